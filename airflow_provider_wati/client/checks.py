@@ -1,0 +1,224 @@
+"""What can be seen to be wrong before a call: parameters, texts, times and interactive messages, in WATI's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiValidationError
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client.types import NameValue
+
+#: A dict, or WATI's list of ``{"name": ..., "value": ...}``.
+CustomParams = Mapping[str, str] | Sequence[Mapping[str, str]]
+
+#: Documented for the text of V1's sendSessionMessage; V3 names no figure.
+MAX_TEXT = 4096
+#: Documented for V3 templates/send and /schedule.
+MAX_RECIPIENTS = 10_000
+#: The status values of V3.
+CONVERSATION_STATUSES = ("open", "solved", "pending", "block")
+
+# From WATI's OpenAPI, except the numbers of buttons and rows, which are WhatsApp's.
+_MAX_BODY = 1024
+_MAX_HEADER = _MAX_FOOTER = 60
+_MAX_BUTTONS, _MAX_BUTTON_TEXT = 3, 20
+_MAX_ROWS, _MAX_TITLE, _MAX_DESCRIPTION = 10, 24, 72
+# WATI-wide, from support article 11463010; whether its API holds callers to them is not documented.
+_MEGABYTE = 1024 * 1024
+_DOCUMENTS = "vnd.openxmlformats-officedocument"
+_FILES: dict[str, tuple[int, frozenset[str]]] = {
+    "audio": (16 * _MEGABYTE, frozenset({"audio/aac", "audio/mp4", "audio/mpeg", "audio/amr", "audio/ogg"})),
+    "document": (
+        100 * _MEGABYTE,
+        frozenset(
+            {
+                "text/plain",
+                "application/pdf",
+                "application/msword",
+                "application/vnd.ms-excel",
+                "application/vnd.ms-powerpoint",
+                f"application/{_DOCUMENTS}.wordprocessingml.document",
+                f"application/{_DOCUMENTS}.spreadsheetml.sheet",
+                f"application/{_DOCUMENTS}.presentationml.presentation",
+            }
+        ),
+    ),
+    "image": (5 * _MEGABYTE, frozenset({"image/jpeg", "image/png"})),
+    "video": (16 * _MEGABYTE, frozenset({"video/mp4", "video/3gp", "video/3gpp"})),
+    "sticker": (500 * 1024, frozenset({"image/webp"})),
+}
+_HEADER_TYPES = ("text", "image", "video", "document")
+
+
+def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
+    """
+    Bring parameters or attributes into WATI's form.
+
+    :param params: a dict of texts, or WATI's own list.
+    :param where: what an error calls the place, such as ``recipient 3``.
+    :raises WatiValidationError: for a name or value that is no text: WATI takes nothing else.
+    """
+    pairs: Iterable[tuple[Any, Any]]
+    if params is None:
+        return []
+    if isinstance(params, Mapping):
+        pairs = params.items()
+    elif isinstance(params, Sequence) and not isinstance(params, str):
+        if not all(isinstance(param, Mapping) and param.keys() == {"name", "value"} for param in params):
+            raise WatiValidationError(
+                f"{where}: custom_params as a list holds {{'name': ..., 'value': ...}} only."
+            )
+        pairs = ((param["name"], param["value"]) for param in params)
+    else:
+        raise WatiValidationError(f"{where}: custom_params is a dict or a list, not {type(params).__name__}.")
+    checked: list[NameValue] = []
+    for name, value in pairs:
+        if not isinstance(name, str) or not name:
+            raise WatiValidationError(f"{where}: a parameter's name is text, not {name!r}.")
+        if not isinstance(value, str):
+            raise WatiValidationError(
+                f"{where}: parameter {name!r} is {type(value).__name__}, and WATI takes text only: convert it first."
+            )
+        checked.append({"name": name, "value": value})
+    return checked
+
+
+def text(value: str, what: str, limit: int | None = None) -> str:
+    """
+    Let a text through that is one, is not blank and is within its limit.
+
+    :param limit: characters.
+    :raises WatiValidationError: naming ``what``, and the length and limit.
+    """
+    if not isinstance(value, str):
+        raise WatiValidationError(f"{what} is text, not {type(value).__name__}.")
+    if not value.strip():
+        raise WatiValidationError(f"{what} is empty.")
+    if limit is not None and len(value) > limit:
+        raise WatiValidationError(f"{what} has {len(value)} characters; WATI allows {limit}.")
+    return value
+
+
+def media_kind(mime_type: str) -> str | None:
+    """Tell what WATI takes a media type for: audio, document, image, video, sticker; None for what it does not take."""
+    bare = mime_type.partition(";")[0].strip().lower()
+    return next((kind for kind, (_, types) in _FILES.items() if bare in types), None)
+
+
+def file_size(size: int, mime_type: str, file_name: str) -> None:
+    """
+    Let a file through that WATI takes.
+
+    :param size: bytes.
+    :raises WatiValidationError: naming the file, its kind and WATI's limit.
+    """
+    kind = media_kind(mime_type)
+    if kind is None:
+        taken = ", ".join(
+            sorted(
+                name.partition("/")[2].rpartition(".")[2] for _, types in _FILES.values() for name in types
+            )
+        )
+        raise WatiValidationError(
+            f"WATI does not take {file_name!r} of type {mime_type!r}; it takes: {taken}."
+        )
+    limit, _ = _FILES[kind]
+    if size > limit:
+        raise WatiValidationError(
+            f"{file_name!r} has {size / _MEGABYTE:.1f} MB; WATI takes {limit / _MEGABYTE:g} MB as {kind}."
+        )
+    if size == 0:
+        raise WatiValidationError(f"{file_name!r} is empty.")
+
+
+def utc_time(value: datetime, what: str) -> str:
+    """
+    Write a time the way WATI reads it.
+
+    :param value: a time with its time zone.
+    :raises WatiValidationError: for a time without one, which could mean any hour of the day.
+    """
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise WatiValidationError(f"{what} needs a datetime with a time zone, not {value!r}.")
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def buttons_message(
+    body: str, buttons: Sequence[str], header: str | Mapping[str, Any] | None, footer: str | None
+) -> dict[str, Any]:
+    """Build the ``button_message`` of an interactive message, within WATI's limits."""
+    if isinstance(buttons, str) or not 1 <= len(buttons) <= _MAX_BUTTONS:
+        raise WatiValidationError(f"buttons is a list of 1 to {_MAX_BUTTONS} texts.")
+    message: dict[str, Any] = {
+        "body": text(body, "body", _MAX_BODY),
+        "buttons": [
+            {"text": text(button, f"button {n}", _MAX_BUTTON_TEXT)} for n, button in enumerate(buttons, 1)
+        ],
+    }
+    if len(set(buttons)) < len(buttons):
+        raise WatiValidationError(
+            "Two buttons have the same text; the answer would not tell which was pressed."
+        )
+    if isinstance(header, str):
+        message["header"] = {"type": "text", "text": text(header, "header", _MAX_HEADER)}
+    elif header is not None:
+        kind = str(header.get("type", "")).lower()
+        if kind not in _HEADER_TYPES:
+            raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
+        if kind != "text" and not (header.get("media") or {}).get("url"):
+            raise WatiValidationError(f"header of type {kind} needs {{'media': {{'url': ...}}}}.")
+        if header.get("text"):
+            text(header["text"], "header text", _MAX_HEADER)
+        message["header"] = dict(header)
+    if footer:
+        message["footer"] = text(footer, "footer", _MAX_FOOTER)
+    return message
+
+
+def list_message(
+    body: str, button_text: str, sections: Sequence[Mapping[str, Any]], header: str | None, footer: str | None
+) -> dict[str, Any]:
+    """Build the ``list_message`` of an interactive message, within WATI's limits."""
+    if isinstance(sections, (str, Mapping)) or not sections:
+        raise WatiValidationError(
+            "sections is a list of {'title': ..., 'rows': [...]}, and one is needed at least."
+        )
+    message: dict[str, Any] = {
+        "body": text(body, "body", _MAX_BODY),
+        "button_text": text(button_text, "button_text", _MAX_BUTTON_TEXT),
+        "sections": [_section(section, f"section {n}") for n, section in enumerate(sections, 1)],
+    }
+    rows = sum(len(section["rows"]) for section in message["sections"])
+    if rows > _MAX_ROWS:
+        raise WatiValidationError(f"The sections have {rows} rows together; WhatsApp allows {_MAX_ROWS}.")
+    if len(sections) > 1 and not all(section.get("title") for section in message["sections"]):
+        raise WatiValidationError("With more than one section, each needs a title.")
+    if header:
+        message["header"] = text(header, "header", _MAX_HEADER)
+    if footer:
+        message["footer"] = text(footer, "footer", _MAX_FOOTER)
+    return message
+
+
+def _section(section: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(section, Mapping) or not section.keys() <= {"title", "rows"} or not section.get("rows"):
+        raise WatiValidationError(f"{where} is {{'title': ..., 'rows': [...]}} with one row at least.")
+    checked: dict[str, Any] = {}
+    if section.get("title"):
+        checked["title"] = text(section["title"], f"{where} title", _MAX_TITLE)
+    checked["rows"] = [_row(row, f"{where} row {n}") for n, row in enumerate(section["rows"], 1)]
+    return checked
+
+
+def _row(row: Mapping[str, Any], where: str) -> dict[str, str]:
+    if not isinstance(row, Mapping) or not row.keys() <= {"title", "description"}:
+        raise WatiValidationError(
+            f"{where} is {{'title': ..., 'description': ...}}; WATI's rows have no ids."
+        )
+    checked = {"title": text(row.get("title", ""), f"{where} title", _MAX_TITLE)}
+    if row.get("description"):
+        checked["description"] = text(row["description"], f"{where} description", _MAX_DESCRIPTION)
+    return checked

@@ -1,0 +1,877 @@
+"""The client: one method per endpoint of WATI's V3 API, and two of V1 that V3 lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
+from urllib.parse import quote
+
+from airflow_provider_wati.client import checks, recipients as template_recipients
+from airflow_provider_wati.client.endpoint import Endpoint
+from airflow_provider_wati.client.media import Media
+from airflow_provider_wati.client.multipart import MultipartUpload
+from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
+from airflow_provider_wati.client.throttle import Family, Pacer, rate_limits_of
+from airflow_provider_wati.client.transport import Call, Effect, Transport
+from airflow_provider_wati.client.types import (
+    Campaign,
+    CampaignRecipient,
+    CampaignsOverview,
+    Channel,
+    Chatbot,
+    Contact,
+    Conversation,
+    CostEstimate,
+    Credits,
+    DeletedContact,
+    Message,
+    MessageTemplate,
+    TemplateSendResult,
+)
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiConfigurationError,
+    WatiNotFoundError,
+    WatiRejectedError,
+    WatiResponseError,
+    WatiValidationError,
+)
+from airflow_provider_wati.masking import mask_numbers
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client.checks import CustomParams
+
+T = TypeVar("T")
+Shape = TypeVar("Shape", bound=Mapping[str, Any])
+
+#: The most that WATI gives in one page.
+PAGE_SIZE = 100
+# WATI does not document how it says that a contact is missing: 404, or 400 with words to that effect.
+_SAYS_MISSING = re.compile(r"not found|does(n't| not) exist|no (such )?contact|cannot find", re.IGNORECASE)
+
+
+class WatiClient:
+    """
+    One WATI account.
+
+    .. code-block:: python
+
+        with WatiClient("https://live-mt-server.wati.io/123456", token) as wati:
+            wati.send_text("85264318722", "Your parcel is on its way")
+
+    Targets are given as text or as :class:`~airflow_provider_wati.client.Target`. Every method raises the
+    subclass of :class:`~airflow_provider_wati.exceptions.WatiError` that says what is known; a send that may or
+    may not have taken effect raises ``WatiUnknownOutcomeError`` and is never repeated by itself.
+
+    :param endpoint: the API endpoint as the WATI dashboard shows it, with or without scheme, tenant, trailing
+        slash or ``/api/...``. Plain http is taken for loopback hosts only.
+    :param token: the access token, with or without ``Bearer`` before it.
+    :param tenant_id: the workspace, where the endpoint does not show it; needed by the two V1 calls.
+    :param channel: name or number of the channel to send from, where several are in use.
+    :param plan: ``growth``, ``pro`` or ``business``: decides the pace of template sends.
+    :param rate_limits: ``{family: (calls, seconds) or None}`` in place of WATI's published limits, for the
+        families ``contacts``, ``conversations``, ``templates``, ``campaigns``, ``other``, and ``*`` for all.
+    :param timeout: seconds to connect and to wait for each piece of an answer, as one number or as a pair.
+    :param verify: False to skip the check of TLS certificates, or the path of a CA bundle.
+    :param max_tries: how often one call goes out at the most.
+    :param max_seconds: how long one call may take with all its tries; a ``Retry-After`` beyond it raises at once.
+    :raises WatiConfigurationError: when one of these cannot be right.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str,
+        *,
+        tenant_id: str | None = None,
+        channel: str | None = None,
+        plan: str = "growth",
+        rate_limits: Mapping[str, Any] | None = None,
+        timeout: float | tuple[float, float] = (5.0, 30.0),
+        verify: bool | str = True,
+        max_tries: int = 5,
+        max_seconds: float = 120.0,
+    ) -> None:
+        self.endpoint = Endpoint.parse(endpoint, tenant_id)
+        self.channel = channel.strip() or None if channel is not None else None
+        connect, read = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
+        if not (0 < connect < float("inf") and 0 < read < float("inf")):
+            raise WatiConfigurationError(
+                f"timeout is {timeout!r}: give seconds, or [connect, read], above 0."
+            )
+        self._transport = Transport(
+            self.endpoint,
+            _bare(token),
+            pacer=Pacer(self.endpoint, rate_limits_of(plan, rate_limits)),
+            timeout=(connect, read),
+            verify=verify,
+            max_tries=max_tries,
+            max_seconds=max_seconds,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the client can still be used and opens new ones."""
+        self._transport.close()
+
+    # Contacts
+
+    def create_contact(
+        self, whatsapp_number: str, name: str, custom_params: CustomParams | None = None
+    ) -> Contact:
+        """
+        Create a contact. What WATI does with a number that it knows is not documented.
+
+        :param whatsapp_number: digits only, country code first.
+        :param name: what the contact is called; WATI has no way to change it later.
+        :param custom_params: attributes, as a dict of texts or as WATI's list.
+        :return: the contact as WATI stores it.
+        """
+        body: dict[str, Any] = {
+            "whatsapp_number": Target.phone(whatsapp_number).value,
+            "name": checks.text(name, "name"),
+        }
+        if custom_params:
+            body["custom_params"] = checks.name_values(custom_params, "create_contact")
+        return self._v3("POST", "contacts", Family.CONTACTS, Effect.SEND, _with_id(Contact), body=body)
+
+    def get_contact(self, target: str | Target) -> Contact:
+        """
+        Look up one contact.
+
+        :param target: phone number, contact id or BSUID, with or without a channel.
+        :raises WatiNotFoundError: when WATI does not know the contact.
+        """
+        about = CONTACTS.check(target)
+        try:
+            return self._v3(
+                "GET", "contacts/{target}", Family.CONTACTS, Effect.READ, _with_id(Contact), target=about
+            )
+        except WatiBadRequestError as error:
+            if not _SAYS_MISSING.search(error.wati_message or ""):
+                raise
+            raise WatiNotFoundError(str(error), status_code=400, wati_message=error.wati_message) from None
+
+    def update_contacts(self, contacts: Sequence[Mapping[str, Any]]) -> list[Contact]:
+        """
+        Set attributes of contacts. Attributes that are not named keep their values as far as is known.
+
+        :param contacts: dicts with ``target`` and ``custom_params`` (a dict, or WATI's list); WATI states no
+            limit, and 100 at a time are known to work.
+        :return: the contacts that WATI updated, which may be fewer.
+        """
+        if isinstance(contacts, (str, Mapping)) or not contacts:
+            raise WatiValidationError(
+                "contacts is a list of {'target': ..., 'custom_params': ...}, one at least."
+            )
+        body = {"contacts": [_update_of(contact, f"Contact {n}") for n, contact in enumerate(contacts, 1)]}
+        return self._v3(
+            "PUT", "contacts", Family.CONTACTS, Effect.SET, _rows("contact_list", Contact), body=body
+        )
+
+    def delete_contact(self, target: str | Target) -> DeletedContact:
+        """Delete a contact the way the dashboard does, which keeps its history; this is no erasure by law."""
+        about = CONTACTS.check(target)
+        return self._v3(
+            "DELETE", "contacts/{target}", Family.CONTACTS, Effect.SET, _object(DeletedContact), target=about
+        )
+
+    def iter_contacts(self) -> Iterator[Contact]:
+        """Go through all contacts; WATI has no filter."""
+        return self._pages("contacts", "contact_list", Family.CONTACTS, Contact)
+
+    def count_contacts(self, date_from: str | None = None, date_to: str | None = None) -> int:
+        """
+        Count contacts.
+
+        :param date_from: first date, in a form that WATI does not document.
+        :param date_to: last date, likewise.
+        """
+        dates = {"date_from": date_from, "date_to": date_to}
+        return self._v3(
+            "GET",
+            "contacts/count",
+            Family.CONTACTS,
+            Effect.READ,
+            lambda answer: int(answer["contact_count"]),
+            params={name: date for name, date in dates.items() if date is not None},
+        )
+
+    def assign_teams(self, target: str | Target, teams: Sequence[str]) -> None:
+        """
+        Assign a contact to teams.
+
+        :param target: phone number, contact id or BSUID, with or without a channel.
+        :param teams: the names of the teams. Whether they replace or join the present ones is not documented.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
+        """
+        if isinstance(teams, str) or not teams:
+            raise WatiValidationError("teams is a list of team names, and one is needed at least.")
+        about = CONTACTS.check(target)
+        body = {"target": str(about), "teams": [checks.text(team, "team") for team in teams]}
+        self._v3("PUT", "contacts/teams", Family.CONTACTS, Effect.SET, _done, body=body, about=about)
+
+    # Conversations and messages
+
+    def iter_conversations(
+        self, channel_type: str | None = None, channel_id: str | None = None
+    ) -> Iterator[Conversation]:
+        """
+        Go through the conversations that the token may see, newest first.
+
+        :param channel_type: ``whatsapp``, ``whatsapp_group``, ``instagram``, ``messenger``, ``tiktok``,
+            ``webchat`` or ``rcs``.
+        :param channel_id: the id of a channel.
+        """
+        only = {"channel_type": channel_type, "channel_id": channel_id}
+        return self._pages(
+            "conversations", "conversation_list", Family.CONVERSATIONS, Conversation, params=only
+        )
+
+    def iter_messages(self, target: str | Target) -> Iterator[Message]:
+        """
+        Go through what was said in a conversation. The order is not documented.
+
+        :param target: conversation id, phone number or BSUID; a person stands for their newest open conversation.
+        """
+        return self._pages(
+            "conversations/{target}/messages",
+            "message_list",
+            Family.CONVERSATIONS,
+            Message,
+            target=self._conversation(target),
+        )
+
+    def send_text(self, target: str | Target, text: str) -> Message:
+        """
+        Send a text into an open conversation (the customer wrote within 24 hours).
+
+        :param target: conversation id, phone number or BSUID, the latter two with or without a channel.
+        :param text: 1 to 4,096 characters (V1's documented limit; V3 states none).
+        :return: the message; WATI has taken it, which is not to say that it arrived.
+        """
+        about = self._conversation(target)
+        body = {"target": str(about), "text": checks.text(text, "text", checks.MAX_TEXT)}
+        return self._message("conversations/messages/text", about, body=body)
+
+    def send_file_url(self, target: str | Target, file_url: str, caption: str | None = None) -> Message:
+        """
+        Send a file that WATI fetches itself.
+
+        :param target: as for :meth:`send_text`.
+        :param file_url: an address that WATI can reach without a password.
+        :param caption: text under the file.
+        """
+        about = self._conversation(target)
+        if not re.match(r"https?://[^/\s]+", checks.text(file_url, "file_url")):
+            raise WatiValidationError(
+                "file_url starts with https:// (or http://): WATI fetches the file from there."
+            )
+        body = {"target": str(about), "file_url": file_url}
+        if caption:
+            body["caption"] = caption
+        return self._message("conversations/messages/fileViaUrl", about, body=body)
+
+    def send_file(
+        self,
+        target: str | Target,
+        file: BinaryIO,
+        *,
+        file_name: str,
+        mime_type: str,
+        caption: str | None = None,
+    ) -> Message:
+        """
+        Upload and send a file. It is read while it is sent.
+
+        :param target: as for :meth:`send_text`.
+        :param file: open in binary mode, seekable.
+        :param file_name: the name the receiver sees.
+        :param mime_type: such as ``image/png``; WATI decides by it how the file is shown, and how large it may be.
+        :param caption: text under the file.
+        """
+        about = self._conversation(target)
+        fields = {"target": str(about)}
+        if caption:
+            fields["caption"] = caption
+        checks.text(file_name, "file_name")
+        start = file.tell()
+        checks.file_size(file.seek(0, 2) - start, mime_type, file_name)
+
+        def upload() -> MultipartUpload:
+            file.seek(start)
+            return MultipartUpload(fields, file, file_name, mime_type)
+
+        return self._message("conversations/messages/file", about, upload=upload)
+
+    @contextmanager
+    def get_media(self, message_id: str) -> Iterator[Media]:
+        """
+        Open the file of a message, to be read piece by piece.
+
+        .. code-block:: python
+
+            with wati.get_media(message_id) as media, open("photo.jpg", "wb") as out:
+                for piece in media.iter_bytes():
+                    out.write(piece)
+
+        :param message_id: WATI's id of the message, not the ``wamid`` of WhatsApp.
+        """
+        path = f"conversations/messages/file/{_segment(checks.text(message_id, 'message_id'))}"
+        call = Call(
+            method="GET",
+            url=self.endpoint.v3(path),
+            shown=f"/{path}",
+            family=Family.CONVERSATIONS,
+            effect=Effect.READ,
+            accept="*/*",
+        )
+        with self._transport.stream(call) as response:
+            yield Media(response)
+
+    def send_buttons(
+        self,
+        target: str | Target,
+        body: str,
+        buttons: Sequence[str],
+        header: str | Mapping[str, Any] | None = None,
+        footer: str | None = None,
+    ) -> Message:
+        """
+        Send a text with buttons to answer by.
+
+        :param target: as for :meth:`send_text`.
+        :param body: up to 1,024 characters.
+        :param buttons: 1 to 3 texts of up to 20 characters; the answer carries the text, WATI has no ids.
+        :param header: text of up to 60 characters, or WATI's ``{"type": "image", "media": {"url": ...}}``.
+        :param footer: up to 60 characters.
+        """
+        about = self._conversation(target)
+        message = checks.buttons_message(body, buttons, header, footer)
+        return self._message(
+            "conversations/messages/interactive",
+            about,
+            body={"target": str(about), "type": "buttons", "button_message": message},
+        )
+
+    def send_list(
+        self,
+        target: str | Target,
+        body: str,
+        button_text: str,
+        sections: Sequence[Mapping[str, Any]],
+        header: str | None = None,
+        footer: str | None = None,
+    ) -> Message:
+        """
+        Send a text with a list to choose from.
+
+        :param target: as for :meth:`send_text`.
+        :param body: up to 1,024 characters.
+        :param button_text: what opens the list, up to 20 characters.
+        :param sections: ``{"title": ..., "rows": [{"title": ..., "description": ...}]}``: titles up to 24
+            characters, descriptions up to 72, 10 rows in all.
+        :param header: up to 60 characters.
+        :param footer: up to 60 characters.
+        """
+        about = self._conversation(target)
+        message = checks.list_message(body, button_text, sections, header, footer)
+        return self._message(
+            "conversations/messages/interactive",
+            about,
+            body={"target": str(about), "type": "list", "list_message": message},
+        )
+
+    def assign_operator(self, target: str | Target, assignee_email: str | None) -> None:
+        """
+        Hand a conversation to an operator.
+
+        :param target: conversation id, phone number or BSUID.
+        :param assignee_email: who takes over; None gives the conversation to the bot.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
+        """
+        if assignee_email is not None:
+            checks.text(assignee_email, "assignee_email")
+        self._set(target, "PUT", "operator", {"assignee_email": assignee_email}, _done)
+
+    def update_conversation_status(self, target: str | Target, status: str) -> None:
+        """
+        Set the status of a conversation.
+
+        :param target: conversation id, phone number or BSUID.
+        :param status: ``open``, ``solved``, ``pending`` or ``block``.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
+        """
+        if status not in checks.CONVERSATION_STATUSES:
+            raise WatiValidationError(
+                f"status is one of {', '.join(checks.CONVERSATION_STATUSES)}, not {status!r}."
+            )
+        self._set(target, "PUT", "status", {"new_status": status}, _done)
+
+    def add_tag(self, target: str | Target, tag: str) -> None:
+        """
+        Put a tag on a conversation; having it already is no error.
+
+        :param tag: the name of a tag that exists in WATI.
+        :raises WatiNotFoundError: when there is no such tag.
+        """
+        self._set(target, "POST", "tags", {"tag_name": checks.text(tag, "tag")}, _not_refused)
+
+    def remove_tag(self, target: str | Target, tag: str) -> None:
+        """Take a tag off a conversation."""
+        self._set(target, "DELETE", f"tags/{_segment(checks.text(tag, 'tag'))}", None, _not_refused)
+
+    # Templates
+
+    def iter_templates(self, channel: str | None = None) -> Iterator[MessageTemplate]:
+        """
+        Go through the templates of a channel.
+
+        :param channel: name or number; the client's channel, else WATI's default, if left out.
+        """
+        return self._pages(
+            "messageTemplates",
+            "templates",
+            Family.TEMPLATES,
+            MessageTemplate,
+            params={"channel": channel or self.channel},
+            total="total",
+        )
+
+    def get_template(self, template_id: str) -> MessageTemplate:
+        """Look up one template by its id."""
+        path = f"messageTemplates/{_segment(checks.text(template_id, 'template_id'))}"
+        return self._v3("GET", path, Family.TEMPLATES, Effect.READ, _with_id(MessageTemplate))
+
+    def send_template_messages(
+        self,
+        template_name: str,
+        broadcast_name: str,
+        recipients: Sequence[Mapping[str, Any]],
+        channel: str | None = None,
+    ) -> TemplateSendResult:
+        """
+        Send an approved template to up to 10,000 people in one call.
+
+        WATI recognises no repetition: the same call twice messages everybody twice.
+
+        :param template_name: the exact name of the template.
+        :param broadcast_name: what the campaign is called; several may have the same name.
+        :param recipients: dicts with ``target`` or ``phone_number``, ``params`` (a dict of texts) or
+            ``custom_params`` (a dict, or WATI's list), and maybe ``local_message_id`` (10 to 64 characters, or
+            it cannot be looked up later).
+        :param channel: name or number to send from; the client's channel, else WATI's default, if left out.
+        :return: the campaign's id and what WATI said about each recipient, in the order asked.
+        :raises WatiRejectedError: when WATI refuses the whole call.
+        :raises WatiUnknownOutcomeError: when nobody can tell whether the messages went out.
+        """
+        return self._send_template("send", template_name, broadcast_name, recipients, channel, {})
+
+    def schedule_template_messages(
+        self,
+        template_name: str,
+        broadcast_name: str,
+        recipients: Sequence[Mapping[str, Any]],
+        scheduled_at: datetime,
+        channel: str | None = None,
+    ) -> TemplateSendResult:
+        """
+        Let WATI send a template later; everything else is as for :meth:`send_template_messages`.
+
+        :param scheduled_at: when, with a time zone.
+        """
+        later = {"scheduled_at": checks.utc_time(scheduled_at, "scheduled_at")}
+        return self._send_template("schedule", template_name, broadcast_name, recipients, channel, later)
+
+    def cancel_scheduled_campaign(self, campaign_id: str) -> None:
+        """
+        Cancel a campaign that is scheduled (V1: V3 has no such call).
+
+        :raises WatiConfigurationError: when the tenant is not known.
+        """
+        self._v1(
+            "DELETE",
+            f"broadcast/deleteScheduledBroadcast/{_segment(checks.text(campaign_id, 'campaign_id'))}",
+            Family.CAMPAIGNS,
+            Effect.SET,
+            _not_refused,
+        )
+
+    # Campaigns
+
+    def iter_campaigns(self, channel: str | None = None) -> Iterator[Campaign]:
+        """
+        Go through the campaigns.
+
+        :param channel: name or number of a channel to keep to.
+        """
+        return self._pages(
+            "broadcasts",
+            "broadcasts",
+            Family.CAMPAIGNS,
+            Campaign,
+            params={"channel": channel},
+            total="total",
+        )
+
+    def get_campaign(self, campaign_id: str) -> Campaign:
+        """Look up one campaign, with its statistics."""
+        path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}"
+        return self._v3("GET", path, Family.CAMPAIGNS, Effect.READ, _with_id(Campaign))
+
+    def iter_campaign_recipients(self, campaign_id: str) -> Iterator[CampaignRecipient]:
+        """Go through what became of each recipient of a campaign, 100 a call."""
+        path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}/recipients"
+        return self._pages(path, "recipients", Family.CAMPAIGNS, CampaignRecipient, total="total_count")
+
+    def get_campaigns_overview(
+        self, date_from: datetime, date_to: datetime, channel: str | None = None
+    ) -> CampaignsOverview:
+        """
+        Add up the campaigns between two times.
+
+        :param date_from: from when, with a time zone.
+        :param date_to: until when, with a time zone.
+        :param channel: name or number of a channel to keep to.
+        """
+        params = {
+            "date_from": checks.utc_time(date_from, "date_from"),
+            "date_to": checks.utc_time(date_to, "date_to"),
+        }
+        if channel:
+            params["channel"] = channel
+        return self._v3(
+            "GET",
+            "broadcasts/overview",
+            Family.CAMPAIGNS,
+            Effect.READ,
+            _object(CampaignsOverview),
+            params=params,
+        )
+
+    def estimate_campaign_cost(self, template_id: str, contact_ids: Sequence[str]) -> CostEstimate:
+        """
+        Ask what a send would cost; nothing is sent.
+
+        :param template_id: the id of the template.
+        :param contact_ids: WATI's contact ids, one at least.
+        :raises WatiRejectedError: when WATI cannot estimate it.
+        """
+        if isinstance(contact_ids, str) or not contact_ids:
+            raise WatiValidationError(
+                "contact_ids is a list of WATI's contact ids, and one is needed at least."
+            )
+        body = {"template_id": checks.text(template_id, "template_id"), "contact_ids": list(contact_ids)}
+        return self._v3(
+            "POST", "broadcasts/estimate-cost", Family.CAMPAIGNS, Effect.READ, _estimate, body=body
+        )
+
+    # Account
+
+    def iter_channels(self) -> Iterator[Channel]:
+        """Go through the channels; the name ``Default`` that WATI may show cannot be sent from."""
+        return self._pages("channels", "channels", Family.OTHER, Channel)
+
+    def iter_chatbots(self) -> Iterator[Chatbot]:
+        """Go through the chatbots (plan Pro and above)."""
+        return self._pages("chatbots", "chatbot_list", Family.OTHER, Chatbot)
+
+    def start_chatbot(self, target: str | Target, chatbot_id: str) -> None:
+        """
+        Start a chatbot with somebody (plan Pro and above). Nothing tells afterwards whether it started.
+
+        :param target: phone number or contact id, with or without a channel.
+        :param chatbot_id: the id of the chatbot.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
+        """
+        about = CHATBOTS.check(target).on_channel(self.channel)
+        body = {"target": str(about), "chatbot_id": checks.text(chatbot_id, "chatbot_id")}
+        self._v3("POST", "chatbots/start", Family.OTHER, Effect.SEND, _done, body=body, about=about)
+
+    def get_credits(self) -> Credits:
+        """Look up the balance of the account; the cheapest call that needs a token."""
+        return self._v3("GET", "account/credits", Family.OTHER, Effect.READ, _object(Credits))
+
+    def get_webhook_event_types(self) -> Any:
+        """Look up the events that a webhook can have. WATI does not document the shape."""
+        return self._v3("GET", "webhooks/event-types", Family.OTHER, Effect.READ, _anything)
+
+    def get_webhooks(self) -> Any:
+        """Look up the webhooks (some plans answer 403). WATI does not document the shape."""
+        return self._v3("GET", "webhooks", Family.OTHER, Effect.READ, _anything)
+
+    def update_webhook(
+        self, webhook_id: str, url: str, event_types: Sequence[str], *, enabled: bool = True
+    ) -> Any:
+        """
+        Change a webhook.
+
+        :param webhook_id: its id.
+        :param url: where WATI posts events.
+        :param event_types: names that :meth:`get_webhook_event_types` gives.
+        :param enabled: whether it is on.
+        """
+        body = {"url": url, "eventTypes": list(event_types), "status": "Enabled" if enabled else "Disabled"}
+        path = f"webhooks/{_segment(checks.text(webhook_id, 'webhook_id'))}"
+        return self._v3("PUT", path, Family.OTHER, Effect.SET, _anything, body=body)
+
+    def get_message_by_local_id(
+        self, local_message_id: str, channel_number: str | None = None
+    ) -> dict[str, Any]:
+        """
+        Look up one message by the id that it was sent with (V1: V3 has no such call).
+
+        :param local_message_id: 10 to 64 characters; WATI looks up no others.
+        :param channel_number: the number it was sent from, in digits; the client's channel if that is a number.
+        :return: V1's record, with ``statusString`` in capitals and, after a failure, ``failedDetail``.
+        :raises WatiConfigurationError: when the tenant is not known.
+        """
+        if not 10 <= len(local_message_id) <= 64:
+            raise WatiValidationError(
+                f"local_message_id has {len(local_message_id)} characters; WATI looks up 10 to 64 only."
+            )
+        number = channel_number or self.channel
+        if number is None:
+            raise WatiValidationError(
+                "channel_number is needed: WATI looks messages up by the number they came from."
+            )
+        path = f"whatsApp/messages/{Target.phone(number).value}/{_segment(local_message_id)}"
+        shown = f"/whatsApp/messages/{{channel}}/{mask_numbers(local_message_id)}"
+        return self._v1("GET", path, Family.CONVERSATIONS, Effect.READ, _object(dict[str, Any]), shown=shown)
+
+    # How calls are made
+
+    def _conversation(self, target: str | Target) -> Target:
+        return CONVERSATIONS.check(target).on_channel(self.channel)
+
+    def _set(
+        self,
+        target: str | Target,
+        method: str,
+        what: str,
+        body: dict[str, Any] | None,
+        read: Callable[[Any], None],
+    ) -> None:
+        path = f"conversations/{{target}}/{what}"
+        about = self._conversation(target)
+        self._v3(method, path, Family.CONVERSATIONS, Effect.SET, read, body=body, target=about)
+
+    def _message(self, path: str, about: Target, **sent: Any) -> Message:
+        return self._v3("POST", path, Family.CONVERSATIONS, Effect.SEND, _message, about=about, **sent)
+
+    def _send_template(
+        self,
+        action: str,
+        template_name: str,
+        broadcast_name: str,
+        recipients: Sequence[Mapping[str, Any]],
+        channel: str | None,
+        more: Mapping[str, str],
+    ) -> TemplateSendResult:
+        asked = template_recipients.to_wire(recipients)
+        body: dict[str, Any] = {
+            "template_name": checks.text(template_name, "template_name"),
+            "broadcast_name": checks.text(broadcast_name, "broadcast_name"),
+            "recipients": asked,
+            **more,
+        }
+        # WATI takes an empty channel for another thing than none.
+        if channel or self.channel:
+            body["channel"] = channel or self.channel
+
+        def read(answer: Any) -> TemplateSendResult:
+            if answer["success"] is False:
+                raise _rejected(f"the template {template_name!r}", answer.get("error"))
+            if answer["success"] is not True or not isinstance(answer["recipients"], list):
+                raise WatiResponseError("it does not say for whom it succeeded")
+            return TemplateSendResult(
+                answer.get("broadcast_id"),
+                tuple(template_recipients.from_answer(asked, answer["recipients"])),
+            )
+
+        return self._v3("POST", f"messageTemplates/{action}", Family.TEMPLATES, Effect.SEND, read, body=body)
+
+    def _v3(
+        self,
+        method: str,
+        path: str,
+        family: Family,
+        effect: Effect,
+        read: Callable[[Any], T],
+        *,
+        target: Target | None = None,
+        about: Target | None = None,
+        **sent: Any,
+    ) -> T:
+        about = target or about
+        call = Call(
+            method=method,
+            url=self.endpoint.v3(path.replace("{target}", _segment(str(target)))),
+            shown=f"/{path}" + (f" ({about.masked})" if about else ""),
+            family=family,
+            effect=effect,
+            **sent,
+        )
+        return self._transport.call(call, read)
+
+    def _v1(
+        self,
+        method: str,
+        path: str,
+        family: Family,
+        effect: Effect,
+        read: Callable[[Any], T],
+        shown: str | None = None,
+    ) -> T:
+        url = self.endpoint.v1(path)
+        call = Call(method=method, url=url, shown=shown or f"/{path}", family=family, effect=effect)
+        return self._transport.call(call, read)
+
+    def _pages(
+        self,
+        path: str,
+        key: str,
+        family: Family,
+        shape: type[Shape],
+        *,
+        target: Target | None = None,
+        params: Mapping[str, str | None] | None = None,
+        total: str | None = None,
+    ) -> Iterator[Shape]:
+        """Go through a list; until its total where WATI gives one, else until a page is not full."""
+        only = {name: value for name, value in (params or {}).items() if value}
+        seen = 0
+        last: list[Shape] = []
+        page_number = 1
+        while True:
+            answer = self._v3(
+                "GET", path, family, Effect.READ, _page_of(key), target=target,
+                params={**only, "page_number": page_number, "page_size": PAGE_SIZE},
+            )  # fmt: skip
+            rows = cast("list[Shape]", answer[key] or [])
+            if rows and rows == last:
+                raise WatiResponseError(
+                    f"WATI gives the same page of /{path} again and again: page {page_number} is page {page_number - 1}."
+                )
+            yield from rows
+            seen += len(rows)
+            asked_or_capped = min(PAGE_SIZE, answer.get("page_size") or PAGE_SIZE)
+            known_total = answer.get(total) if total else None
+            if not rows or (seen >= known_total if known_total is not None else len(rows) < asked_or_capped):
+                return
+            last = rows
+            page_number += 1
+
+
+def _bare(token: str) -> str:
+    bare = re.sub(r"^bearer(\s+|$)", "", token.strip(), flags=re.IGNORECASE)
+    if not bare:
+        raise WatiConfigurationError("The access token is empty: make one in WATI under Connector, API.")
+    if not bare.isascii() or not bare.isprintable() or " " in bare:
+        raise WatiConfigurationError(
+            "The access token contains a space, a line break or a letter that no token has: copy it again."
+        )
+    return bare
+
+
+def _segment(value: str) -> str:
+    return quote(value, safe=":")
+
+
+def _update_of(contact: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(contact, Mapping) or not contact.keys() <= {"target", "custom_params"}:
+        raise WatiValidationError(
+            f"{where} is {{'target': ..., 'custom_params': ...}}: WATI can change nothing else."
+        )
+    try:
+        target = CONTACTS.check(contact.get("target") or "")
+    except WatiValidationError as error:
+        raise WatiValidationError(f"{where}: {error}") from None
+    # The one place where V3 spells it customParams.
+    return {"target": str(target), "customParams": checks.name_values(contact.get("custom_params"), where)}
+
+
+def _anything(answer: Any) -> Any:
+    return answer
+
+
+def _object(shape: type[Shape]) -> Callable[[Any], Shape]:
+    def read(answer: Any) -> Shape:
+        if not isinstance(answer, dict):
+            raise WatiResponseError("it is not an object")
+        return cast("Shape", answer)
+
+    return read
+
+
+def _with_id(shape: type[Shape]) -> Callable[[Any], Shape]:
+    def read(answer: Any) -> Shape:
+        if not isinstance(answer, dict) or not answer.get("id"):
+            raise WatiResponseError("it has no id")
+        return cast("Shape", answer)
+
+    return read
+
+
+def _rows(key: str, shape: type[Shape]) -> Callable[[Any], list[Shape]]:
+    page_of = _page_of(key)
+    return lambda answer: cast("list[Shape]", page_of(answer)[key] or [])
+
+
+def _page_of(key: str) -> Callable[[Any], dict[str, Any]]:
+    def read(answer: Any) -> dict[str, Any]:
+        rows = answer[key]
+        if not isinstance(rows, (list, type(None))):
+            raise WatiResponseError(f"its {key} is no list")
+        return cast("dict[str, Any]", answer)
+
+    return read
+
+
+def _done(answer: Any) -> None:
+    """Read ``{"result": true}``, which is the whole answer to calls that do something."""
+    _not_refused(answer)
+    if answer["result"] is not True:
+        raise WatiResponseError("it does not say whether it was done")
+
+
+def _not_refused(answer: Any) -> None:
+    """Read an answer whose shape WATI does not document."""
+    if isinstance(answer, dict):
+        for flag in ("result", "ok", "success"):
+            if answer.get(flag) is False:
+                raise _rejected(
+                    "the call", answer.get("message") or answer.get("info") or answer.get("error")
+                )
+
+
+def _message(answer: Any) -> Message:
+    message = answer["message"]
+    if not isinstance(message, dict):
+        raise WatiResponseError("its message is no object")
+    if str(message.get("status")).casefold() == "failed":
+        raise _rejected("the message", message.get("failed_detail"))
+    return cast("Message", message)
+
+
+def _estimate(answer: Any) -> CostEstimate:
+    if answer["is_request_succeeded"] is False:
+        raise _rejected("the estimate", answer.get("failed_detail"))
+    return cast("CostEstimate", answer)
+
+
+def _rejected(what: str, why: object) -> WatiRejectedError:
+    said = mask_numbers(str(why)) if why else None
+    return WatiRejectedError(
+        f"WATI refused {what} inside a 200 answer: {said or 'without a reason'}.",
+        status_code=200,
+        wati_message=said,
+    )

@@ -1,0 +1,133 @@
+"""A TCP server that answers each request as a script says, and counts them: for what HTTP servers refuse to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+#: What happens to one request, given its socket; returns whether the connection stays open.
+Step = Callable[[socket.socket], bool]
+
+
+def answer(
+    status: int, body: object = None, *, headers: dict[str, str] | None = None, raw: bytes | None = None
+) -> Step:
+    payload = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+
+    def step(connection: socket.socket) -> bool:
+        lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(payload)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
+        return True
+
+    return step
+
+
+def reset(connection: socket.socket) -> bool:
+    """Send a TCP reset in place of an answer."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+def hang_up(connection: socket.socket) -> bool:
+    """Close the connection in an orderly way, without an answer."""
+    return False
+
+
+def stay_silent(connection: socket.socket) -> bool:
+    """Never answer; the client's read timeout ends it."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    return False
+
+
+def cut_short(connection: socket.socket) -> bool:
+    """Promise more bytes than come."""
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"message": ')
+    return False
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+
+@dataclass
+class ScriptedServer:
+    """Plays one step for each request; the last step is repeated."""
+
+    script: list[Step]
+    tls: ssl.SSLContext | None = None
+    requests: list[Request] = field(default_factory=list)
+    port: int = 0
+    _listener: socket.socket | None = None
+    _connections: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                self._connections += 1
+                threading.Thread(
+                    target=self._serve, args=(connection, self._connections), daemon=True
+                ).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        if self.tls is not None:
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
+        with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError, ValueError):
+            while (start := stream.readline()).strip():
+                method, path, _ = start.decode("latin-1").split(" ", 2)
+                headers = {}
+                while (line := stream.readline().decode("latin-1").strip()) != "":
+                    name, _, value = line.partition(":")
+                    headers[name.lower()] = value.strip()
+                body = stream.read(int(headers.get("content-length", "0")))
+                step = self.script[min(len(self.requests), len(self.script) - 1)]
+                self.requests.append(Request(method, path, headers, body, number))
+                if not step(connection):
+                    return
+
+
+@contextlib.contextmanager
+def serving(*script: Step, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(list(script), tls)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of this machine where nobody listens, and which nobody else gets meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
