@@ -1,0 +1,105 @@
+"""Start a sandbox: ``python -m airflow_provider_wati.sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.sandbox.app import create_app
+from airflow_provider_wati.sandbox.server import LOOPBACK, build_server, listen
+from airflow_provider_wati.sandbox.settings import PLANS, Settings
+from airflow_provider_wati.sandbox.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DEFAULT_PORT = 8765
+_DEFAULT_TOKEN = "sandbox-token"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    settings = Settings(tenant=options.tenant, plan=options.plan, speed=options.speed)
+    workspace = Workspace(options.token, settings)
+    for token in options.scoped_token:
+        name, _, scopes = token.partition("=")
+        workspace.add_token(name, filter(None, scopes.split(",")))
+    try:
+        listening = listen(options.host, options.port)
+    except OSError as error:
+        print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    with listening:
+        _welcome(options.host, listening.getsockname()[1], options.tenant, options.token)
+        # Ctrl-C comes back as an exception after uvicorn has shut down in an orderly way.
+        with contextlib.suppress(KeyboardInterrupt):
+            build_server(create_app(workspace, verbose=options.verbose)).run(sockets=[listening])
+    print("Sandbox stopped.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_wati.sandbox",
+        description="A local WATI with the same API. Nothing that is sent to it reaches a real phone.",
+    )
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=_DEFAULT_PORT, help="0 takes any free port (default: %(default)s)"
+    )
+    parser.add_argument("--token", default=_DEFAULT_TOKEN, help="access token (default: %(default)s)")
+    parser.add_argument(
+        "--scoped-token",
+        action="append",
+        default=[],
+        metavar="TOKEN=SCOPE,SCOPE",
+        help="one more token that has only these scopes; may be repeated",
+    )
+    parser.add_argument("--tenant", default="100001", help="workspace id (default: %(default)s)")
+    parser.add_argument(
+        "--plan", choices=PLANS, help="hold callers to this plan's limits (default: no limits)"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="how many times faster statuses advance (default: 1)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log one line for each API request")
+    return parser
+
+
+def _welcome(host: str, port: int, tenant: str, token: str) -> None:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    print(
+        f"WATI sandbox\n"
+        f"  Page          {url}/\n"
+        f"  API endpoint  {url}/{tenant}\n"
+        f"  Access token  {token}\n"
+        f"Try it:\n"
+        f"  curl -H 'Authorization: Bearer {token}' "
+        f"'{url}/api/ext/v3/contacts?page_number=1&page_size=10'\n"
+        f"Ctrl-C stops it.",
+        flush=True,
+    )
+    if not _is_loopback(host):
+        print(
+            f"WARNING: {host} can be reached from other machines, and the page asks nobody for a token.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The account: channels, chatbots, credit, webhooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from airflow_provider_wati.sandbox import ids, render
+from airflow_provider_wati.sandbox.auth import needs
+from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.targets import find_contact, parse_target
+from airflow_provider_wati.sandbox.validation import (
+    filled_text,
+    json_body,
+    list_of,
+    object_of,
+    one_of,
+    optional,
+    page_of,
+    required,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.sandbox.workspace import Workspace
+
+CREDIT = 1000.0
+WELCOME_CREDIT = 10.0
+
+_EVENT_TYPES = [
+    "message",
+    "newContactMessageReceived",
+    "sessionMessageSent",
+    "sessionMessageFailed",
+    "templateMessageSent",
+    "templateMessageFailed",
+    "sentMessageDELIVERED",
+    "sentMessageREAD",
+    "sentMessageREPLIED",
+]
+
+_chatbot_request = object_of(target=required(filled_text), chatbot_id=required(filled_text))
+_webhook_request = object_of(
+    url=required(filled_text),
+    eventTypes=required(list_of(one_of(*_EVENT_TYPES))),
+    status=optional(one_of("Enabled", "Disabled")),
+)
+
+
+def routes(workspace: Workspace) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/channels", dependencies=[needs("channelsv3:read")])
+    async def list_channels(request: Request) -> JSONResponse:
+        page = page_of(request)
+        channels = workspace.state.channels[page.first : page.first + page.size]
+        return JSONResponse({"channels": [render.channel(each) for each in channels]})
+
+    @router.get("/chatbots", dependencies=[needs("chatbotsv3:read", paid=True)])
+    async def list_chatbots(request: Request) -> JSONResponse:
+        page = page_of(request)
+        chatbots = workspace.state.chatbots[page.first : page.first + page.size]
+        return JSONResponse({"chatbot_list": [render.chatbot(each) for each in chatbots], **page.echo})
+
+    @router.post("/chatbots/start", dependencies=[needs("chatbotsv3:write", paid=True)])
+    async def start_chatbot(request: Request) -> JSONResponse:
+        body = await json_body(request, _chatbot_request)
+        state = workspace.state
+        person = find_contact(workspace, body["target"])
+        channel = parse_target(workspace, body["target"]).channel or state.default_channel
+        number = ids.read_id(ids.CHATBOT, body["chatbot_id"])
+        for chatbot in state.chatbots:
+            if chatbot.number == number:
+                talk = state.conversation_between(person, channel)
+                state.say(Note(talk, "text", chatbot.greeting, operator_name=chatbot.name))
+                return JSONResponse({"result": True})
+        raise workspace.missing("Chatbot not found")
+
+    @router.get("/account/credits", dependencies=[needs(any_scope=True)])
+    async def get_credits() -> JSONResponse:
+        return JSONResponse(
+            {
+                "credit": CREDIT,
+                "welcome_credit": WELCOME_CREDIT,
+                "remaining_free_conversations_count": 0,
+                "currency": "USD",
+                "auto_charge_enabled": False,
+            }
+        )
+
+    # The shapes of the webhook answers are not documented; these are our choice.
+
+    @router.get("/webhooks/event-types", dependencies=[needs(any_scope=True, paid=True)])
+    async def list_event_types() -> JSONResponse:
+        return JSONResponse({"event_types": _EVENT_TYPES})
+
+    @router.get("/webhooks", dependencies=[needs(any_scope=True, paid=True)])
+    async def list_webhooks() -> JSONResponse:
+        return JSONResponse({"webhooks": [render.webhook(each) for each in workspace.state.webhooks]})
+
+    @router.put("/webhooks/{webhook_id}", dependencies=[needs(any_scope=True, paid=True)])
+    async def update_webhook(webhook_id: str, request: Request) -> JSONResponse:
+        body = await json_body(request, _webhook_request)
+        number = ids.read_id(ids.WEBHOOK, webhook_id)
+        for webhook in workspace.state.webhooks:
+            if webhook.number == number:
+                webhook.url, webhook.event_types = body["url"], body["eventTypes"]
+                webhook.status = body.get("status", webhook.status)
+                return JSONResponse(render.webhook(webhook))
+        raise workspace.missing("Webhook not found")
+
+    return router

@@ -1,0 +1,61 @@
+"""The sandbox's own time, which a test can stop and move."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """
+    Wall-clock time plus whatever a test has added.
+
+    Everything that WATI would date or let expire uses this clock; pauses and rate limits use real time.
+    """
+
+    def __init__(self) -> None:
+        self._moved = 0.0
+        self._frozen_at: float | None = None
+
+    def now(self) -> float:
+        """Return the current time as seconds since 1970."""
+        return self._real() + self._moved
+
+    def advance(self, seconds: float) -> None:
+        self._moved += seconds
+
+    @property
+    def frozen(self) -> bool:
+        return self._frozen_at is not None
+
+    def freeze(self) -> None:
+        """Stop the clock; from now on only ``advance`` moves it."""
+        if self._frozen_at is None:
+            self._frozen_at = time.time()
+
+    def unfreeze(self) -> None:
+        """Let the clock run again from the time it shows."""
+        if self._frozen_at is not None:
+            self._moved -= time.time() - self._frozen_at
+            self._frozen_at = None
+
+    def _real(self) -> float:
+        return time.time() if self._frozen_at is None else self._frozen_at
+
+
+def to_iso(seconds: float) -> str:
+    """Write a time as WATI does: UTC, seven fractional digits, ``Z``."""
+    moment = datetime.fromtimestamp(seconds, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}0Z"
+
+
+def from_iso(text: str) -> float:
+    """
+    Read an ISO-8601 date or date-time; one without an offset is taken as UTC.
+
+    :raises ValueError: when the text is neither.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()

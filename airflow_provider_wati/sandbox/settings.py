@@ -1,0 +1,82 @@
+"""What can be chosen about a sandbox, above all where WATI's documentation leaves a choice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+PLANS = ("growth", "pro", "business")
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "plan": (None, *PLANS),
+    "duplicate_contact": ("refuse", "overwrite", "ignore"),
+    "unknown_contact_in_update": ("refuse", "skip"),
+    "missing_status": (404, 400),
+    "retry_after": ("none", "seconds", "date"),
+    "statistics": ("cumulative", "exclusive"),
+}
+_FIXED_AT_START = ("tenant",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    The choices of one sandbox.
+
+    :param tenant: workspace id, the first path segment of V1.
+    :param plan: ``growth``, ``pro`` or ``business`` switches on the plan's rate limits and feature gates.
+    :param speed: how many times faster than usual message statuses advance.
+    :param failed_share: part of the ordinary messages that fail with 131026, from 0 to 1.
+    :param duplicate_contact: creating a number that exists is a 400 (``refuse``), changes the contact
+        (``overwrite``), or returns it as it is (``ignore``). Undocumented at WATI.
+    :param unknown_contact_in_update: a bulk update that names an unknown contact is a 400 with nothing
+        changed (``refuse``), or goes on without it (``skip``). Undocumented at WATI.
+    :param missing_status: status for an unknown contact, template, broadcast or message. Undocumented at WATI.
+    :param unauthorized_text: plain-text body of a 401; WATI documents none, and one handler sends some.
+    :param retry_after: what a rate-limit 429 says about waiting; WATI promises nothing.
+    :param statistics: ``cumulative``: a read message counts as sent and delivered too; ``exclusive``: each
+        message counts once, under its present status. Undocumented at WATI.
+    """
+
+    tenant: str = "100001"
+    plan: str | None = None
+    speed: float = 1.0
+    failed_share: float = 0.0
+    duplicate_contact: str = "refuse"
+    unknown_contact_in_update: str = "refuse"
+    missing_status: int = 404
+    unauthorized_text: str = ""
+    retry_after: str = "none"
+    statistics: str = "cumulative"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}")
+        if not self.speed >= 0:
+            raise ValueError("speed must not be negative")
+        if not 0 <= self.failed_share <= 1:
+            raise ValueError("failed_share must be between 0 and 1")
+
+    def changed(self, changes: dict[str, Any]) -> Settings:
+        """
+        Return these settings with some of them changed.
+
+        :raises ValueError: for an unknown name or a value that does not fit.
+        """
+        known = {field.name: field.type for field in fields(self)}
+        for name, value in changes.items():
+            if name not in known or name in _FIXED_AT_START:
+                raise ValueError(f"{name} is not a setting that can be changed")
+            if name not in _CHOICES and not _fits(value, str(known[name])):
+                raise ValueError(f"{name} must be of type {known[name]}")
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _fits(value: object, type_name: str) -> bool:
+    if type_name == "float":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)

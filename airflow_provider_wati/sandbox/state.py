@@ -1,0 +1,305 @@
+"""The workspace: who is in it, what was said, what was sent."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.messages import MessageStore
+from airflow_provider_wati.sandbox.models import (
+    Broadcast,
+    Channel,
+    Chatbot,
+    Contact,
+    Conversation,
+    Note,
+    Template,
+    Webhook,
+)
+from airflow_provider_wati.sandbox.status import (
+    PENDING,
+    REPLIED,
+    STOPPED,
+    Standing,
+    Timeline,
+    fate_of_number,
+    ordinary_fates,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_wati.sandbox.clock import Clock
+
+#: WhatsApp's customer-service window: free-form messages need a customer message this recent.
+WINDOW_SECONDS = 24 * 60 * 60
+
+
+class State:
+    """
+    Everything a reset throws away.
+
+    It is changed only from the server's event loop, one request at a time, so it needs no locks. Reading it
+    from another thread is fine once the request of interest has been answered.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.speed = 1.0
+        self.timeline = Timeline(failed_share=0.0)
+
+        self.channels: list[Channel] = []
+        self.templates: list[Template] = []
+        self.chatbots: list[Chatbot] = []
+        self.teams: list[str] = []
+        self.tags: list[str] = []
+        self.operators: list[str] = []
+        self.webhooks: list[Webhook] = []
+
+        self.contacts: dict[int, Contact] = {}
+        self.by_phone: dict[str, Contact] = {}
+        self.by_bsuid: dict[str, Contact] = {}
+        self.conversations: list[Conversation] = []
+        self.messages = MessageStore()
+        self.broadcasts: list[Broadcast] = []
+        #: Campaigns that a slow listing keeps back for a while.
+        self.hidden_broadcasts: list[Broadcast] = []
+
+        self._everybody: list[Contact] = []
+        self._tickets = 0
+        self._by_activity: dict[int, Conversation] = {}
+        self._waiting: list[tuple[float, int]] = []
+
+    # Channels, templates, chatbots
+
+    @property
+    def default_channel(self) -> Channel:
+        return self.channels[0]
+
+    def find_channel(self, name_or_phone: str) -> Channel | None:
+        """Return a channel by its name or number; the name ``Default`` addresses none (observed)."""
+        for channel in self.channels:
+            if name_or_phone == channel.phone or (name_or_phone == channel.name and not channel.is_default):
+                return channel
+        return None
+
+    def find_template(self, name: str, channel: Channel) -> Template | None:
+        for template in self.templates:
+            if template.name == name and channel in template.channels:
+                return template
+        return None
+
+    # Contacts
+
+    def create_contact(
+        self,
+        phone: str | None,
+        name: str,
+        *,
+        custom_params: dict[str, str] | None = None,
+        source: str = "manual",
+        bsuid: str | None = None,
+    ) -> Contact:
+        now = self.clock.now()
+        contact = Contact(len(self._everybody), phone, name, now, now, source)
+        contact.custom_params = custom_params or None
+        self._everybody.append(contact)
+        self.contacts[contact.number] = contact
+        if phone is not None:
+            self.by_phone[phone] = contact
+        if bsuid is not None:
+            contact.bsuid = bsuid
+            self.by_bsuid[bsuid] = contact
+        return contact
+
+    def delete_contact(self, contact: Contact) -> None:
+        """Take a contact and its conversations out of sight; messages that were sent stay sent."""
+        del self.contacts[contact.number]
+        if contact.phone is not None:
+            self.by_phone.pop(contact.phone, None)
+        if contact.bsuid is not None:
+            self.by_bsuid.pop(contact.bsuid, None)
+        for conversation in contact.conversations:
+            self._by_activity.pop(conversation.number, None)
+
+    def contact_with_id(self, contact_id: str) -> Contact | None:
+        number = ids.read_id(ids.CONTACT, contact_id)
+        return None if number is None else self.contacts.get(number)
+
+    def contact_of_message(self, number: int) -> Contact:
+        return self._everybody[self.messages.contact[number]]
+
+    # Conversations
+
+    def conversation_between(self, contact: Contact, channel: Channel) -> Conversation:
+        """Return the conversation of a contact on a channel, which begins now if there was none."""
+        conversation = contact.conversation_on(channel)
+        if conversation is None:
+            conversation = Conversation(len(self.conversations), contact, channel)
+            conversation.ticket = self._next_ticket()
+            contact.conversations = (*contact.conversations, conversation)
+            self.conversations.append(conversation)
+        return conversation
+
+    def conversation_with_id(self, conversation_id: str) -> Conversation | None:
+        number = ids.read_id(ids.CONVERSATION, conversation_id)
+        if number is None or number >= len(self.conversations):
+            return None
+        conversation = self.conversations[number]
+        return conversation if conversation.contact.number in self.contacts else None
+
+    def latest_conversations(self) -> Iterator[Conversation]:
+        """Yield conversations, the latest activity first."""
+        return reversed(self._by_activity.values())
+
+    def conversation_count(self) -> int:
+        return len(self._by_activity)
+
+    def window_is_open(self, conversation: Conversation) -> bool:
+        last = conversation.last_inbound
+        return last is not None and self.clock.now() - last < WINDOW_SECONDS
+
+    def _next_ticket(self) -> int:
+        self._tickets += 1
+        return self._tickets
+
+    # Messages
+
+    def say(self, note: Note) -> int:
+        """Add a message that is not a template to its conversation, and return its number."""
+        conversation = note.conversation
+        number = len(self.messages)
+        failing = fate_of_number(conversation.contact.phone or "")
+        self.messages.add(
+            contacts=[conversation.contact.number],
+            broadcast=0,
+            created=self.clock.now(),
+            fates=ordinary_fates(number, 1) if failing is None else bytes([failing]),
+            local_ids=[ids.make_id(ids.LOCAL_MESSAGE, number)],
+            contents=[note],
+        )
+        self.deliver(conversation, number, self.clock.now())
+        return number
+
+    def receive(self, note: Note) -> int:
+        """Let the customer write in: it opens the 24-hour window and answers the latest broadcast."""
+        conversation = note.conversation
+        self._mark_replied(conversation)
+        if not conversation.is_open:
+            conversation.status = "open"
+            conversation.ticket = self._next_ticket()
+        number = self.say(note)
+        conversation.last_inbound = self.clock.now()
+        return number
+
+    def deliver(self, conversation: Conversation, number: int, moment: float) -> None:
+        """Put a message at the end of a conversation."""
+        conversation.messages.append(number)
+        conversation.last_activity = moment
+        self._by_activity.pop(conversation.number, None)
+        self._by_activity[conversation.number] = conversation
+
+    def broadcast_of(self, number: int) -> Broadcast | None:
+        broadcast = self.messages.broadcast[number]
+        return self.broadcasts[broadcast - 1] if broadcast else None
+
+    def standing(self, number: int) -> Standing:
+        """Return where a message stands now."""
+        broadcast = self.broadcast_of(number)
+        if broadcast is None:
+            content = self.messages.content[number]
+            if isinstance(content, Note) and not content.from_business:
+                return Standing("received")
+            return self._standing_after(self.messages.fate[number], self.messages.created[number])
+        if number in broadcast.replied:
+            return REPLIED
+        return self.standing_in(broadcast, self.messages.fate[number])
+
+    def standing_in(self, broadcast: Broadcast, fate: int) -> Standing:
+        """Return where the messages of a broadcast with this fate stand, replies apart."""
+        if broadcast.cancelled_at is not None:
+            return STOPPED
+        if self.clock.now() < broadcast.starts_at:
+            return PENDING
+        return self._standing_after(fate, broadcast.starts_at)
+
+    def _standing_after(self, fate: int, start: float) -> Standing:
+        return self.timeline.standing(fate, (self.clock.now() - start) * self.speed)
+
+    def _mark_replied(self, conversation: Conversation) -> None:
+        for number in reversed(conversation.messages):
+            broadcast = self.broadcast_of(number)
+            if broadcast is None:
+                content = self.messages.content[number]
+                if isinstance(content, Note) and content.from_business:
+                    continue
+                return
+            if self.standing(number).status in ("sent", "delivered", "read"):
+                broadcast.replied.add(number)
+            return
+
+    # Broadcasts
+
+    def broadcast_with_id(self, broadcast_id: str) -> Broadcast | None:
+        number = ids.read_id(ids.BROADCAST, broadcast_id)
+        return self.broadcasts[number] if number is not None and number < len(self.broadcasts) else None
+
+    def wait_until_start(self, broadcast: Broadcast) -> None:
+        heapq.heappush(self._waiting, (broadcast.starts_at, broadcast.number))
+
+    def start_due_broadcasts(self) -> None:
+        """Let scheduled broadcasts whose time has come reach their conversations."""
+        while self._waiting and self._waiting[0][0] <= self.clock.now():
+            _, number = heapq.heappop(self._waiting)
+            broadcast = self.broadcasts[number]
+            if broadcast.cancelled_at is None:
+                self.put_in_conversations(broadcast)
+
+    def put_in_conversations(self, broadcast: Broadcast) -> None:
+        for number in range(broadcast.first, broadcast.first + broadcast.count):
+            contact = self.contact_of_message(number)
+            conversation = self.conversation_between(contact, broadcast.channel)
+            self.deliver(conversation, number, broadcast.starts_at)
+
+    # What a test wants to know
+
+    def sent(
+        self, *, phone: str | None = None, broadcast_name: str | None = None, skip: int = 0
+    ) -> Iterator[int]:
+        """
+        Yield the numbers of messages to customers, oldest first, cancelled and not yet started ones left out.
+
+        :param phone: only those to this number.
+        :param broadcast_name: only those of broadcasts whose name starts like this.
+        :param skip: leave out this many.
+        """
+        if phone is not None:
+            contact = self.by_phone.get(phone)
+            numbers = sorted(
+                number
+                for conversation in (contact.conversations if contact else ())
+                for number in conversation.messages
+            )
+            candidates: Iterator[int] = iter(numbers)
+        else:
+            candidates = iter(range(len(self.messages)))
+        return islice((number for number in candidates if self._was_sent(number, broadcast_name)), skip, None)
+
+    def _was_sent(self, number: int, broadcast_name: str | None) -> bool:
+        broadcast = self.broadcast_of(number)
+        if broadcast is None:
+            content = self.messages.content[number]
+            return broadcast_name is None and isinstance(content, Note) and content.from_business
+        if broadcast.cancelled_at is not None or self.clock.now() < broadcast.starts_at:
+            return False
+        return broadcast_name is None or broadcast.name.startswith(broadcast_name)
+
+    def sent_per_phone(self, broadcast_name: str | None = None) -> dict[str, int]:
+        """Count the messages that were sent to each phone number."""
+        counts: dict[str, int] = {}
+        for number in self.sent(broadcast_name=broadcast_name):
+            phone = self.contact_of_message(number).phone or ""
+            counts[phone] = counts.get(phone, 0) + 1
+        return counts
