@@ -151,7 +151,6 @@ class _NoToken(AuthBase):
 _STALE_AFTER = 20.0
 _REDIRECTS = 5
 _MESSAGE_LENGTH = 500
-_CHUNK = 64 * 1024
 
 _ERRORS: dict[int, tuple[type[WatiError], str]] = {
     400: (WatiBadRequestError, ""),

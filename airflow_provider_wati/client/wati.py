@@ -15,6 +15,7 @@ from airflow_provider_wati.client.media import Media
 from airflow_provider_wati.client.multipart import MultipartUpload
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
 from airflow_provider_wati.client.throttle import Family, Pacer, rate_limits_of
+from airflow_provider_wati.client.token import bare_token
 from airflow_provider_wati.client.transport import Call, Effect, Transport
 from airflow_provider_wati.client.types import (
     Campaign,
@@ -104,7 +105,7 @@ class WatiClient:
             )
         self._transport = Transport(
             self.endpoint,
-            _bare(token),
+            bare_token(token),
             pacer=Pacer(self.endpoint, rate_limits_of(plan, rate_limits)),
             timeout=(connect, read),
             verify=verify,
@@ -509,16 +510,16 @@ class WatiClient:
 
     def iter_campaigns(self, channel: str | None = None) -> Iterator[Campaign]:
         """
-        Go through the campaigns.
+        Go through the campaigns of a channel.
 
-        :param channel: name or number of a channel to keep to.
+        :param channel: name or number; the client's channel, else WATI's default, if left out.
         """
         return self._pages(
             "broadcasts",
             "broadcasts",
             Family.CAMPAIGNS,
             Campaign,
-            params={"channel": channel},
+            params={"channel": channel or self.channel},
             total="total",
         )
 
@@ -536,18 +537,18 @@ class WatiClient:
         self, date_from: datetime, date_to: datetime, channel: str | None = None
     ) -> CampaignsOverview:
         """
-        Add up the campaigns between two times.
+        Add up the campaigns of a channel between two times.
 
         :param date_from: from when, with a time zone.
         :param date_to: until when, with a time zone.
-        :param channel: name or number of a channel to keep to.
+        :param channel: name or number; the client's channel, else WATI's default, if left out.
         """
         params = {
             "date_from": checks.utc_time(date_from, "date_from"),
             "date_to": checks.utc_time(date_to, "date_to"),
         }
-        if channel:
-            params["channel"] = channel
+        if channel or self.channel:
+            params["channel"] = channel or self.channel or ""
         return self._v3(
             "GET",
             "broadcasts/overview",
@@ -769,17 +770,6 @@ class WatiClient:
                 return
             last = rows
             page_number += 1
-
-
-def _bare(token: str) -> str:
-    bare = re.sub(r"^bearer(\s+|$)", "", token.strip(), flags=re.IGNORECASE)
-    if not bare:
-        raise WatiConfigurationError("The access token is empty: make one in WATI under Connector, API.")
-    if not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise WatiConfigurationError(
-            "The access token contains a space, a line break or a letter that no token has: copy it again."
-        )
-    return bare
 
 
 def _segment(value: str) -> str:
