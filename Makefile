@@ -1,0 +1,59 @@
+# Everything here needs Python 3.11 or newer and make; what else is needed is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+AIRFLOW ?= 3.3.2
+
+.PHONY: help demo airflow sandbox test lint types unit bench docs format clean
+
+help:
+	@echo "make demo     a DAG run that messages customers through the sandbox, shown to the end (about 2 minutes)"
+	@echo "make test     lint, types and tests (about 4 minutes)"
+	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
+	@echo "make sandbox  the sandbox alone"
+	@echo "make bench    figures: what an import costs"
+	@echo "make docs     the documentation as HTML, in docs/_build/html"
+	@echo "make format   format the code"
+
+# One environment for everything. The stamp is renewed when the dependencies change.
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sandbox]' --group dev --group docs 'apache-airflow==$(AIRFLOW)'
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/python scripts/demo.py
+
+airflow: $(VENV)/ready
+	$(BIN)/python scripts/demo.py --stay
+
+sandbox: $(VENV)/ready
+	$(BIN)/python -m airflow_provider_wati.sandbox
+
+test: lint types unit
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+unit: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/ready
+	$(BIN)/python scripts/bench.py
+
+docs: $(VENV)/ready
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

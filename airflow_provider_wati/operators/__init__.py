@@ -1,0 +1,3 @@
+"""One operator for each action of WATI."""
+
+from __future__ import annotations

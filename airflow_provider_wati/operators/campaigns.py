@@ -1,0 +1,165 @@
+"""Campaigns: what WATI makes of each template send, and calls a broadcast in its API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.operators.base import WatiOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.client import WatiClient
+
+#: More people than this belong into a file, not into Airflow's database.
+MAX_RECIPIENTS_IN_RESULT = 1_000
+
+
+class WatiGetCampaignOperator(WatiOperator):
+    """
+    Look up one campaign, with its statistics.
+
+    .. code-block:: python
+
+        WatiGetCampaignOperator(task_id="campaign", campaign_id="66b1fb044045cedb1f195390")
+
+    :param campaign_id: the id that a template send returned as ``broadcasts[n]["id"]`` (templated).
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``id``, ``name``, ``status``, ``scheduled_at``, ``statistics`` (``total_recipients``,
+        ``total_delivered`` and so on) and what else WATI tells.
+    :raises WatiNotFoundError: when WATI does not know the campaign.
+    """
+
+    template_fields: Sequence[str] = ("campaign_id", "wati_conn_id")
+
+    def __init__(self, *, campaign_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.campaign_id = campaign_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        campaign = self.hook.client.get_campaign(self.campaign_id)
+        self.log.info("Campaign %s is %s.", self.campaign_id, campaign.get("status"))
+        return dict(campaign)
+
+
+class WatiGetCampaignRecipientsOperator(WatiOperator):
+    """
+    Find out what became of each recipient of a campaign: delivered, read, failed and why.
+
+    WATI gives 100 recipients a call, so a campaign of 10,000 takes 100 calls at the pace of the plan.
+
+    .. code-block:: python
+
+        WatiGetCampaignRecipientsOperator(
+            task_id="outcomes",
+            campaign_id="66b1fb044045cedb1f195390",
+            destination="s3://reports/{{ ds }}.csv",
+        )
+
+    :param campaign_id: the id that a template send returned as ``broadcasts[n]["id"]`` (templated).
+    :param destination: where to write one line for each recipient, as a local path or any Airflow
+        object-storage URI that ends in ``.csv`` or ``.jsonl`` (templated). Without it the recipients are in the
+        result, up to 1,000 of them.
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``campaign_id``, ``total``, ``statuses`` (how many stand where), and ``destination`` or
+        ``recipients``.
+    :raises WatiNotFoundError: when WATI does not know the campaign.
+    :raises WatiValidationError: for a destination of another kind, or too many recipients without one.
+    """
+
+    template_fields: Sequence[str] = ("campaign_id", "destination", "wati_conn_id")
+
+    def __init__(self, *, campaign_id: str, destination: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.campaign_id = campaign_id
+        self.destination = destination
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.operators.files import open_table
+
+        statuses: Counter[str] = Counter()
+        found = self.hook.client.iter_campaign_recipients(self.campaign_id)
+        result: dict[str, Any] = {"campaign_id": self.campaign_id}
+        if self.destination is None:
+            recipients: list[dict[str, Any]] = []
+            result["recipients"] = recipients
+            for recipient in found:
+                if len(recipients) == MAX_RECIPIENTS_IN_RESULT:
+                    raise WatiValidationError(
+                        f"Campaign {self.campaign_id} has more than {MAX_RECIPIENTS_IN_RESULT:,} recipients: give a "
+                        "destination for them."
+                    )
+                recipients.append(_line(recipient))
+                statuses[recipient.get("status") or "unknown"] += 1
+        else:
+            result["destination"] = self.destination
+            with open_table(self.destination, _COLUMNS) as write:
+                for recipient in found:
+                    write(_line(recipient))
+                    statuses[recipient.get("status") or "unknown"] += 1
+        result |= {"total": statuses.total(), "statuses": dict(statuses)}
+        self.log.info("Campaign %s: %s", self.campaign_id, dict(statuses))
+        return result
+
+
+_COLUMNS = (
+    "contact_phone",
+    "contact_name",
+    "contact_id",
+    "bsuid",
+    "status",
+    "failed_code",
+    "local_message_id",
+    "message_id",
+    "created",
+)
+
+
+def _line(recipient: Any) -> dict[str, Any]:
+    return {name: recipient.get(name) for name in _COLUMNS}
+
+
+class WatiCancelScheduledCampaignOperator(WatiOperator):
+    """
+    Cancel a campaign before its time. Needs the tenant id in the connection: V3 has no such call, V1 has.
+
+    .. code-block:: python
+
+        WatiCancelScheduledCampaignOperator(task_id="cancel", campaign_id="66b1fb044045cedb1f195390")
+
+    :param campaign_id: the id that the scheduling task returned as ``broadcasts[n]["id"]`` (templated).
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``{"campaign_id": ...}``.
+    :raises WatiConfigurationError: when the connection does not name the tenant.
+    :raises WatiNotFoundError: when WATI does not know the campaign.
+    :raises WatiBadRequestError: when it can no longer be cancelled.
+    """
+
+    template_fields: Sequence[str] = ("campaign_id", "wati_conn_id")
+
+    def __init__(self, *, campaign_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.campaign_id = campaign_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        client = self.hook.client
+        try:
+            client.cancel_scheduled_campaign(self.campaign_id)
+        except (WatiBadRequestError, WatiNotFoundError):
+            # The call before may have done it and lost its answer.
+            if not _is_cancelled(client, self.campaign_id):
+                raise
+        self.log.info("Campaign %s is cancelled.", self.campaign_id)
+        return {"campaign_id": self.campaign_id}
+
+
+def _is_cancelled(client: WatiClient, campaign_id: str) -> bool:
+    try:
+        status = client.get_campaign(campaign_id).get("status") or ""
+    except WatiNotFoundError:
+        return False
+    # WATI does not list its statuses; both spellings and both words are in use elsewhere in its product.
+    return status.casefold() in ("cancelled", "canceled", "stopped")

@@ -1,0 +1,48 @@
+"""What importing an operator adds to a DAG file: beside `import airflow.sdk`, and beside the HTTP provider's way."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+SDK = "from airflow.sdk import DAG, BaseOperator, BaseHook"
+OPERATORS = ("campaigns", "chatbots", "contacts", "conversations", "messages", "templates")
+RUNS = 7
+ALLOWED_MS = 40.0
+
+
+def added_milliseconds(statement: str) -> float:
+    """Return the median of what a statement costs once Airflow's SDK is loaded, each time in a new process."""
+    program = (
+        f"import time\n{SDK}\nstarted = time.perf_counter()\n{statement}\n"
+        "print((time.perf_counter() - started) * 1000)"
+    )
+    return statistics.median(
+        float(
+            subprocess.run(
+                [sys.executable, "-c", program], capture_output=True, text=True, check=True
+            ).stdout.split()[-1]
+        )
+        for _ in range(RUNS)
+    )
+
+
+def main() -> int:
+    requests = added_milliseconds("import requests")
+    print(f"{'import':<44} {'added':>9}   beside `import requests`, which peers' operators load")
+    worst = 0.0
+    for name in OPERATORS:
+        module = f"airflow_provider_wati.operators.{name}"
+        added = added_milliseconds(f"import {module}")
+        worst = max(worst, added)
+        print(f"{module:<44} {added:>6.1f} ms   {added / requests:.2f}")
+    print(f"{'requests':<44} {requests:>6.1f} ms   1.00")
+    if worst > ALLOWED_MS:
+        print(f"An operator module costs {worst:.1f} ms; {ALLOWED_MS:.0f} ms are allowed.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

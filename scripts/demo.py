@@ -1,0 +1,211 @@
+"""
+Show the provider at work: a sandbox in place of WATI, a real Airflow, an example DAG that messages customers.
+
+``make demo`` runs the DAG once and tells what arrived; ``make airflow`` leaves Airflow's UI running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TOKEN, TENANT = "sandbox-token", "100001"
+DAG = "wati_order_updates"
+#: Statuses of a message that has reached the phone.
+ARRIVED = {"delivered", "read", "replied"}
+PATIENCE_SECONDS = 60
+
+ORDERS = [
+    ("1001", "85264318721", "Ada Wong", "packed"),
+    ("1002", "919876543210", "Ravi Kumar", "on its way"),
+    ("1003", "5511987654321", "Beatriz Souza", "delivered"),
+    ("1004", "447700900123", "Tom Baker", "waiting for you at the shop"),
+    ("1005", "6591234567", "Mei Lin 🌸", "packed"),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stay", action="store_true", help="run Airflow's UI until Ctrl-C")
+    stay = parser.parse_args().stay
+    home = ROOT / (".airflow" if stay else ".demo")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    write_orders(home / "shop.db")
+    # Ctrl-C and `kill` both end the processes that were started here.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with sandbox(home, port=free_port(8765)) as url, contextlib.suppress(KeyboardInterrupt):
+        environment = airflow_environment(home, url)
+        say(f"Setting up Airflow in {home.relative_to(ROOT)} ...")
+        airflow(environment, home, "db", "migrate")
+        return show_airflow(environment, home, url) if stay else run_once(environment, home, url)
+    return 0
+
+
+def run_once(environment: dict[str, str], home: Path, url: str) -> int:
+    say(f"Running the DAG {DAG} (example_dags/{DAG}.py) ...")
+    if airflow(environment, home, "dags", "test", DAG) != 0:
+        say(f"The DAG run failed. Its log is {home.relative_to(ROOT)}/airflow.log")
+        return 1
+    say("Waiting for the messages to reach the phones ...\n")
+    messages = wait_for_arrival(url)
+    arrived = show_messages(messages)
+    print(f"\n{arrived} of {len(ORDERS)} customers have their message.\n")
+    print("Where to look:")
+    print(f"  the DAG       example_dags/{DAG}.py")
+    print(f"  the DAG run   {home.relative_to(ROOT)}/airflow.log")
+    if sys.stdin.isatty():
+        print(f"  the sandbox   {url}/ (conversations and campaigns, as WATI would have them)")
+        print("\nCtrl-C stops the sandbox. `make airflow` starts Airflow's UI to look around in.")
+        while True:
+            time.sleep(3600)
+    print("\nNothing is left running. `make airflow` starts the sandbox and Airflow's UI to look around in.")
+    return 0 if arrived == len(ORDERS) else 1
+
+
+def show_airflow(environment: dict[str, str], home: Path, url: str) -> int:
+    connection = environment.pop("AIRFLOW_CONN_WATI_DEFAULT")
+    airflow(environment, home, "connections", "add", "wati_default", "--conn-json", connection)
+    port = environment["AIRFLOW__API__PORT"]
+    say("Starting Airflow; the page answers in about half a minute.\n")
+    print(f"  Airflow       http://127.0.0.1:{port}/ (no password; start {DAG} with the play button)")
+    print(f"  the sandbox   {url}/")
+    print(f"  the log       {home.relative_to(ROOT)}/airflow.log")
+    print("\nCtrl-C stops both.", flush=True)
+    with open(home / "airflow.log", "ab") as log:
+        standalone = [sys.executable, "-m", "airflow", "standalone"]
+        with process(standalone, environment, log) as running:
+            running.wait()
+    say(f"Airflow has stopped by itself; the log says why: {home.relative_to(ROOT)}/airflow.log")
+    return 1
+
+
+def write_orders(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as shop, shop:
+        shop.execute("CREATE TABLE orders (order_id TEXT, phone TEXT, name TEXT, status TEXT)")
+        shop.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", ORDERS)
+
+
+def airflow_environment(home: Path, url: str) -> dict[str, str]:
+    connection = {"conn_type": "wati", "host": f"{url}/{TENANT}", "password": TOKEN}
+    return {
+        **os.environ,
+        # `airflow standalone` starts its parts by name.
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # Nobody but this machine: there is no password.
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(free_port(8080)),
+        "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection),
+        "WATI_DEMO_DATABASE": str(home / "shop.db"),
+    }
+
+
+def airflow(environment: dict[str, str], home: Path, *command: str) -> int:
+    with open(home / "airflow.log", "ab") as log:
+        return subprocess.run(
+            [sys.executable, "-m", "airflow", *command], env=environment, stdout=log, stderr=log, check=False
+        ).returncode
+
+
+@contextlib.contextmanager
+def sandbox(home: Path, port: int) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "airflow_provider_wati.sandbox", "--port", str(port), "--token", TOKEN]
+    # Ten times faster than usual, so that nobody has to wait for "delivered".
+    command += ["--tenant", TENANT, "--speed", "10"]
+    with open(home / "sandbox.log", "wb") as log, process(command, dict(os.environ), log) as running:
+        while running.poll() is None:
+            with contextlib.suppress(OSError):
+                ask(url, "/_sandbox/state")
+                break
+            time.sleep(0.1)
+        else:
+            sys.exit((home / "sandbox.log").read_text())
+        say(f"The sandbox stands in for WATI at {url}/")
+        yield url
+
+
+@contextlib.contextmanager
+def process(
+    command: list[str], environment: dict[str, str], log: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process and all that it starts, until the block is left."""
+    running = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGTERM)
+        try:
+            running.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no free port")
+
+
+def ask(url: str, path: str) -> object:
+    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return json.load(response)
+
+
+def wait_for_arrival(url: str) -> dict[str, dict[str, str]]:
+    """Ask WATI's own API for the last message to each customer, until all have arrived."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        messages = {phone: last_template(url, phone) for _, phone, _, _ in ORDERS}
+        if time.monotonic() > deadline or all(
+            message.get("status", "").lower() in ARRIVED for message in messages.values()
+        ):
+            return messages
+        time.sleep(0.5)
+
+
+def last_template(url: str, phone: str) -> dict[str, str]:
+    page = ask(url, f"/api/ext/v3/conversations/{phone}/messages?page_number=1&page_size=100")
+    sent = [message for message in page["message_list"] if message.get("owner")]
+    return max(sent, key=lambda message: message["created"], default={})
+
+
+def show_messages(messages: dict[str, dict[str, str]]) -> int:
+    arrived = 0
+    for _, phone, name, _ in ORDERS:
+        message = messages[phone]
+        status = message.get("status", "nothing arrived").lower()
+        arrived += status in ARRIVED
+        print(f"  {name:<14} +{phone:<14} {status:<10} {message.get('text', '')}")
+    return arrived
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

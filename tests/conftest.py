@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Airflow reads these when it is first imported, so they are set before any test module is, and before pytest
+# looks a warning of Airflow's up.
+HOME = tempfile.mkdtemp(prefix="wati-tests-airflow-")
+os.mkdir(os.path.join(HOME, "dags"))
+os.environ["AIRFLOW_HOME"] = HOME
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = os.path.join(HOME, "dags")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.db"
+
+from airflow_provider_wati.client import WatiClient  # noqa: E402 # after the settings above
+from airflow_provider_wati.sandbox.server import SandboxServer  # noqa: E402 # likewise
+from tests.contract import ContractCheck, contract_file, load_contract  # noqa: E402 # likewise
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+NO_PACING = {"rate_limits": {"*": None}}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The Python form methods are deprecated from Airflow 3.2 on; nothing of ours may bring them back.
+    config.addinivalue_line("filterwarnings", "error::airflow.exceptions.AirflowProviderDeprecationWarning")
+
+
+class Sandbox(SandboxServer):
+    """A sandbox that a test looks into: what arrived, not what the client says arrived."""
+
+    contract_check: ContractCheck | None = None
+
+    def client(self, **settings: Any) -> WatiClient:
+        return WatiClient(self.endpoint, self.token, **NO_PACING, **settings)
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        import requests
+
+        response = requests.request(method, f"{self.url}/_sandbox{path}", json=body, timeout=10)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def fault(self, kind: str, **options: Any) -> None:
+        self.control("POST", "/faults", {"kind": kind, **options})
+
+    def messages_to(self, phone: str) -> list[dict[str, Any]]:
+        return self.control("GET", f"/messages?phone={phone}")["messages"]
+
+    def texts_to(self, phone: str) -> list[str]:
+        """What the business sent to a person."""
+        return [message["text"] for message in self.messages_to(phone)]
+
+    def requests(self, method: str | None = None) -> list[str]:
+        """The API calls that arrived."""
+        seen = self.control("GET", "/requests")["requests"]
+        return [f"{r['method']} {r['path']}" for r in seen if method in (None, r["method"])]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A WATI of the test's own; what goes through it is held against WATI's OpenAPI where that is at hand."""
+    checks: list[ContractCheck] = []
+
+    def wrap(app: Any) -> Any:
+        checks.append(ContractCheck(app, load_contract()))
+        return checks[0]
+
+    with Sandbox(wrap=wrap if contract_file().is_file() else None) as server:
+        assert isinstance(server, Sandbox)
+        server.contract_check = checks[0] if checks else None
+        yield server
+    for check in checks:
+        check.assert_clean()
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def run_dag(
+    airflow_database: None, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Run a DAG in real Airflow, its connection ``wati_default`` being the sandbox; return the tasks by id."""
+    connection = {
+        "conn_type": "wati",
+        "host": sandbox.endpoint,
+        "password": sandbox.token,
+        "extra": {**NO_PACING, "timeout": [2, 2]},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
+
+    def run(dag: DAG) -> dict[str, Any]:
+        write_to_database(dag)
+        tis = dag.test().get_task_instances()
+        return {ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": ti for ti in tis}
+
+    return run
+
+
+def write_to_database(dag: DAG) -> None:
+    """Do for a DAG of a test what the DAG processor does for one of a file."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
