@@ -53,7 +53,10 @@ def test_every_module_it_names_is_there() -> None:
         ("airflow_provider_wati.get_provider_info", ("airflow", "requests", "json", "urllib3")),
         ("airflow_provider_wati.connection_form", ("airflow", "requests", "wtforms", "flask_appbuilder")),
         ("airflow_provider_wati.hooks.wati", ("requests", "airflow_provider_wati.client.wati", "wtforms")),
-        ("airflow_provider_wati.hooks.settings", ("airflow", "requests", "airflow_provider_wati.client.wati")),
+        (
+            "airflow_provider_wati.hooks.settings",
+            ("airflow", "requests", "airflow_provider_wati.client.wati"),
+        ),
     ],
 )
 def test_importing_costs_little(module: str, not_loaded: tuple[str, ...], tmp_path: Path) -> None:
