@@ -127,8 +127,9 @@ def file_size(size: int, mime_type: str, file_name: str) -> None:
         )
     limit, _ = _FILES[kind]
     if size > limit:
+        in_words = f"{limit // _MEGABYTE} MB" if limit >= _MEGABYTE else f"{limit // 1024} kB"
         raise WatiValidationError(
-            f"{file_name!r} has {size / _MEGABYTE:.1f} MB; WATI takes {limit / _MEGABYTE:g} MB as {kind}."
+            f"{file_name!r} has {size:,} bytes; WATI takes {in_words} ({limit:,}) as {kind}."
         )
     if size == 0:
         raise WatiValidationError(f"{file_name!r} is empty.")
@@ -150,7 +151,7 @@ def buttons_message(
     body: str, buttons: Sequence[str], header: str | Mapping[str, Any] | None, footer: str | None
 ) -> dict[str, Any]:
     """Build the ``button_message`` of an interactive message, within WATI's limits."""
-    if isinstance(buttons, str) or not 1 <= len(buttons) <= _MAX_BUTTONS:
+    if not _is_list(buttons) or not 1 <= len(buttons) <= _MAX_BUTTONS:
         raise WatiValidationError(f"buttons is a list of 1 to {_MAX_BUTTONS} texts.")
     message: dict[str, Any] = {
         "body": text(body, "body", _MAX_BODY),
@@ -165,6 +166,8 @@ def buttons_message(
     if isinstance(header, str):
         message["header"] = {"type": "text", "text": text(header, "header", _MAX_HEADER)}
     elif header is not None:
+        if not isinstance(header, Mapping):
+            raise WatiValidationError(f"header is text or a dict, not {type(header).__name__}.")
         kind = str(header.get("type", "")).lower()
         if kind not in _HEADER_TYPES:
             raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
@@ -182,7 +185,7 @@ def list_message(
     body: str, button_text: str, sections: Sequence[Mapping[str, Any]], header: str | None, footer: str | None
 ) -> dict[str, Any]:
     """Build the ``list_message`` of an interactive message, within WATI's limits."""
-    if isinstance(sections, (str, Mapping)) or not sections:
+    if not _is_list(sections) or not sections:
         raise WatiValidationError(
             "sections is a list of {'title': ..., 'rows': [...]}, and one is needed at least."
         )
@@ -201,6 +204,10 @@ def list_message(
     if footer:
         message["footer"] = text(footer, "footer", _MAX_FOOTER)
     return message
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _section(section: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email.message import Message as Headers
+from email.utils import collapse_rfc2231_value
 
 import requests
 
@@ -28,7 +29,7 @@ class Media:
         headers["Content-Type"] = response.headers.get("Content-Type", "application/octet-stream")
         headers["Content-Disposition"] = response.headers.get("Content-Disposition", "attachment")
         self.content_type = headers.get_content_type()
-        self.file_name = headers.get_filename()
+        self.file_name = _file_name(headers)
         length = response.headers.get("Content-Length", "")
         self.size = int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
 
@@ -45,3 +46,10 @@ class Media:
             raise WatiConnectionError(
                 f"The media file broke off before its end: {mask_numbers(type(error).__name__)}. Fetch it again."
             ) from None
+
+
+def _file_name(headers: Headers) -> str | None:
+    """Return the name; of two spellings the one that can hold every letter, which the parser puts last."""
+    params = headers.get_params([], "content-disposition")
+    names = [collapse_rfc2231_value(value) for name, value in params if name == "filename"]
+    return names[-1] if names else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
@@ -63,10 +64,12 @@ class Target:
 
         :param target: ``85264318722``, ``US.123124141512`` or a 24-character id, each with or without
             ``<channel name or number>:`` before it.
-        :raises WatiValidationError: when it has none of these shapes; nothing is guessed or rewritten.
+        :raises WatiValidationError: when it has none of these shapes; nothing is guessed or rewritten, but a
+            whole number counts as its digits.
         """
         if isinstance(target, Target):
             return target
+        target = _as_text(target)
         if not isinstance(target, str):
             raise WatiValidationError(
                 f"A target is text, not {type(target).__name__}: write the phone number in quotes, so that no "
@@ -84,6 +87,7 @@ class Target:
     @classmethod
     def phone(cls, number: str, channel: str | None = None) -> Target:
         """Name a person by phone number: digits only, country code first."""
+        number = _as_text(number)
         return cls(_expect(_PHONE, number, TargetKind.PHONE), number, channel or None)
 
     @classmethod
@@ -106,6 +110,11 @@ class Target:
         if channel is None or self.channel is not None or self.kind in _CONVERSATIONS:
             return self
         return replace(self, channel=channel)
+
+
+def _as_text(target: Any) -> Any:
+    """Take a whole number for its digits: JSON and native templates make one of a phone number, and lose nothing."""
+    return str(target) if isinstance(target, int) and not isinstance(target, bool) else target
 
 
 _CONVERSATIONS = frozenset({TargetKind.CONVERSATION_ID, TargetKind.OBJECT_ID})

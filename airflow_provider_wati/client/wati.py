@@ -214,7 +214,7 @@ class WatiClient:
         :param teams: the names of the teams. Whether they replace or join the present ones is not documented.
         :raises WatiRejectedError: when WATI answers that it did not do it.
         """
-        if isinstance(teams, str) or not teams:
+        if not isinstance(teams, Sequence) or isinstance(teams, str) or not teams:
             raise WatiValidationError("teams is a list of team names, and one is needed at least.")
         about = CONTACTS.check(target)
         body = {"target": str(about), "teams": [checks.text(team, "team") for team in teams]}

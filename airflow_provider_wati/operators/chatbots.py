@@ -66,17 +66,19 @@ class WatiStartChatbotOperator(WatiOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         client = self.hook.client
-        chatbot_id = self._find_chatbot(client)
 
         def act() -> dict[str, Any]:
+            # In here, so that a name that is not found is known not to have started anything.
+            chatbot_id = self._find_chatbot(client)
             client.start_chatbot(self.target, chatbot_id)
             self.log.info("Started chatbot %s.", chatbot_id)
             return {"chatbot_id": chatbot_id}
 
         def look(since: datetime) -> NoReturn:
             raise AirflowFailException(
-                f"An earlier try may have started chatbot {chatbot_id} since {since:%Y-%m-%d %H:%M:%S %Z}, and WATI "
-                "cannot tell. Look at the conversation; if it did not start, give another send_key."
+                f"An earlier try may have started chatbot {self.chatbot_id or self.chatbot_name!r} since "
+                f"{since:%Y-%m-%d %H:%M:%S %Z}, and WATI cannot tell. Look at the conversation; if it did "
+                "not start, give another send_key."
             )
 
         try:

@@ -70,8 +70,8 @@ def once(
         result = act()
     except WatiUnknownOutcomeError:
         raise
-    except WatiError:
-        # Every other error says that WATI did not act.
+    except (WatiError, FileNotFoundError):
+        # Every other error of ours says that WATI did not act; so does a file that is not there.
         intent.withdraw()
         raise
     intent.settle(result)

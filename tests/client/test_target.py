@@ -58,7 +58,7 @@ def test_each_endpoint_takes_what_wati_says(form: str, rule: TargetRule) -> None
         ("", "empty"),
         ("   ", "empty"),
         (":85264318722", "empty channel"),
-        (85264318722, "not int: write the phone number in quotes"),
+        (True, "not bool"),
         (9876543210.0, "not float"),
         (None, "not NoneType"),
         ("8٥٢٦٤٣١٨٧٢٢", "7 to 15 digits"),
@@ -104,3 +104,7 @@ def test_a_channel_may_hold_a_colon() -> None:
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_channel_is_none(empty: str | None) -> None:
     assert Target.phone(PHONE, empty) == Target.parse(PHONE)
+
+
+def test_a_whole_number_counts_as_its_digits() -> None:
+    assert Target.parse(85264318722) == Target.phone(85264318722) == Target.parse(PHONE)  # type: ignore[arg-type] # on purpose
