@@ -25,7 +25,22 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact
 
 
-class WatiCreateContactOperator(WatiOperator):
+class _WholeContactOperator(WatiOperator):
+    """Takes all that a new contact needs."""
+
+    template_fields: Sequence[str] = ("whatsapp_number", "name", "custom_params", "wati_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
+
+    def __init__(
+        self, *, whatsapp_number: str, name: str, custom_params: CustomParams | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.whatsapp_number = whatsapp_number
+        self.name = name
+        self.custom_params = custom_params
+
+
+class WatiCreateContactOperator(_WholeContactOperator):
     """
     Create a contact.
 
@@ -49,17 +64,6 @@ class WatiCreateContactOperator(WatiOperator):
     :raises WatiValidationError: before anything is sent, for a number, name or attribute that cannot be right.
     :raises WatiUnknownOutcomeError: when nobody can tell whether the contact was created; the next try looks.
     """
-
-    template_fields: Sequence[str] = ("whatsapp_number", "name", "custom_params", "wati_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
-
-    def __init__(
-        self, *, whatsapp_number: str, name: str, custom_params: CustomParams | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.whatsapp_number = whatsapp_number
-        self.name = name
-        self.custom_params = custom_params
 
     def execute(self, context: Context) -> dict[str, Any]:
         client = self.hook.client
@@ -145,7 +149,7 @@ class WatiUpdateContactOperator(WatiOperator):
         return dict(contact)
 
 
-class WatiUpsertContactOperator(WatiOperator):
+class WatiUpsertContactOperator(_WholeContactOperator):
     """
     Create a contact, or bring its attributes up to date if WATI knows it. Doing it twice leaves the same contact.
 
@@ -165,17 +169,6 @@ class WatiUpsertContactOperator(WatiOperator):
     :raises WatiValidationError: before anything is sent, for a number, name or attribute that cannot be right.
     :raises WatiUnknownOutcomeError: when nobody can tell whether the contact was created; the next try looks.
     """
-
-    template_fields: Sequence[str] = ("whatsapp_number", "name", "custom_params", "wati_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
-
-    def __init__(
-        self, *, whatsapp_number: str, name: str, custom_params: CustomParams | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.whatsapp_number = whatsapp_number
-        self.name = name
-        self.custom_params = custom_params
 
     def execute(self, context: Context) -> dict[str, Any]:
         text(self.name, "name")

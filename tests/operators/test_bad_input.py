@@ -178,8 +178,18 @@ def test_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("name", "size", "given", "says"),
     [
-        ("a.png", 5 * 1024 * 1024 + 1, {}, "'a.png' has 5,242,881 bytes; WATI takes 5 MB \\(5,242,880\\) as image"),
-        ("a.mp4", 17 * 1024 * 1024, {}, "'a.mp4' has 17,825,792 bytes; WATI takes 16 MB \\(16,777,216\\) as video"),
+        (
+            "a.png",
+            5 * 1024 * 1024 + 1,
+            {},
+            "'a.png' has 5,242,881 bytes; WATI takes 5 MB \\(5,242,880\\) as image",
+        ),
+        (
+            "a.mp4",
+            17 * 1024 * 1024,
+            {},
+            "'a.mp4' has 17,825,792 bytes; WATI takes 16 MB \\(16,777,216\\) as video",
+        ),
         ("a.gif", 10, {}, "WATI does not take 'a.gif' of type 'image/gif'; it takes: .*pdf"),
         ("a.pdf", 0, {}, "'a.pdf' is empty"),
         ("a.xyz1", 10, {}, "does not tell what kind of file it is: give a mime_type"),
