@@ -277,7 +277,7 @@ def dag_in(block: str, file: Path) -> DAG:
     bag = DagBag(str(file))
     assert bag.import_errors == {}
     [dag] = bag.dags.values()
-    return dag  # type: ignore[no-any-return]
+    return dag
 
 
 def test_the_quickstart_works(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def dag_of(name: str) -> DAG:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     assert list(bag.dags) == [name]
-    return bag.dags[name]  # type: ignore[no-any-return]
+    return bag.dags[name]
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def execute(
 ) -> Callable[..., dict[str, Any]]:
     """Execute an operator against the sandbox without a DAG; each store is one task of one run."""
     connection = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
-    connection["extra"] = {"rate_limits": {"*": None}, "timeout": [2, 2]}  # type: ignore[assignment]
+    connection["extra"] = {"rate_limits": {"*": None}, "timeout": [2, 2]}
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
 
     def run(operator: WatiOperator, *, store: Store | None = None, try_number: int = 1) -> Any:

@@ -221,7 +221,7 @@ def test_an_unusual_name_goes_there_and_back(
 ) -> None:
     (tmp_path / name).write_bytes(b"%PDF-1.4")
     sent = execute(WatiSendFileOperator(task_id="a", target=ADA, path=f"{tmp_path}/{name}"))
-    media = sandbox.state.messages.content[-1].media  # type: ignore[union-attr]
+    media = sandbox.state.messages.content[-1].media
     assert media is not None
     assert (media.file_name.replace("%22", '"'), media.data) == (name, b"%PDF-1.4")
     got = execute(WatiGetMediaOperator(task_id="b", message_id=sent["id"], destination=f"{tmp_path}/back/"))
@@ -279,7 +279,7 @@ def test_sixteen_mb_go_both_ways_through_little_memory(
     assert done.returncode == 0, done.stderr
     *_, figures, message_id = done.stdout.splitlines()
     size, added_by_upload, added = map(int, figures.split())
-    media = sandbox.state.messages.content[-1].media  # type: ignore[union-attr]
+    media = sandbox.state.messages.content[-1].media
     assert media is not None
     assert media.data == film
     assert (tmp_path / message_id).read_bytes() == film

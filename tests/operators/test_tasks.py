@@ -437,7 +437,7 @@ def test_an_upstream_result_feeds_the_next_task(run_dag: RunDag, sandbox: Sandbo
         def choose(contact: dict[str, Any]) -> dict[str, Any]:
             return {"teams": ["Billing"], "rows": [{"title": contact["name"]}]}
 
-        chosen = choose(contact.output)  # type: ignore[arg-type]
+        chosen = choose(contact.output)
         WatiAssignTeamsOperator(
             task_id="teams",
             target="{{ ti.xcom_pull(task_ids='contact')['id'] }}",

@@ -122,7 +122,7 @@ def sandbox(quick_sandbox: Sandbox) -> Sandbox:
 def _file(tmp_path_factory: pytest.TempPathFactory) -> None:
     path: Path = tmp_path_factory.mktemp("files") / "a.pdf"
     path.write_bytes(b"%PDF-1.4")
-    OPERATORS["file"].path = str(path)  # type: ignore[attr-defined]
+    OPERATORS["file"].path = str(path)
 
 
 def run(name: str, execute: Execute, **more: Any) -> Any:
