@@ -57,7 +57,7 @@ def test_the_attributes_that_airflow_reads() -> None:
 
 def test_making_a_hook_looks_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseHook, "get_connection", lambda *_: pytest.fail("looked up"))
-    WatiHook("not_there")
+    assert WatiHook("not_there").wati_conn_id == "not_there"
 
 
 def test_one_client_and_one_look_up(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,10 @@ class Ledger:
         self._open.pop(batch, None)
         self._save()
 
-    def intended_at(self, batch: str) -> datetime | None:
-        """Return when a batch was about to be sent, if its answer never came."""
-        at = self._open.get(batch)
-        return datetime.fromisoformat(at) if at else None
+    @property
+    def last_in_doubt(self) -> datetime | None:
+        """When the last batch was about to be sent whose answer never came; None if all answers came."""
+        return max(map(datetime.fromisoformat, self._open.values()), default=None)
 
     def _save(self) -> None:
         if self._store is not None:

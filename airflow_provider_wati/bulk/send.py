@@ -132,7 +132,7 @@ class TemplateSend:
         batches = [self.recipients[start : start + self.batch_size] for start in starts]
         found: dict[int, list[Broadcast]] = defaultdict(list)
         if sent_before:
-            found = self._read_back(batches)
+            found = self._read_back()
         self._refuse_the_past()
         for n, batch in enumerate(batches, 1):
             rest = [recipient for recipient in batch if recipient.status != "accepted"]
@@ -205,39 +205,51 @@ class TemplateSend:
         broadcast.accepted = sum(recipient.status == "accepted" for recipient in batch)
         self.broadcasts.append(broadcast)
 
-    def _read_back(self, batches: list[list[Recipient]]) -> dict[int, list[Broadcast]]:
+    def _read_back(self) -> dict[int, list[Broadcast]]:
         """Learn from WATI who was accepted before; wait for batches in doubt as long as they may be hidden."""
         by_id = {recipient.local_message_id: recipient for recipient in self.recipients}
         of_this_send = re.compile(rf"{re.escape(self.broadcast_name)} \[{self._mark}-(\d+)(r\d+)?\]")
         log.info("An earlier try may have sent some of it: reading WATI's campaigns first.")
-        started = datetime.now(UTC)
+        hidden_until = self._hidden_until()
+        filled_until = datetime.now(UTC) + self.unknown_grace
         while True:
             found: dict[int, list[Broadcast]] = defaultdict(list)
-            filling = False
+            filling = []
             self.broadcasts.clear()
             for campaign in self.client.iter_campaigns(self.channel):
                 match = of_this_send.fullmatch(campaign.get("name") or "")
                 if match:
                     broadcast = Broadcast(match.group(), campaign["id"])
-                    filling |= not self._take_recipients(broadcast, by_id)
+                    if not self._take_recipients(broadcast, by_id):
+                        filling.append(broadcast.name)
                     found[int(match[1])].append(broadcast)
-            doubtful = [
-                n
-                for n, batch in enumerate(batches, 1)
-                if any(recipient.status != "accepted" for recipient in batch)
-                and datetime.now(UTC) < self._hidden_until(n, started)
-            ]
-            if not doubtful and not filling:
+            if all(recipient.status == "accepted" for recipient in self.recipients):
                 return found
-            log.info("Batches %s may still appear in WATI's lists: looking again.", doubtful or "(filling)")
+            if datetime.now(UTC) >= (max(hidden_until, filled_until) if filling else hidden_until):
+                break
+            log.info("More of this send may still appear in WATI's lists: looking again.")
             time.sleep(_POLL_SECONDS)
+        if filling:
+            error = WatiUnknownOutcomeError(
+                f"Campaign {filling[0]!r} lists fewer recipients than it has, so nobody can tell who is missing: "
+                "nothing was sent. Try again once WATI lists them all."
+            )
+            missing = [recipient for recipient in self.recipients if recipient.status != "accepted"]
+            _mark_all(missing, "unknown", str(error))
+            raise error
+        return found
 
-    def _hidden_until(self, n: int, started: datetime) -> datetime:
-        intended_at = self.ledger.intended_at(str(n))
-        if intended_at is not None:
-            return intended_at + self.unknown_grace
+    def _hidden_until(self) -> datetime:
+        """
+        Tell until when a campaign may exist that WATI does not list.
+
+        It holds for everybody who is not found, because rows may stand in other batches than in the earlier try.
+        """
+        if self.ledger.remembers:
+            in_doubt = self.ledger.last_in_doubt
+            return in_doubt + self.unknown_grace if in_doubt else datetime.now(UTC)
         # Without a ledger the earlier try ended before this one began, and that is all that is known.
-        return started if self.ledger.remembers else started + self.unknown_grace
+        return datetime.now(UTC) + self.unknown_grace
 
     def _take_recipients(self, broadcast: Broadcast, by_id: Mapping[str, Recipient]) -> bool:
         """Mark whom a campaign reached; tell whether WATI lists all of its recipients yet."""

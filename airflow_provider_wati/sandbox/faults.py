@@ -178,17 +178,23 @@ class FaultRules:
     def clear(self) -> None:
         self._rules = []
 
-    def pick(self, method: str, path: str, body: bytes) -> Fault | None:
-        """Count the call for every rule that it matches, and return the first rule that acts on it."""
-        acting = None
+    def pick(self, method: str, path: str, body: bytes) -> tuple[Fault | None, Fault | None]:
+        """
+        Count the call for every rule that it matches, and return the first two rules that act on it.
+
+        :return: one that changes what a send does, and one that spoils its answer: a campaign can be slow to
+            appear and its answer be lost as well.
+        """
+        acting: dict[bool, Fault] = {}
         for fault in self._rules:
             if not fault.matches(method, path, body):
                 continue
             fault.seen += 1
-            if acting is None and self._acts(fault):
+            tampers = fault.kind in TAMPERING_KINDS
+            if tampers not in acting and self._acts(fault):
                 fault.fired += 1
-                acting = fault
-        return acting
+                acting[tampers] = fault
+        return acting.get(True), acting.get(False)
 
     def _acts(self, fault: Fault) -> bool:
         return (

@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.sandbox.errors import ENVELOPE_STATUSES, error_body
-from airflow_provider_wati.sandbox.faults import TAMPERING_KINDS
 from airflow_provider_wati.sandbox.workspace import SeenRequest
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Under this key the scope carries the fault that acts on the request, for the handlers and for a wrapper.
 FAULT_KEY = "wati_sandbox.fault"
+TAMPERING_KEY = "wati_sandbox.tampering"
 #: Under this key the scope carries the connection's transport; the server puts it there.
 TRANSPORT_KEY = "wati_sandbox.transport"
 
@@ -101,8 +101,10 @@ class Gate:
         body = await _read(receive)
         if body is None:
             return
-        fault = self._workspace.faults.pick(scope["method"], scope["path"], body)
-        note = partial(self._note, scope, fault, time.perf_counter())
+        tampering, fault = self._workspace.faults.pick(scope["method"], scope["path"], body)
+        scope[TAMPERING_KEY] = tampering
+        scope[FAULT_KEY] = fault or tampering
+        note = partial(self._note, scope, fault or tampering, time.perf_counter())
 
         async def noting_send(message: Message) -> None:
             # Before the client can go on, or a test would look before the note is there.
@@ -113,7 +115,6 @@ class Gate:
         if fault is None:
             await self._app(scope, _replay(body), noting_send)
             return
-        scope[FAULT_KEY] = fault
         if fault.kind == "drop":
             await self._drop(fault, scope, body, receive, note)
         else:
@@ -131,9 +132,6 @@ class Gate:
     async def _spoil_answer(
         self, fault: Fault, scope: Scope, body: bytes, receive: Receive, send: Send
     ) -> None:
-        if fault.kind in TAMPERING_KINDS:
-            await self._app(scope, _replay(body), send)
-            return
         answer = Answer()
         if fault.when == "before":
             await asyncio.sleep(fault.seconds)

@@ -14,7 +14,7 @@ from airflow_provider_wati.sandbox.auth import needs
 from airflow_provider_wati.sandbox.campaigns import Order, Recipient, Tampering, place
 from airflow_provider_wati.sandbox.clock import from_iso
 from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.gate import FAULT_KEY
+from airflow_provider_wati.sandbox.gate import TAMPERING_KEY
 from airflow_provider_wati.sandbox.targets import find_channel
 from airflow_provider_wati.sandbox.validation import (
     filled_text,
@@ -91,7 +91,7 @@ def routes(workspace: Workspace) -> APIRouter:
     def accept(request: Request, body: dict[str, Any], *, starts_at: float | None) -> JSONResponse:
         channel = find_channel(workspace, body.get("channel"))
         recipients = read_recipients(body["recipients"])
-        fault = request.scope.get(FAULT_KEY)
+        fault = request.scope.get(TAMPERING_KEY)
         order = Order(
             channel=channel,
             template=sendable_template(body["template_name"], channel),
