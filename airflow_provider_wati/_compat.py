@@ -10,4 +10,9 @@ except ImportError:  # Airflow 3.1
         AirflowSkipException,
     )
 
-__all__ = ["AirflowFailException", "AirflowSkipException"]
+try:
+    from airflow.sdk.configuration import conf
+except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf
+
+__all__ = ["AirflowFailException", "AirflowSkipException", "conf"]

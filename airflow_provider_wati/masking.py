@@ -6,6 +6,8 @@ import re
 
 #: Seven digits or more standing alone; ids of WATI (24 hex characters) have letters around their digits.
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])\+?\d{7,}(?![0-9A-Za-z])|\+\d[\d ()./-]{5,}\d")
+#: A whole text that may be a number in anybody's spelling.
+_WRITTEN_NUMBER = re.compile(r"[\d\s()+./,eE-]{7,}")
 _SHOWN = 4
 
 
@@ -17,6 +19,16 @@ def mask_numbers(text: str) -> str:
     :return: the same text, ``85264318722`` written as ``*******8722``.
     """
     return _NUMBER.sub(lambda found: _mask(found.group()), text)
+
+
+def mask_target(text: str) -> str:
+    """
+    Hide a target that may be no target at all, and its number written in any way.
+
+    :param text: what stands in a row, ``+91 98765 43210`` or ``9876543210.0`` say.
+    :return: the same as from :func:`mask_numbers`, and never more than 40 characters.
+    """
+    return _mask(text)[-40:] if _WRITTEN_NUMBER.fullmatch(text) else mask_numbers(text)[:40]
 
 
 def _mask(number: str) -> str:

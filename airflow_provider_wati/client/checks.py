@@ -74,15 +74,15 @@ def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
         pairs = ((param["name"], param["value"]) for param in params)
     else:
         raise WatiValidationError(f"{where}: custom_params is a dict or a list, not {type(params).__name__}.")
-    checked: list[NameValue] = []
-    for name, value in pairs:
+    checked: list[NameValue] = [{"name": name, "value": value} for name, value in pairs]
+    for param in checked:
+        name, value = param["name"], param["value"]
         if not isinstance(name, str) or not name:
             raise WatiValidationError(f"{where}: a parameter's name is text, not {name!r}.")
         if not isinstance(value, str):
             raise WatiValidationError(
                 f"{where}: parameter {name!r} is {type(value).__name__}, and WATI takes text only: convert it first."
             )
-        checked.append({"name": name, "value": value})
     return checked
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wati.client.checks import MAX_RECIPIENTS, name_values
-from airflow_provider_wati.client.target import RECIPIENTS, TargetKind
+from airflow_provider_wati.client.target import RECIPIENTS, TargetKind, is_phone
 from airflow_provider_wati.client.types import RecipientResult
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
@@ -48,12 +48,16 @@ def _one_to_wire(recipient: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where} has {'both' if targets else 'neither'} target {'and' if targets else 'nor'} phone_number: "
             "give one of them."
         )
-    try:
-        target = RECIPIENTS.check(targets[0])
-    except WatiValidationError as error:
-        raise WatiValidationError(f"{where}: {error}") from None
     # phone_number is in every version of WATI's reference, target only in those since 2.2.
-    wire: dict[str, Any] = {"phone_number" if target.kind is TargetKind.PHONE else "target": target.value}
+    wire: dict[str, Any]
+    if is_phone(targets[0]):
+        wire = {"phone_number": targets[0]}
+    else:
+        try:
+            target = RECIPIENTS.check(targets[0])
+        except WatiValidationError as error:
+            raise WatiValidationError(f"{where}: {error}") from None
+        wire = {"phone_number" if target.kind is TargetKind.PHONE else "target": target.value}
     if recipient.get("local_message_id") is not None:
         wire["local_message_id"] = str(recipient["local_message_id"])
     params = recipient.get("params")
@@ -73,6 +77,8 @@ def from_answer(
     :param asked: what :func:`to_wire` gave.
     :param answered: the ``recipients`` of WATI's answer.
     """
+    if [_id_of(entry) for entry in asked] == [_id_of(entry) for entry in answered]:
+        return [_result(entry, answer) for entry, answer in zip(asked, answered, strict=True)]
     by_id: dict[str, deque[int]] = defaultdict(deque)
     by_target: dict[str, deque[int]] = defaultdict(deque)
     for n, entry in enumerate(answered):
@@ -99,6 +105,11 @@ def _take(candidates: deque[int] | None, taken: set[int]) -> int | None:
             taken.add(n)
             return n
     return None
+
+
+def _id_of(entry: Mapping[str, Any]) -> Any:
+    # An entry without an id equals none, not even another one without.
+    return entry.get("local_message_id") or object()
 
 
 def _target_of(entry: Mapping[str, Any]) -> str:

@@ -112,6 +112,11 @@ class Target:
         return replace(self, channel=channel)
 
 
+def is_phone(value: object) -> bool:
+    """Tell whether a value is a phone number just as WATI wants it, as nearly all in a long list are."""
+    return isinstance(value, str) and _PHONE.fullmatch(value) is not None
+
+
 def _as_text(target: Any) -> Any:
     """Take a whole number for its digits: JSON and native templates make one of a phone number, and lose nothing."""
     return str(target) if isinstance(target, int) and not isinstance(target, bool) else target

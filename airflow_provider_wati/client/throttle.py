@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.client.endpoint import Endpoint
 
+
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +89,13 @@ def _limit_of(name: str, value: object) -> RateLimit:
             f"rate_limits[{name!r}] is {value!r}: give [calls, seconds], as in [10, 10], or null for no limit."
         )
     return limit
+
+
+def seconds_at(limit: RateLimit, calls: int) -> float:
+    """Return how long a number of calls take at least, at the pace of a limit."""
+    if limit is None or calls < 1:
+        return 0.0
+    return (calls - 1) // limit[0] * limit[1]
 
 
 class Pacer:

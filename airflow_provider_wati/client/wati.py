@@ -45,6 +45,7 @@ from airflow_provider_wati.masking import mask_numbers
 if TYPE_CHECKING:
     from airflow_provider_wati.client.checks import CustomParams
 
+
 T = TypeVar("T")
 Shape = TypeVar("Shape", bound=Mapping[str, Any])
 
@@ -103,11 +104,15 @@ class WatiClient:
             raise WatiConfigurationError(
                 f"timeout is {timeout!r}: give seconds, or [connect, read], above 0."
             )
+        #: Seconds to connect, and to wait for each piece of an answer.
+        self.timeout = (float(connect), float(read))
+        #: The pace of each family of endpoints.
+        self.rate_limits = rate_limits_of(plan, rate_limits)
         self._transport = Transport(
             self.endpoint,
             bare_token(token),
-            pacer=Pacer(self.endpoint, rate_limits_of(plan, rate_limits)),
-            timeout=(connect, read),
+            pacer=Pacer(self.endpoint, self.rate_limits),
+            timeout=self.timeout,
             verify=verify,
             max_tries=max_tries,
             max_seconds=max_seconds,
