@@ -44,6 +44,45 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "transfers": [
+            {
+                "source-integration-name": "Common SQL",
+                "target-integration-name": "WATI",
+                "python-module": "airflow_provider_wati.transfers.sql_to_wati",
+                "how-to-guide": "/docs/sql.md",
+            }
+        ],
+        "config": {
+            "wati": {
+                "description": "Settings of the WATI provider.",
+                "options": {
+                    "state_path": {
+                        "description": (
+                            "A directory or object-storage URI that all workers reach, where sends and contact "
+                            "syncs keep what a later try or run has to know. No person's message is in it; the "
+                            "snapshot of a sync holds numbers, names and attributes. Sends use Airflow's own store "
+                            "of the task if it is not set (Airflow 3.3 and later)."
+                        ),
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "s3://airflow-state/wati",
+                        "default": None,
+                    },
+                    "unknown_grace": {
+                        "description": (
+                            "Seconds after which a batch whose answer was lost, and that WATI does not show, counts "
+                            "as not sent. It must exceed the read timeout of the connections; 120 if it is not set."
+                        ),
+                        "version_added": __version__,
+                        "type": "float",
+                        "example": "300",
+                        "default": None,
+                    },
+                },
+            }
+        },
+        # Lineage names wati://<host>/<tenant>/contacts; there is nothing to check or to tidy in that.
+        "asset-uris": [{"schemes": ["wati"], "handler": None}],
         "hooks": [{"integration-name": "WATI", "python-modules": ["airflow_provider_wati.hooks.wati"]}],
         "connection-types": [
             {

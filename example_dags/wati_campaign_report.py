@@ -39,6 +39,7 @@ def wati_campaign_report():
         recipients=read_subscribers(),
         broadcast_name="newsletter {{ params.edition }}",
         send_key="newsletter-{{ params.edition }}",
+        state_path="{{ params.directory }}/state",
     )
     # [END send_once]
     # [START get_campaign_recipients]

@@ -42,6 +42,8 @@ def test_every_module_it_names_is_there() -> None:
         for entry in info[kind]
         for module in entry["python-modules"]
     ]
+    modules += [entry["python-module"] for entry in info["transfers"]]
+    assert all((CHECKOUT / entry["how-to-guide"].lstrip("/")).is_file() for entry in info["transfers"])
     modules += [entry["hook-class-name"].rpartition(".")[0] for entry in info["connection-types"]]
     missing = [module for module in modules if not (CHECKOUT / f"{module.replace('.', '/')}.py").is_file()]
     assert not missing

@@ -2,106 +2,83 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
-import json
 import logging
-import re
+import marshal
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.client import checks
-from airflow_provider_wati.client.checks import MAX_RECIPIENTS
-from airflow_provider_wati.client.recipients import to_wire
+from airflow_provider_wati.bulk.checks import Consent, find_template, is_approved, parameter_names
+from airflow_provider_wati.bulk.numbers import TargetReader
+from airflow_provider_wati.bulk.outcomes import SendStatus
+from airflow_provider_wati.bulk.progress import Progress
+from airflow_provider_wati.bulk.read_back import ReadBack
+from airflow_provider_wati.bulk.recipients import Recipients, TakeApart
+from airflow_provider_wati.bulk.send_file import Batch, Message, SendFile
+from airflow_provider_wati.client.checks import MAX_RECIPIENTS, utc_time
+from airflow_provider_wati.client.throttle import Family, seconds_at
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiError,
+    WatiNotFoundError,
+    WatiPermissionError,
     WatiRejectedError,
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
-from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
     from airflow_provider_wati.bulk.ledger import Ledger
+    from airflow_provider_wati.bulk.rows import Row
+    from airflow_provider_wati.bulk.window import SendWindow
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.client.types import TemplateSendResult
+    from airflow_provider_wati.client.types import MessageTemplate, TemplateSendResult
+
 
 log = logging.getLogger(__name__)
 
 #: How long a campaign that WATI took may be missing from its lists; WATI names no figure.
 UNKNOWN_GRACE = timedelta(seconds=120)
+DEFAULT_BATCH_SIZE = 1_000
+#: What becomes of a batch whose answer was lost and that WATI does not show within the grace.
+ON_UNKNOWN = ("resend_after_grace", "hold")
 _POLL_SECONDS = 5.0
-_SHOWN_PROBLEMS = 20
+# A batch whose answers are lost this often in one try is left for the next one.
+_TRIES_A_BATCH = 3
+_SHOWN_BROADCASTS = 50
 
 
-def parse_recipients(recipients: Any) -> list[dict[str, Any]]:
-    """
-    Read recipients from what a DAG gives.
-
-    :param recipients: one dict, a list of dicts, or either as a JSON string.
-    :raises WatiValidationError: when it is none of these, or nobody is in it.
-    """
-    if isinstance(recipients, str):
-        try:
-            recipients = json.loads(recipients)
-        except ValueError as error:
-            # The text itself is not repeated: it holds people.
-            raise WatiValidationError(f"recipients is a text that is not valid JSON: {error}.") from None
-    if isinstance(recipients, Mapping):
-        recipients = [recipients]
-    if not isinstance(recipients, Iterable):
-        raise WatiValidationError(
-            f"recipients is a dict, a list of dicts or JSON of these, not {type(recipients).__name__}."
-        )
-    rows = list(recipients)
-    if not rows:
-        raise WatiValidationError("recipients is empty: there is nobody to send to.")
-    return rows
-
-
-@dataclass
-class Recipient:
-    """One row of a send and what became of it."""
-
-    row: int
-    target: str
-    wire: dict[str, Any]
-    status: str = "unsent"
-    reason: str | None = None
-
-    @property
-    def local_message_id(self) -> str:
-        """The id that WATI keeps with the message, by which it is found again."""
-        return str(self.wire["local_message_id"])
-
-
-@dataclass
-class Broadcast:
-    """One campaign that the send made of a batch."""
-
-    name: str
-    id: str | None = None
-    accepted: int = 0
-
-
-@dataclass
+@dataclass(kw_only=True)
 class TemplateSend:
     """
-    One template to many people.
+    One template to many people, for one try of a task.
 
     :param client: the account that sends.
     :param template_name: the exact name of the template.
     :param broadcast_name: what the campaigns are called, before the mark that tells them apart.
     :param send_key: names the send; the same key finds again what went out under it.
-    :param ledger: what an earlier try left unsettled.
+    :param ledger: what earlier tries have done.
+    :param take_apart: finds target and parameters in a row.
+    :param targets: reads phone numbers.
     :param channel: name or number to send from.
     :param scheduled_at: when WATI is to send it, with a time zone; now if left out.
+    :param send_window: the hours in which people may be messaged; what falls outside is scheduled.
     :param batch_size: people per call, 10,000 at the most.
-    :param unknown_grace: how long to look for a batch whose answer was lost before it counts as not sent.
+    :param suppress: targets that get nothing.
+    :param check_consent: whether to look up who opted out.
+    :param consent_max_calls: how many calls that may take.
+    :param dry_run: whether to do everything but send.
+    :param hold: whether a batch whose answer was lost and that WATI does not show stays unknown, and is not sent
+        again.
+    :param unknown_grace: how long to look for such a batch, counted from the call.
+    :raises WatiValidationError: for a batch size or a time that cannot be right.
     """
 
     client: WatiClient
@@ -109,199 +86,450 @@ class TemplateSend:
     broadcast_name: str
     send_key: str
     ledger: Ledger
+    take_apart: TakeApart
+    targets: TargetReader = field(default_factory=TargetReader)
     channel: str | None = None
     scheduled_at: datetime | None = None
-    batch_size: int = MAX_RECIPIENTS
+    send_window: SendWindow | None = None
+    batch_size: int = DEFAULT_BATCH_SIZE
+    suppress: Iterable[Any] = ()
+    check_consent: bool = True
+    consent_max_calls: int = 1_000
+    dry_run: bool = False
+    hold: bool = False
     unknown_grace: timedelta = field(default_factory=lambda: UNKNOWN_GRACE)
-    recipients: list[Recipient] = field(default_factory=list, init=False)
-    broadcasts: list[Broadcast] = field(default_factory=list, init=False)
-    calls: int = field(default=0, init=False)
-    started: float = field(default_factory=time.monotonic, init=False)
 
-    def run(self, rows: Sequence[Mapping[str, Any]], *, sent_before: bool) -> None:
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= MAX_RECIPIENTS:
+            raise WatiValidationError(f"batch_size is {self.batch_size}: WATI takes 1 to {MAX_RECIPIENTS:,}.")
+        if self.scheduled_at is not None:
+            utc_time(self.scheduled_at, "scheduled_at")
+        mark = hashlib.sha256(self.send_key.encode()).hexdigest()[:8]
+        self._name = f"{self.broadcast_name} [{mark}-"
+        self._file = SendFile()
+        self._read_back = ReadBack(self.client, self.channel, mark, self._file)
+        self._posts: Counter[int] = Counter()
+        self._without_campaign: list[Batch] = []
+        self._calls = 0
+        self._earlier = 0
+        self._forecast: dict[str, Any] = {}
+        self._scheduled_for: datetime | None = None
+        self._started = time.monotonic()
+        self._progress = Progress(log)
+
+    def run(self, rows: Iterable[Row], *, sent_before: bool) -> None:
         """
         Send to everybody who has not been sent to yet; :meth:`summary` tells the rest, also after an error.
 
-        :param rows: the recipients.
+        :param rows: what to send, read to the end before the first message goes.
         :param sent_before: whether an earlier try may have sent some of them.
-        :raises WatiValidationError: before anything is sent.
-        :raises WatiUnknownOutcomeError: when a batch was sent and no answer came; the next run looks for it.
+        :raises WatiError: when it cannot go on: nobody may be messaged now (401, 403, 429), or something was
+            found before the first message that makes all of it wrong.
         """
-        self.recipients = self._recipients(rows)
-        starts = range(0, len(self.recipients), self.batch_size)
-        batches = [self.recipients[start : start + self.batch_size] for start in starts]
-        found: dict[int, list[Broadcast]] = defaultdict(list)
-        if sent_before:
-            found = self._read_back()
-        self._refuse_the_past()
-        for n, batch in enumerate(batches, 1):
-            rest = [recipient for recipient in batch if recipient.status != "accepted"]
-            if rest:
-                self._post(n, rest, again=len(found[n]))
-
-    @property
-    def _mark(self) -> str:
-        return hashlib.sha256(self.send_key.encode()).hexdigest()[:8]
-
-    def _recipients(self, rows: Sequence[Mapping[str, Any]]) -> list[Recipient]:
-        recipients = []
-        seen: dict[str, int] = {}
-        for start in range(0, len(rows), MAX_RECIPIENTS):
-            page = rows[start : start + MAX_RECIPIENTS]
-            for row, (given, wire) in enumerate(zip(page, _wire(page, start), strict=True), start + 1):
-                target = str(wire.get("phone_number") or wire["target"])
-                identity = f"{self.send_key}\n{target}\n{given.get('key', '')}"
-                wire.setdefault("local_message_id", hashlib.sha256(identity.encode()).hexdigest()[:32])
-                first = seen.setdefault(wire["local_message_id"], row)
-                if first != row:
-                    raise WatiValidationError(
-                        f"Recipient {row} ({mask_numbers(target)}) is recipient {first} again: leave one out, or "
-                        "give each a `key` of its own if both are meant to get a message."
-                    )
-                recipients.append(Recipient(row, target, wire))
-        return recipients
-
-    def _post(self, n: int, batch: list[Recipient], again: int) -> None:
-        name = f"{self.broadcast_name} [{self._mark}-{n}{f'r{again}' if again else ''}]"
-        log.info("Sending template %r to %d people as %r.", self.template_name, len(batch), name)
-        self.ledger.intend(str(n))
-        self.calls += 1
+        batches: list[Batch] = []
+        # Until it is known what earlier tries did, a row that seems not to be sent may well be.
+        known = not sent_before
         try:
-            result = self._call(name, [recipient.wire for recipient in batch])
-        except WatiUnknownOutcomeError as error:
-            _mark_all(batch, "unknown", str(error))
+            template, problem = self._find_template()
+            self._load(rows, parameter_names(template))
+            batches = self._file.plan(self.batch_size)
+            if sent_before:
+                self._look_back(batches)
+                known = True
+            if self._file.has(SendStatus.UNSENT):
+                if problem:
+                    raise problem
+                self._refuse_the_past()
+                self._respect_consent()
+                if self.dry_run:
+                    self._foretell(batches, template)
+                else:
+                    self._send(batches)
+            self._find_campaigns()
+        except Exception as error:
+            self._explain(batches if known else None, error)
             raise
-        except (WatiBadRequestError, WatiRejectedError) as error:
-            _mark_all(batch, "rejected", str(error))
-        except WatiError:
-            self.ledger.settle(str(n))
-            raise
-        else:
-            for recipient, answer in zip(batch, result.recipients, strict=True):
-                recipient.status = "accepted" if answer.accepted else "rejected"
-                recipient.reason = answer.error
-            self._keep(Broadcast(name, result.broadcast_id), batch)
-        self.ledger.settle(str(n))
 
-    def _call(self, name: str, recipients: list[dict[str, Any]]) -> TemplateSendResult:
-        if self.scheduled_at is None:
-            return self.client.send_template_messages(self.template_name, name, recipients, self.channel)
-        return self.client.schedule_template_messages(
-            self.template_name, name, recipients, self.scheduled_at, self.channel
+    def _explain(self, batches: Sequence[Batch] | None, error: Exception) -> None:
+        """
+        Say why rows were not attempted, or that nobody can tell.
+
+        :param batches: None if what earlier tries did was not found out.
+        """
+        # Other errors than WATI's may repeat what is in a row.
+        why = str(error) if isinstance(error, WatiError) else type(error).__name__
+        if batches is None:
+            self._file.mark_all(
+                SendStatus.UNSENT,
+                SendStatus.UNKNOWN,
+                f"an earlier try may have sent it, and this one could not find out: {why}",
+            )
+            return
+        self._doubt(batches)
+        self._file.explain_unsent(f"not attempted: {why}")
+
+    def _doubt(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Mark what earlier tries may have sent, and return the batches with such rows."""
+        doubts = [
+            batch
+            for batch in batches
+            if self.ledger.intended_at(batch.label) and self._file.has(SendStatus.UNSENT, batch)
+        ]
+        for batch in doubts:
+            self._file.mark(batch, SendStatus.UNSENT, SendStatus.UNKNOWN, "an earlier try may have sent it")
+        return doubts
+
+    # Before the first message
+
+    def _find_template(self) -> tuple[MessageTemplate, WatiError | None]:
+        """Look the template up; what is wrong with it matters only if somebody is left to send to."""
+        try:
+            template = find_template(self.client, self.template_name, self.channel)
+        except WatiNotFoundError as error:
+            return {"id": ""}, error
+        if is_approved(template):
+            return template, None
+        return template, WatiValidationError(
+            f"Template {self.template_name!r} is {template.get('status')}, and WhatsApp takes approved ones only. "
+            "Nothing was sent."
         )
 
-    def _refuse_the_past(self) -> None:
-        """Refuse a time gone by if anything would still be sent; a Clear after it went out is no mistake."""
-        if self.scheduled_at is None:
+    def _load(self, rows: Iterable[Row], needed: Sequence[str]) -> None:
+        self._file.load(rows, Recipients(self.take_apart, self.targets, self.send_key, needed))
+        self._file.suppress(self._suppressed())
+        counts = self._file.counts()
+        log.info(
+            "Read %s rows: %s to send, %s invalid, %s skipped.",
+            *(f"{counts[name]:,}" for name in ("total", "unsent", "invalid", "skipped")),
+        )
+
+    def _suppressed(self) -> Iterator[str]:
+        for n, target in enumerate(self.suppress, 1):
+            try:
+                yield self.targets.read(target)
+            except WatiValidationError as error:
+                # Whoever is meant by it must not be messaged because of a typing error.
+                raise WatiValidationError(
+                    f"Entry {n} of suppress cannot be read: {error}. Nothing was sent."
+                ) from None
+
+    def _look_back(self, batches: Sequence[Batch]) -> None:
+        """Learn who was accepted before: from the ledger what it knows, from WATI the rest."""
+        log.info("An earlier try may have sent some of it: looking before anything is sent.")
+        self.ledger.compare({batch.label: batch.fingerprint for batch in batches})
+        self._read_back.look()
+        unclear = {batch.number for batch in batches if not self._recall(batch)}
+        campaigns = self._read_back.campaigns
+        if self.ledger.tells_all:
+            self._read_back.read(unclear)
+            for batch in batches:
+                if self.ledger.intended_at(batch.label) and not self._file.has(SendStatus.UNSENT, batch):
+                    self._answered(batch)
+        elif self.ledger.mixed or self._file.has(SendStatus.UNSENT):
+            self._wait_for_everybody()
+            self._earlier = self._file.count_earlier()
+            if campaigns:
+                self.ledger.mix()
+        accepted = self._file.counts()["accepted"]
+        log.info("Earlier tries sent %s messages in %s campaigns.", f"{accepted:,}", len(campaigns))
+
+    def _recall(self, batch: Batch) -> bool:
+        """Take from the ledger who of a batch was accepted; tell whether that is all there is to know."""
+        not_accepted = self.ledger.not_accepted(batch.label, batch.fingerprint)
+        if not_accepted is None:
+            return False
+        campaigns = self._read_back.campaigns.get(batch.number, {})
+        broadcast = next(iter(campaigns.values()), None)
+        self._file.accepted_before(batch, not_accepted, broadcast)
+        if broadcast is None:
+            self._without_campaign.append(batch)
+        # With several campaigns, only they tell who is in which.
+        return len(campaigns) <= 1
+
+    def _find_campaigns(self) -> None:
+        """Look once more for the campaigns of what an earlier try sent, which WATI may have hidden at first."""
+        if not self._without_campaign:
             return
-        checks.utc_time(self.scheduled_at, "scheduled_at")
-        anything_left = any(recipient.status != "accepted" for recipient in self.recipients)
-        if anything_left and self.scheduled_at <= datetime.now(UTC):
-            raise WatiValidationError(
-                f"scheduled_at is {self.scheduled_at.isoformat()}, which is in the past."
-            )
+        try:
+            self._read_back.look()
+        except WatiError as error:
+            # Everybody has their message by now; only which campaign it was in stays untold.
+            log.warning("The campaigns of earlier tries could not be looked up: %s", error)
+            return
+        for batch in self._without_campaign:
+            for broadcast in self._read_back.campaigns.get(batch.number, {}).values():
+                self._file.attribute(batch, broadcast)
 
-    def _keep(self, broadcast: Broadcast, batch: Iterable[Recipient]) -> None:
-        broadcast.accepted = sum(recipient.status == "accepted" for recipient in batch)
-        self.broadcasts.append(broadcast)
-
-    def _read_back(self) -> dict[int, list[Broadcast]]:
-        """Learn from WATI who was accepted before; wait for batches in doubt as long as they may be hidden."""
-        by_id = {recipient.local_message_id: recipient for recipient in self.recipients}
-        of_this_send = re.compile(rf"{re.escape(self.broadcast_name)} \[{self._mark}-(\d+)(r\d+)?\]")
-        log.info("An earlier try may have sent some of it: reading WATI's campaigns first.")
-        hidden_until = self._hidden_until()
-        filled_until = datetime.now(UTC) + self.unknown_grace
-        while True:
-            found: dict[int, list[Broadcast]] = defaultdict(list)
-            filling = []
-            self.broadcasts.clear()
-            for campaign in self.client.iter_campaigns(self.channel):
-                match = of_this_send.fullmatch(campaign.get("name") or "")
-                if match:
-                    broadcast = Broadcast(match.group(), campaign["id"])
-                    if not self._take_recipients(broadcast, by_id):
-                        filling.append(broadcast.name)
-                    found[int(match[1])].append(broadcast)
-            if all(recipient.status == "accepted" for recipient in self.recipients):
-                return found
-            if datetime.now(UTC) >= (max(hidden_until, filled_until) if filling else hidden_until):
-                break
-            log.info("More of this send may still appear in WATI's lists: looking again.")
-            time.sleep(_POLL_SECONDS)
-        if filling:
-            error = WatiUnknownOutcomeError(
-                f"Campaign {filling[0]!r} lists fewer recipients than it has, so nobody can tell who is missing: "
-                "nothing was sent. Try again once WATI lists them all."
-            )
-            missing = [recipient for recipient in self.recipients if recipient.status != "accepted"]
-            _mark_all(missing, "unknown", str(error))
-            raise error
-        return found
-
-    def _hidden_until(self) -> datetime:
+    def _wait_for_everybody(self) -> None:
         """
-        Tell until when a campaign may exist that WATI does not list.
+        Read all campaigns, as long as one may exist that WATI does not list.
 
         It holds for everybody who is not found, because rows may stand in other batches than in the earlier try.
         """
+        # A dry run sends nobody anything, so it need not wait for the last of those who got something.
+        hidden_until = datetime.now(UTC) if self.dry_run else self._hidden_until()
+        filled_until = datetime.now(UTC) + self.unknown_grace
+        while True:
+            # Reading takes a while, and a campaign that appears meanwhile is not seen: so the time before it counts.
+            looked_at = datetime.now(UTC)
+            self._read_back.look()
+            filling = self._read_back.read()
+            if not self._file.has(SendStatus.UNSENT):
+                return
+            if looked_at >= (max(hidden_until, filled_until) if filling else hidden_until):
+                break
+            log.info(
+                "More of this send may still appear in WATI's lists, until %s: looking again.%s",
+                hidden_until.isoformat(timespec="seconds"),
+                ""
+                if self.ledger.remembers
+                else " With a state_path there is no wait when nothing is in doubt.",
+            )
+            time.sleep(_POLL_SECONDS)
+        if filling or (self.hold and self.ledger.has_doubts):
+            why = (
+                "A campaign of this send lists fewer people than it has, so nobody can tell who is missing"
+                if filling
+                else "WATI does not show a batch whose answer was lost, and on_unknown is `hold`"
+            )
+            self._file.mark_all(SendStatus.UNSENT, SendStatus.UNKNOWN, why)
+            raise WatiUnknownOutcomeError(f"{why}: nothing was sent. Try again once WATI lists them all.")
+        self.ledger.resolve()
+
+    def _hidden_until(self) -> datetime:
+        """Return until when WATI may hide a campaign, also one that it answered."""
         if self.ledger.remembers:
-            in_doubt = self.ledger.last_in_doubt
-            return in_doubt + self.unknown_grace if in_doubt else datetime.now(UTC)
-        # Without a ledger the earlier try ended before this one began, and that is all that is known.
+            last = self.ledger.last_intended
+            return last + self.unknown_grace if last else datetime.now(UTC)
+        # Whoever else sent under this key, or this task without a ledger, did so before now: no more is known.
         return datetime.now(UTC) + self.unknown_grace
 
-    def _take_recipients(self, broadcast: Broadcast, by_id: Mapping[str, Recipient]) -> bool:
-        """Mark whom a campaign reached; tell whether WATI lists all of its recipients yet."""
-        listed = 0
-        accepted = []
-        for entry in self.client.iter_campaign_recipients(str(broadcast.id)):
-            listed += 1
-            recipient = by_id.get(entry.get("local_message_id") or "")
-            if recipient is not None:
-                recipient.status, recipient.reason = "accepted", None
-                accepted.append(recipient)
-        self._keep(broadcast, accepted)
-        campaign = self.client.get_campaign(str(broadcast.id))
-        return listed >= campaign.get("statistics", {}).get("total_recipients", 0)
+    def _refuse_the_past(self) -> None:
+        """Refuse a time gone by; a Clear after everything went out never comes here, and is no mistake."""
+        if self.scheduled_at is not None and self.scheduled_at <= datetime.now(UTC):
+            raise WatiValidationError(
+                f"scheduled_at is {self.scheduled_at.isoformat()}, which is in the past. Nothing was sent."
+            )
+
+    def _respect_consent(self) -> None:
+        """Leave out who opted out; the cheaper way of the two is taken, and its cost is logged first."""
+        if not self.check_consent:
+            return
+        try:
+            consent = Consent(self.client, self._file.count_unsent_targets(), self.consent_max_calls)
+            self._file.skip_opted_out(consent.look_up(self._file.unsent_targets()))
+        except WatiPermissionError as error:
+            raise WatiPermissionError(
+                f"{error} The send looks up who opted out and may not: give the token the scope contactsv3:read, "
+                "or leave out who opted out in the query and set check_consent=False.",
+                status_code=error.status_code,
+                wati_message=error.wati_message,
+            ) from None
+
+    def _foretell(self, batches: Sequence[Batch], template: MessageTemplate) -> None:
+        messages = self._file.count_unsent()
+        calls = sum(self._file.has(SendStatus.UNSENT, batch) for batch in batches)
+        self._forecast = {
+            "messages": messages,
+            "calls": calls,
+            "seconds": self._seconds_for(calls),
+            "estimated_cost": self._estimated_cost(template),
+        }
+        self._file.explain_unsent("dry run")
+        log.info(
+            "Dry run: %s messages would go in %s calls, in %s s or more.",
+            f"{messages:,}",
+            f"{calls:,}",
+            f"{self._forecast['seconds']:,.0f}",
+        )
+
+    def _seconds_for(self, calls: int) -> float:
+        return seconds_at(self.client.rate_limits[Family.TEMPLATES], calls)
+
+    def _estimated_cost(self, template: MessageTemplate) -> float | None:
+        """Ask WATI what it would cost; None where it cannot tell, which it can for contacts that it knows only."""
+        total = 0.0
+        try:
+            for contact_ids in self._file.contact_ids():
+                known = [contact_id for contact_id in contact_ids if contact_id]
+                if len(known) < len(contact_ids):
+                    return None
+                total += self.client.estimate_campaign_cost(template["id"], known)["estimated_cost"]
+        except (WatiError, KeyError) as error:
+            log.warning("WATI gives no estimate of the cost: %s", error)
+            return None
+        return total
+
+    # Sending
+
+    def _send(self, batches: Sequence[Batch]) -> None:
+        messages = self._file.count_unsent()
+        doubts = self._doubt(batches)
+        todo = [batch for batch in batches if self._file.has(SendStatus.UNSENT, batch)]
+        log.info(
+            "Sending template %r: %s messages in %s calls, %s s at the least.",
+            self.template_name,
+            f"{messages:,}",
+            f"{len(todo) + len(doubts):,}",
+            f"{self._seconds_for(len(todo) + len(doubts)):,.0f}",
+        )
+        self._progress = Progress(log, messages)
+        doubts += [batch for batch in todo if not self._post(batch)]
+        self._settle(doubts)
+
+    def _post(self, batch: Batch) -> bool:
+        """Send what is left of a batch; tell whether an answer came."""
+        messages = self._file.unsent(batch)
+        when = self._when()
+        name = self._next_name(batch)
+        self.ledger.intend(batch.label, batch.fingerprint)
+        self._calls += 1
+        try:
+            with _collector_paused():
+                result = self._call(name, [_wire(message) for message in messages], when)
+        except WatiUnknownOutcomeError as error:
+            log.warning("No answer for %r: looking for it later. %s", name, error)
+            self._file.mark(batch, SendStatus.UNSENT, SendStatus.UNKNOWN, str(error))
+            return False
+        except (WatiBadRequestError, WatiRejectedError) as error:
+            log.warning("WATI refused all of %r: %s", name, error)
+            self._file.mark(batch, SendStatus.UNSENT, SendStatus.REJECTED, str(error))
+        except WatiError:
+            self._answered(batch)
+            raise
+        except Exception as error:
+            self._file.mark(
+                batch, SendStatus.UNSENT, SendStatus.UNKNOWN, f"{type(error).__name__} during the call"
+            )
+            raise
+        else:
+            self._take(batch, messages, result, name)
+        self._answered(batch)
+        self._progress.add(len(messages))
+        return True
+
+    def _take(self, batch: Batch, messages: Sequence[Message], result: TemplateSendResult, name: str) -> None:
+        rejected = [
+            (answer.error, message[0])
+            for message, answer in zip(messages, result.recipients, strict=True)
+            if answer.error is not None
+        ]
+        self._file.answered(batch, rejected, self._file.broadcast(result.broadcast_id, name))
+
+    def _answered(self, batch: Batch) -> None:
+        self.ledger.settle(batch.label, batch.fingerprint, self._file.not_accepted(batch))
+
+    def _call(self, name: str, recipients: list[dict[str, Any]], when: datetime | None) -> TemplateSendResult:
+        if when is None:
+            return self.client.send_template_messages(self.template_name, name, recipients, self.channel)
+        self._scheduled_for = when
+        return self.client.schedule_template_messages(
+            self.template_name, name, recipients, when, self.channel
+        )
+
+    def _when(self) -> datetime | None:
+        """Return for when to schedule; None for now."""
+        if self.send_window is None:
+            return self.scheduled_at
+        wanted = self.scheduled_at or datetime.now(UTC)
+        opening = self.send_window.next_opening(wanted)
+        if opening == wanted:
+            return self.scheduled_at
+        if self._scheduled_for != opening:
+            log.info("Outside the send window: WATI is to send from %s on.", opening.isoformat())
+        return opening
+
+    def _next_name(self, batch: Batch) -> str:
+        """Name the next campaign of a batch: after `3]` come `3r1]`, `3r2]`, and so on."""
+        taken = self._read_back.names[batch.number]
+        name = f"{self._name}{batch.number}]"
+        for n in count(1):
+            if name not in taken:
+                break
+            name = f"{self._name}{batch.number}r{n}]"
+        taken.add(name)
+        self._posts[batch.number] += 1
+        return name
+
+    def _settle(self, doubts: list[Batch]) -> None:
+        """Look for batches whose answer was lost, until WATI shows them or the grace is over."""
+        while doubts:
+            looked_at = datetime.now(UTC)
+            self._read_back.look()
+            filling = self._read_back.read({batch.number for batch in doubts})
+            for batch in list(doubts):
+                if not self._file.has(SendStatus.UNKNOWN, batch):
+                    doubts.remove(batch)
+                    self._answered(batch)
+                elif looked_at >= self._shown_by(batch):
+                    doubts.remove(batch)
+                    if self._may_send_again(batch, batch.number in filling):
+                        self._file.mark(batch, SendStatus.UNKNOWN, SendStatus.UNSENT)
+                        if not self._post(batch):
+                            doubts.append(batch)
+            if doubts:
+                time.sleep(_POLL_SECONDS)
+
+    def _shown_by(self, batch: Batch) -> datetime:
+        return (self.ledger.intended_at(batch.label) or datetime.now(UTC)) + self.unknown_grace
+
+    def _may_send_again(self, batch: Batch, filling: bool) -> bool:
+        if filling:
+            reason = "its campaign lists fewer people than it has, so nobody can tell who is missing"
+        elif self.hold and self.ledger.in_doubt(batch.label):
+            reason = "WATI does not show the batch, and on_unknown is `hold`"
+        elif self._posts[batch.number] >= _TRIES_A_BATCH:
+            reason = f"no answer came to {_TRIES_A_BATCH} calls"
+        else:
+            log.info("WATI does not show batch %s after the grace: sending what is left of it.", batch.number)
+            return True
+        self._file.mark(batch, SendStatus.UNKNOWN, SendStatus.UNKNOWN, reason)
+        return False
+
+    # What became of it
+
+    def outcomes(self) -> Iterator[dict[str, Any]]:
+        """Yield what became of each row, in order; the columns are ``SEND_COLUMNS``."""
+        return self._file.outcomes()
 
     def summary(self) -> dict[str, Any]:
         """Count what became of everybody; the counts add up to ``total``."""
-        counts = dict.fromkeys(("accepted", "rejected", "unknown", "unsent"), 0)
-        for recipient in self.recipients:
-            counts[recipient.status] += 1
-        problems = [recipient for recipient in self.recipients if recipient.status != "accepted"]
-        return {
+        campaigns, first = self._file.broadcasts(_SHOWN_BROADCASTS)
+        summary: dict[str, Any] = {
             "send_key": self.send_key,
-            "total": len(self.recipients),
-            **counts,
-            "broadcasts": [
-                {"id": broadcast.id, "name": broadcast.name, "accepted": broadcast.accepted}
-                for broadcast in self.broadcasts
-            ],
-            "calls": self.calls,
-            "seconds": round(time.monotonic() - self.started, 3),
-            "problems": [
-                {
-                    "row": problem.row,
-                    "target": mask_numbers(problem.target),
-                    "status": problem.status,
-                    "reason": problem.reason,
-                }
-                for problem in problems[:_SHOWN_PROBLEMS]
-            ],
+            **self._file.counts(),
+            "earlier": self._earlier,
+            "broadcasts": first,
+            "more_broadcasts": campaigns - len(first),
+            "calls": self._calls,
+            "seconds": round(time.monotonic() - self._started, 3),
+            "outcomes": None,
+            "problems": self._file.problems(),
         }
+        if self._scheduled_for is not None:
+            summary["scheduled_at"] = utc_time(self._scheduled_for, "scheduled_at")
+        if self.dry_run:
+            summary["dry_run"] = self._forecast
+        return summary
 
 
-def _mark_all(batch: Iterable[Recipient], status: str, reason: str) -> None:
-    for recipient in batch:
-        recipient.status, recipient.reason = status, reason
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """
+    Keep Python from looking for garbage while a batch is written and its answer read.
+
+    Ten thousand people are a hundred thousand objects, none of which is garbage before the batch is done; looking
+    for it in all that Airflow has loaded, each time some thousands have been added, took a third of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _wire(page: Sequence[Mapping[str, Any]], start: int) -> list[dict[str, Any]]:
-    """Check a page of rows; the key that tells two messages to one person apart is ours, not WATI's."""
-    keyless = [
-        {name: value for name, value in row.items() if name != "key"} if isinstance(row, Mapping) else row
-        for row in page
-    ]
-    return to_wire(keyless, start + 1)
+def _wire(message: Message) -> dict[str, Any]:
+    _, target, params, local_message_id = message
+    return {"target": target, "params": marshal.loads(params), "local_message_id": local_message_id}

@@ -75,9 +75,12 @@ class WatiOperator(BaseOperator):
     ) -> None:
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
+            from airflow_provider_wati.bulk.rows import is_json
+
             for name in self.unshown_fields:
                 value = getattr(self, name)
-                if value is not None and not isinstance(value, Unshown):
+                is_address = isinstance(value, str) and not is_json(value)
+                if value is not None and not is_address and not isinstance(value, Unshown):
                     setattr(self, name, Unshown(value))
 
 

@@ -37,8 +37,8 @@ class WatiStartChatbotOperator(WatiOperator):
     :param target: phone number or contact id, each with or without ``<channel>:`` before it (templated).
     :param chatbot_id: the id of the chatbot (templated).
     :param chatbot_name: its exact name, in place of the id (templated); costs one call more.
-    :param send_key: names this start (templated); another key starts anew, on Airflow 3.3 and later. The
-        default is made of DAG, run, task and map index.
+    :param send_key: names this start (templated); another key starts anew, on Airflow 3.3 and later or with the
+        option ``[wati] state_path``. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``{"chatbot_id": ...}``.
     :raises WatiValidationError: before anything is sent, for a target or chatbot that cannot be right.

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.client.media import Media
 
+
 #: Bytes of UTF-8: file systems allow 255.
 _LONGEST_NAME = 150
-_TABLES = (".csv", ".jsonl")
+_TABLES = (".csv", ".jsonl", ".parquet")
+_ROWS_A_PART = 10_000
+_PIECE = 1024 * 1024
 
 
 def storage_path(uri: str) -> ObjectStoragePath:
@@ -55,22 +58,116 @@ def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Mapping[s
     """
     Write rows to a file as they come.
 
-    :param uri: where; the suffix ``.csv`` or ``.jsonl`` says how.
+    :param uri: where; the suffix ``.csv``, ``.jsonl`` or ``.parquet`` says how.
     :param columns: the columns, in order.
+    :raises WatiValidationError: for another suffix.
+    :raises WatiConfigurationError: for a Parquet file without pyarrow.
+    """
+    suffix = table_suffix(uri)
+    if suffix == ".parquet":
+        with new_file(storage_path(uri)) as binary, _parquet_table(binary, columns) as write:
+            yield write
+        return
+    with (
+        new_file(storage_path(uri)) as binary,
+        io.TextIOWrapper(io.BufferedWriter(_InPieces(binary), _PIECE), "utf-8", newline="") as text,
+    ):
+        if suffix == ".csv":
+            table = csv.writer(text)
+            table.writerow(columns)
+            yield lambda row: table.writerow(map(row.get, columns))
+        else:
+            yield lambda row: print(json.dumps(dict(row), ensure_ascii=False), file=text)
+
+
+class _InPieces(io.RawIOBase):
+    """
+    A file of Airflow's, read and written in large pieces.
+
+    Airflow looks at each use of the file for its lineage, also when Python asks whether it is still open, which
+    it does for every row: that took as long as reading the rows.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return self._file.readable()
+
+    def writable(self) -> bool:
+        return self._file.writable()
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._file.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def write(self, piece: Any) -> int:
+        self._file.write(bytes(piece))
+        return len(piece)
+
+
+def table_suffix(uri: str) -> str:
+    """
+    Return how a file of rows is written, by its suffix.
+
     :raises WatiValidationError: for another suffix.
     """
     suffix = next((suffix for suffix in _TABLES if uri.endswith(suffix)), None)
     if suffix is None:
         raise WatiValidationError(
-            f"{uri!r} does not end in {' or '.join(_TABLES)}, which says how rows are written."
+            f"{uri!r} does not end in {', '.join(_TABLES)}, which says how its rows are written."
         )
-    with new_file(storage_path(uri)) as binary, io.TextIOWrapper(binary, "utf-8", newline="") as text:
-        if suffix == ".csv":
-            table = csv.DictWriter(text, columns)
-            table.writeheader()
-            yield table.writerow
-        else:
-            yield lambda row: print(json.dumps(dict(row), ensure_ascii=False), file=text)
+    return suffix
+
+
+@contextlib.contextmanager
+def _parquet_table(binary: BinaryIO, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    from airflow_provider_wati.bulk.rows import pyarrow_parquet
+
+    parquet = pyarrow_parquet()
+    import pyarrow
+
+    # Every column is text but the one that counts, so that a part without a value has the same type.
+    schema = pyarrow.schema(
+        [(name, pyarrow.int64() if name == "row" else pyarrow.string()) for name in columns]
+    )
+    part: list[Mapping[str, Any]] = []
+    with parquet.ParquetWriter(binary, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pyarrow.Table.from_pylist(part, schema))
+            part.clear()
+
+        def write(row: Mapping[str, Any]) -> None:
+            part.append(dict(row))
+            if len(part) == _ROWS_A_PART:
+                flush()
+
+        yield write
+        flush()
+
+
+@contextlib.contextmanager
+def open_rows(uri: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """
+    Read rows from a file as they are needed.
+
+    :param uri: a local path, or any URI that Airflow's object storage knows, ending in ``.csv``, ``.jsonl`` or
+        ``.parquet``.
+    :raises WatiValidationError: for another suffix.
+    """
+    from airflow_provider_wati.bulk.rows import READERS
+
+    read = READERS[table_suffix(uri)]
+    with storage_path(uri).open("rb") as binary:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+        yield read(binary if uri.endswith(".parquet") else io.BufferedReader(_InPieces(binary), _PIECE))
+
+
+def read_lines(uri: str) -> Iterator[str]:
+    """Read the lines of a text file that have something in them."""
+    with storage_path(uri).open("rb") as binary, io.TextIOWrapper(binary, "utf-8-sig") as text:  # type: ignore[no-untyped-call] # likewise
+        yield from (line.strip() for line in text if line.strip())
 
 
 def guess_type(file_name: str) -> str:

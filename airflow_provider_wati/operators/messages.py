@@ -78,7 +78,7 @@ class WatiSendTextOperator(_SendOperator):
         (templated).
     :param text: 1 to 4,096 characters (templated); the figure is that of WATI's V1 API, V3 states none.
     :param send_key: names this send (templated); another key sends the same text again, on Airflow 3.3 and
-        later. The default is made of DAG, run, task and map index.
+        later or with the option ``[wati] state_path``. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for a target or text that cannot be right.
@@ -118,7 +118,7 @@ class WatiSendFileUrlOperator(_SendOperator):
     :param file_url: an address that WATI can fetch without a password (templated).
     :param caption: text under the file (templated).
     :param send_key: names this send (templated); another key sends the same file again, on
-        Airflow 3.3 and later.
+        Airflow 3.3 and later or with the option ``[wati] state_path``.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for a target or URL that cannot be right.
@@ -170,7 +170,7 @@ class WatiSendFileOperator(_SendOperator):
     :param file_name: the name the receiver sees (templated); that of the path if left out.
     :param mime_type: the media type (templated); told by the name if left out.
     :param send_key: names this send (templated); another key sends the same file again, on
-        Airflow 3.3 and later.
+        Airflow 3.3 and later or with the option ``[wati] state_path``.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises FileNotFoundError: when there is no such file.
@@ -244,7 +244,7 @@ class WatiSendButtonsOperator(_SendOperator):
         ``{"type": "image", "media": {"url": ...}}`` with type ``image``, ``video`` or ``document`` (templated).
     :param footer: up to 60 characters (templated).
     :param send_key: names this send (templated); another key sends the same again, on Airflow
-        3.3 and later.
+        3.3 and later or with the option ``[wati] state_path``.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for what exceeds WATI's limits, with the figures.
@@ -307,7 +307,7 @@ class WatiSendListOperator(_SendOperator):
     :param header: up to 60 characters (templated).
     :param footer: up to 60 characters (templated).
     :param send_key: names this send (templated); another key sends the same again, on Airflow
-        3.3 and later.
+        3.3 and later or with the option ``[wati] state_path``.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for what exceeds WATI's limits, with the figures.

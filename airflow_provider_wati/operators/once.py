@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiError, WatiNotFoundError, WatiUnknownOutcomeError
 from airflow_provider_wati.operators.base import send_key_of
+from airflow_provider_wati.operators.state import key_of, store_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Message
+
 
 log = logging.getLogger(__name__)
 
@@ -82,16 +84,16 @@ class _Intent:
     """
     What is known of earlier tries.
 
-    Airflow's store holds one entry, with a record for each send key. Where there is no entry though this is not
-    the first try (the store may be cleared after a success, and forgets in time) or no store (before Airflow
-    3.3), an earlier try may have acted at any time since the run began.
+    The task has one entry in the store, with a record for each send key. Where there is no entry though this is
+    not the first try (Airflow's store may be cleared after a success, and forgets in time) or no store (before
+    Airflow 3.3 and without a ``state_path``), an earlier try may have acted at any time since the run began.
     """
 
-    _ENTRY = "wati_once"
-
     def __init__(self, context: Context, send_key: str | None) -> None:
-        self._store = context.get("task_state_store")
-        entry: Any = self._store.get(self._ENTRY) if self._store is not None else None
+        self._store = store_of(context)
+        # By the task's own key, because a directory is everybody's.
+        self._entry = key_of("wati_once", send_key_of(context, None))
+        entry: Any = self._store.get(self._entry) if self._store is not None else None
         self._records: dict[str, Any] = dict(entry or {})
         self._key = hashlib.sha256(send_key_of(context, send_key).encode()).hexdigest()[:32]
         self.result: Result | None = None
@@ -132,7 +134,7 @@ class _Intent:
 
     def _save(self) -> None:
         if self._store is not None:
-            self._store.set(self._ENTRY, self._records)
+            self._store.set(self._entry, self._records)
 
 
 def find_message(

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wati.exceptions import (
-    WatiError,
-    WatiNotFoundError,
-    WatiRejectedError,
-    WatiValidationError,
-)
-from airflow_provider_wati.operators.base import WatiOperator, send_key_of, shown
+from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.operators.base import WatiOperator, shown
+from airflow_provider_wati.operators.bulk import TableSendOperator, WatiBulkSendOperator, rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_wati.bulk.recipients import TakeApart
+    from airflow_provider_wati.bulk.rows import Row
 
-class WatiSendTemplateOperator(WatiOperator):
+
+class WatiSendTemplateOperator(WatiBulkSendOperator):
     """
     Send an approved template to one person or to many, each with their own parameters.
 
-    Each person is messaged once, through retries and Clear: a try after the first reads WATI's campaigns back
-    and sends only what is not there. To send the same again on purpose, give another ``send_key``.
+    Each person is messaged once, through retries, crashes and Clear. To send the same again on purpose, give
+    another ``send_key``.
 
     .. code-block:: python
 
@@ -39,96 +38,42 @@ class WatiSendTemplateOperator(WatiOperator):
         )
 
     .. warning::
-        Green means that WATI accepted every message, which is not yet to say that it was delivered.
+        Green means that WATI accepted the messages, which is not yet to say that they were delivered.
 
-    :param template_name: the exact name of an approved template (templated).
     :param recipients: one dict, a list of them, or either as a JSON string (templated; Airflow stores the
         number of rows only). Each has ``target`` (phone number, contact id or BSUID) or ``phone_number``,
-        ``params`` (a dict of texts) or ``custom_params`` (WATI's list), maybe ``local_message_id`` (10 to 64
-        characters), and maybe ``key``, which makes two messages to one person distinct. Any number of them;
-        10,000 go in one call, which is WATI's limit.
-    :param broadcast_name: what the campaign is called in WATI (templated); the template's name if left out. A
-        mark such as ``[1f3870be-1]`` is added, by which a later try finds it.
-    :param channel: name or number to send from (templated); the connection's, else WATI's default.
-    :param send_key: names this send (templated). The default is made of DAG, run, task and map index.
-    :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: ``send_key``, the counts ``total``, ``accepted``, ``rejected``, ``unknown`` and ``unsent``, ``broadcasts``
-        (``id``, ``name``, ``accepted`` each), ``calls``, ``seconds`` and the first 20 ``problems``. Pushed to
-        XCom also when the task fails.
-    :raises WatiValidationError: before anything is sent, for a recipient that cannot be right, by its number.
-    :raises WatiRejectedError: when WATI refused one message or more, with its reasons.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether a batch went out; the next try looks.
+        ``params`` (a dict) or ``custom_params`` (WATI's list), maybe ``local_message_id`` (10 to 64 letters,
+        digits, ``-`` and ``_``), and maybe ``key``, which makes two messages to one person distinct. Any number
+        of them.
+
+    The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """
 
-    template_fields: Sequence[str] = (
-        "template_name",
-        "recipients",
-        "broadcast_name",
-        "channel",
-        "send_key",
-        "wati_conn_id",
-    )
+    template_fields: Sequence[str] = ("recipients", *WatiBulkSendOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
-    unshown_fields: ClassVar[Sequence[str]] = ("recipients",)
+    unshown_fields: ClassVar[Sequence[str]] = ("recipients", *WatiBulkSendOperator.unshown_fields)
 
-    def __init__(
-        self,
-        *,
-        template_name: str,
-        recipients: Any,
-        broadcast_name: str | None = None,
-        channel: str | None = None,
-        send_key: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.template_name = template_name
+    def __init__(self, *, template_name: str, recipients: Any, **kwargs: Any) -> None:
+        super().__init__(template_name=template_name, **kwargs)
         self.recipients = recipients
-        self.broadcast_name = broadcast_name
-        self.channel = channel
-        self.send_key = send_key
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.bulk.ledger import Ledger
-        from airflow_provider_wati.bulk.send import TemplateSend, parse_recipients
+    def _rows(self, context: Context) -> Iterable[Row]:
+        from airflow_provider_wati.bulk.rows import rows_given
 
-        rows = parse_recipients(shown(self.recipients))
-        send_key = send_key_of(context, self.send_key)
-        ledger = Ledger(context.get("task_state_store"), send_key)
-        send = TemplateSend(
-            self.hook.client,
-            self.template_name,
-            self.broadcast_name or self.template_name,
-            send_key,
-            ledger,
-            self.channel,
-            self._scheduled_at(),
-        )
-        # A key that the user gave may be another run's too, and then WATI alone knows.
-        sent_before = ledger.known_before or context["ti"].try_number > 1 or self.send_key is not None
-        try:
-            send.run(rows, sent_before=sent_before)
-        except WatiError:
-            if send.recipients:
-                context["ti"].xcom_push("return_value", send.summary())
-            raise
-        summary = send.summary()
-        self.log.info("WATI accepted %d of %d messages.", summary["accepted"], summary["total"])
-        if summary["accepted"] < summary["total"]:
-            context["ti"].xcom_push("return_value", summary)
-            raise WatiRejectedError(_refusals(summary))
-        return summary
+        return rows_given(shown(self.recipients), "recipients")
 
-    def _scheduled_at(self) -> datetime | None:
-        return None
+    def _take_apart(self) -> TakeApart:
+        from airflow_provider_wati.bulk.recipients import RecipientDicts
+
+        return RecipientDicts(None if self.key is None else str(self.key))
 
 
 class WatiScheduleTemplateOperator(WatiSendTemplateOperator):
     """
     Let WATI send an approved template at a later time, to one person or to many.
 
-    The rest is as for :class:`WatiSendTemplateOperator`: each person is scheduled once, through retries and
-    Clear. ``WatiCancelScheduledCampaignOperator`` takes a campaign back before its time.
+    Each person is scheduled once, through retries and Clear. ``WatiCancelScheduledCampaignOperator`` takes a
+    campaign back before its time.
 
     .. code-block:: python
 
@@ -147,57 +92,71 @@ class WatiScheduleTemplateOperator(WatiSendTemplateOperator):
     :param scheduled_at: when, as a datetime with a time zone or as ISO 8601 text with an offset, such as
         ``2026-12-24T10:00:00+08:00`` (templated). WATI gets it in UTC. One in the past is refused, unless
         nothing is left to schedule.
-    :param template_name: as for :class:`WatiSendTemplateOperator`, like all that follow.
-    :param recipients: whom, and with which parameters.
-    :param broadcast_name: what the campaign is called in WATI.
-    :param channel: name or number to send from.
-    :param send_key: names this send.
-    :param wati_conn_id: the connection of type ``wati``.
-    :raises WatiValidationError: before anything is sent, for a time without a zone or in the past.
+
+    The other parameters are those of :class:`WatiSendTemplateOperator`.
     """
 
-    template_fields: Sequence[str] = (*WatiSendTemplateOperator.template_fields, "scheduled_at")
-
     def __init__(
-        self,
-        *,
-        template_name: str,
-        recipients: Any,
-        scheduled_at: datetime | str,
-        broadcast_name: str | None = None,
-        channel: str | None = None,
-        send_key: str | None = None,
-        **kwargs: Any,
+        self, *, template_name: str, recipients: Any, scheduled_at: datetime | str, **kwargs: Any
     ) -> None:
         super().__init__(
-            template_name=template_name,
-            recipients=recipients,
-            broadcast_name=broadcast_name,
-            channel=channel,
-            send_key=send_key,
-            **kwargs,
+            template_name=template_name, recipients=recipients, scheduled_at=scheduled_at, **kwargs
         )
-        self.scheduled_at = scheduled_at
 
-    def _scheduled_at(self) -> datetime:
-        at: datetime | None
-        try:
-            at = (
-                datetime.fromisoformat(self.scheduled_at)
-                if isinstance(self.scheduled_at, str)
-                else self.scheduled_at
-            )
-        except ValueError:
-            at = None
-        if not isinstance(at, datetime):
+    def _scheduled_at(self) -> datetime | None:
+        # A template that renders to nothing must not turn a schedule into a send.
+        if self.scheduled_at is None:
             raise WatiValidationError(
-                f"scheduled_at is {self.scheduled_at!r}: give ISO 8601, such as 2026-12-24T10:00:00+08:00."
+                "scheduled_at is None: give ISO 8601, such as 2026-12-24T10:00:00+08:00."
             )
-        if at.utcoffset() is None:
-            raise WatiValidationError(
-                f"scheduled_at is {at.isoformat()}, without a time zone: add one, such as {at.isoformat()}+08:00."
-            )
-        return at
+        return super()._scheduled_at()
+
+
+class WatiBroadcastTemplateOperator(TableSendOperator):
+    """
+    Send an approved template to everybody in a table: the columns say to whom and with which parameters.
+
+    .. code-block:: python
+
+        WatiBroadcastTemplateOperator(
+            task_id="order_updates",
+            template_name="order_update",
+            rows="s3://exports/orders/{{ ds }}.parquet",
+            to="phone",
+            template_params={"name": "first_name", "order_id": "id"},
+            template_constants={"status": "on its way"},
+            key="id",
+            outcomes_path="s3://exports/outcomes/{{ ds }}.csv",
+        )
+
+    ``.partial(...).expand(rows=...)`` sends each chunk in a task of its own; a person who is in two chunks is
+    messaged by both.
+
+    :param rows: a list of dicts (or of tuples, with numbers from 0 for columns), one dict, either as a JSON
+        string, the output of an upstream task, or the URI of a file that ends in ``.csv``, ``.jsonl`` or
+        ``.parquet`` (templated; Airflow stores the number of rows, or the URI).
+    :param to: the column with the phone number, contact id or BSUID. Numbers may be spelled with ``+``, spaces
+        and dashes; those without a country code are read by the connection's ``default_region``.
+    :param template_params: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
+        text; NULL makes the row invalid.
+    :param template_constants: ``{parameter of the template: value}``, the same for everybody (templated).
+
+    The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
+    """
+
+    template_fields: Sequence[str] = ("rows", *TableSendOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "rows": "json",
+        **TableSendOperator.template_fields_renderers,
+    }
+    unshown_fields: ClassVar[Sequence[str]] = ("rows", *TableSendOperator.unshown_fields)
+
+    def __init__(self, *, rows: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    def _rows(self, context: Context) -> Iterable[Row]:
+        return rows_of(shown(self.rows), "rows")
 
 
 class WatiGetTemplateOperator(WatiOperator):
@@ -236,22 +195,11 @@ class WatiGetTemplateOperator(WatiOperator):
         self.channel = channel
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.bulk.checks import find_template
+
         client = self.hook.client
         if bool(self.template_id) == bool(self.template_name):
             raise WatiValidationError("Give either template_id or template_name.")
-        if self.template_id:
-            return dict(client.get_template(self.template_id))
-        named = [
-            each for each in client.iter_templates(self.channel) if each.get("name") == self.template_name
-        ]
-        if not named:
-            raise WatiNotFoundError(
-                f"WATI has no template {self.template_name!r} on the channel {self.channel or client.channel or 'default'!r}."
-            )
-        approved = [each for each in named if each.get("status") == "APPROVED"]
-        return dict((approved or named)[0])
-
-
-def _refusals(summary: dict[str, Any]) -> str:
-    reasons = "; ".join(f"row {p['row']} ({p['target']}): {p['reason']}" for p in summary["problems"][:5])
-    return f"WATI refused {summary['rejected']} of {summary['total']} messages: {reasons}"
+        if not self.template_name:
+            return dict(client.get_template(str(self.template_id)))
+        return dict(find_template(client, self.template_name, self.channel))

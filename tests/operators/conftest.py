@@ -120,3 +120,15 @@ def clear() -> Callable[[DAG, TaskInstance], TaskInstance]:
             return find(session)
 
     return run_again
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A place that Airflow reaches through the interface of object storage."""
+    from airflow.sdk.io import attach, store
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    attach("memory", fs=MemoryFileSystem())
+    yield "memory://bucket/state"
+    store._STORE_CACHE.pop("memory")
+    MemoryFileSystem.store.clear()

@@ -12,6 +12,7 @@ import pytest
 
 import airflow_provider_wati.operators
 from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators.bulk import WatiBulkSendOperator
 
 
 def all_operators() -> list[type[WatiOperator]]:
@@ -25,7 +26,7 @@ def all_operators() -> list[type[WatiOperator]]:
             and issubclass(member, WatiOperator)
             and member.__name__.startswith("Wati")
         }
-    return sorted(found - {WatiOperator}, key=lambda each: each.__name__)
+    return sorted(found - {WatiOperator, WatiBulkSendOperator}, key=lambda each: each.__name__)
 
 
 OPERATORS = all_operators()
@@ -46,11 +47,18 @@ NEEDED: dict[str, Any] = {
     "sections": [{"rows": [{"title": "10:00"}]}],
     "template_name": "welcome",
     "recipients": {"target": "12025550143"},
+    "rows": [{"phone": "12025550143", "first_name": "Ada"}],
+    "to": "phone",
+    "template_params": {"name": "first_name"},
+    "number_column": "phone",
+    "name_column": "first_name",
     "scheduled_at": "2099-01-01T00:00:00Z",
     "status": "open",
     "assignee_email": None,
     "campaign_id": "66b1fb04b40adca000000000",
 }
+#: Arguments whose attribute has another name, because Airflow's operators have a method of that name.
+KEPT_AS = {"dry_run": "is_dry_run"}
 
 
 def own_arguments(operator: type[WatiOperator]) -> dict[str, inspect.Parameter]:
@@ -78,10 +86,20 @@ def templated_in_words(operator: type[WatiOperator]) -> set[str]:
     return {name for name, templated in words.items() if templated}
 
 
+def docs_referred_to(operator: type[WatiOperator]) -> list[str]:
+    """The docstrings of the bases that an operator's docstring refers its reader to."""
+    found: list[str] = []
+    for base in operator.__mro__[1:]:
+        if base.__name__ in "".join([operator.__doc__ or "", *found]):
+            found.append(inspect.cleandoc(base.__doc__ or ""))
+    return found
+
+
 def test_the_list_of_operators_is_complete() -> None:
     assert {operator.__name__ for operator in OPERATORS} >= {
         "WatiAssignConversationOperator",
         "WatiAssignTeamsOperator",
+        "WatiBroadcastTemplateOperator",
         "WatiCancelScheduledCampaignOperator",
         "WatiCreateContactOperator",
         "WatiGetCampaignOperator",
@@ -97,6 +115,7 @@ def test_the_list_of_operators_is_complete() -> None:
         "WatiSendTemplateOperator",
         "WatiSendTextOperator",
         "WatiStartChatbotOperator",
+        "WatiSyncContactsOperator",
         "WatiUpdateContactOperator",
         "WatiUpdateConversationStatusOperator",
         "WatiUpsertContactOperator",
@@ -142,18 +161,22 @@ def test_an_operator_keeps_its_arguments_as_they_came(operator: type[WatiOperato
     """Nothing is checked or changed before templates are rendered."""
     arguments = own_arguments(operator)
     made = operator(task_id="a", **dict.fromkeys(arguments, "{{ ds }}"))
-    assert {name: getattr(made, name) for name in arguments} == dict.fromkeys(arguments, "{{ ds }}")
+    assert {name: getattr(made, KEPT_AS.get(name, name)) for name in arguments} == dict.fromkeys(
+        arguments, "{{ ds }}"
+    )
     assert made.hook.wati_conn_id == "{{ ds }}"
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_an_operator_is_documented(operator: type[WatiOperator]) -> None:
     doc = inspect.cleandoc(operator.__doc__ or "")
-    described = set(re.findall(r"^:param (\w+):", doc, flags=re.MULTILINE))
+    docs = "\n".join([doc, *docs_referred_to(operator)])
+    described = set(re.findall(r"^:param (\w+):", docs, flags=re.MULTILINE))
     assert described >= set(own_arguments(operator)), "an argument is not described"
+    assert re.search(r"^:return:", docs, flags=re.MULTILINE)
     assert f".. code-block:: python\n\n    {operator.__name__}(" in doc
     code = doc.split(".. code-block:: python\n\n")[1].split("\n\n")[0]
     made = eval(inspect.cleandoc(code), {operator.__name__: operator})
     assert isinstance(made, operator)
     assert made.task_id
-    assert re.search(r"^:raises Wati", doc, flags=re.MULTILINE)
+    assert re.search(r"^:raises Wati", docs, flags=re.MULTILINE)

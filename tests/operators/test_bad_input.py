@@ -34,6 +34,7 @@ from airflow_provider_wati.operators.messages import (
     WatiSendTextOperator as SendText,
 )
 from airflow_provider_wati.operators.templates import (
+    WatiBroadcastTemplateOperator as Broadcast,
     WatiGetTemplateOperator as GetTemplate,
     WatiScheduleTemplateOperator as ScheduleTemplate,
 )
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 ADA, HEX = "12025550143", "507f1f77bcf86cd799439011"
 ROWS = [{"rows": [{"title": "10:00"}]}]
-LATER = datetime(2099, 1, 1, tzinfo=UTC)
 WITHOUT_PLUS = "'\\*+0143' must be digits only, country code first: write it without '\\+'"
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
@@ -110,11 +110,35 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         {"template_id": HEX, "template_name": "welcome"},
         "Give either template_id or template_name",
     ),
-    (
-        ScheduleTemplate,
-        {"template_name": "welcome", "recipients": [], "scheduled_at": LATER},
-        "recipients is empty: there is nobody to send to",
-    ),
+    *[
+        (
+            Broadcast,
+            {
+                "template_name": "welcome",
+                "rows": [{"phone": ADA}],
+                "to": "phone",
+                "template_params": {},
+                **wrong,
+            },
+            says,
+        )
+        for wrong, says in (
+            ({"rows": 7}, "rows is a dict, a list of dicts or JSON of these, not int"),
+            ({"rows": "[{"}, "rows is a text that is not valid JSON"),
+            ({"rows": "/tmp/people.txt"}, "does not end in .csv, .jsonl, .parquet"),
+            ({"batch_size": 0}, "batch_size is 0: WATI takes 1 to 10,000"),
+            ({"batch_size": 10_001}, "batch_size is 10001: WATI takes 1 to 10,000"),
+            ({"on_unknown": "resend"}, "on_unknown is 'resend': give 'resend_after_grace' or 'hold'"),
+            ({"failure_threshold": 1.5}, "failure_threshold is 1.5: give 0 to 1"),
+            ({"failure_threshold": -0.1}, "failure_threshold is -0.1: give 0 to 1"),
+            ({"outcomes_path": "/tmp/outcomes.txt"}, "does not end in .csv, .jsonl, .parquet"),
+            ({"send_window": ("09:00", "21:00")}, "write \\('09:00', '21:00', 'Asia/Kolkata'\\)"),
+            ({"send_window": ("9", "21:00", "Mars/Base")}, "write \\('09:00', '21:00', 'Asia/Kolkata'\\)"),
+            ({"send_window": ("09:00", "09:00", "Asia/Kolkata")}, "two different times of day"),
+            ({"suppress": 7}, "suppress is a list of targets, or the URI of a file"),
+            ({"suppress": [ADA, "Ada"]}, "Entry 2 of suppress cannot be read"),
+        )
+    ],
     *[
         (
             ScheduleTemplate,
@@ -130,7 +154,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
             (None, "scheduled_at is None: give ISO 8601"),
             (4070908800, "scheduled_at is 4070908800: give ISO 8601"),
             ("2026-01-01T10:00:00+08:00", "which is in the past"),
-            (datetime(2026, 1, 1, tzinfo=UTC), "which is in the past"),
+            (datetime(2026, 1, 1, tzinfo=UTC), "which is in the past. Nothing was sent"),
         )
     ],
     (UpdateStatus, {"target": ADA, "status": "closed"}, "one of open, solved, pending, block, not 'closed'"),
@@ -139,7 +163,11 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (AssignConversation, {"target": ADA, "assignee_email": ""}, "assignee_email is empty"),
     (AssignConversation, {"target": "", "assignee_email": None}, "target is empty|empty"),
     (GetCampaign, {"campaign_id": " "}, "campaign_id is empty"),
-    (GetRecipients, {"campaign_id": HEX, "destination": "/tmp/a.txt"}, "does not end in .csv or .jsonl"),
+    (
+        GetRecipients,
+        {"campaign_id": HEX, "destination": "/tmp/a.txt"},
+        "does not end in .csv, .jsonl, .parquet",
+    ),
     (GetRecipients, {"campaign_id": "", "destination": None}, "campaign_id is empty"),
     (CancelCampaign, {"campaign_id": ""}, "campaign_id is empty"),
     (StartChatbot, {"target": ADA}, "Give either chatbot_id or chatbot_name"),
@@ -171,7 +199,13 @@ def test_refused_before_anything_is_sent(
 ) -> None:
     with pytest.raises(WatiValidationError, match=says) as raised:
         execute(operator(task_id="a", **arguments))
-    assert sandbox.requests() == []
+    # A template is looked up before the rows are read, and nothing else is asked of WATI.
+    templates = operator in (ScheduleTemplate, Broadcast)
+    asked = {request.partition("?")[0] for request in sandbox.requests()}
+    assert {path.rpartition("/")[2] for path in asked} <= ({"messageTemplates"} if templates else set()), (
+        asked
+    )
+    assert sandbox.requests("POST") == []
     assert ADA not in str(raised.value)
 
 

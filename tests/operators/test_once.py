@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiBadRequestError, WatiUnknownOutcomeError
+from airflow_provider_wati._compat import AirflowFailException
+from airflow_provider_wati.exceptions import WatiBadRequestError, WatiError, WatiUnknownOutcomeError
 from airflow_provider_wati.operators import once as module
+from airflow_provider_wati.operators.chatbots import WatiStartChatbotOperator
 from airflow_provider_wati.operators.once import once
 
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+    from tests.operators.conftest import Execute
+
 RUN_AFTER = datetime(2026, 11, 22, tzinfo=UTC)
+ADA, BOT = "12025550143", "65b7a1c2c4a7b07000000001"
 
 
 class Store(dict[str, Any]):
@@ -23,8 +32,9 @@ class Store(dict[str, Any]):
 class Task:
     """One task instance over its tries, against a world that counts what was done to it."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, task_id: str = "t") -> None:
         self.store = store
+        self.task_id = task_id
         self.try_number = 0
         self.done: list[str] = []
         self.looked: list[datetime] = []
@@ -33,7 +43,9 @@ class Task:
         self, *, error: Exception | None = None, acts: bool = True, send_key: str | None = None
     ) -> dict[str, Any]:
         self.try_number += 1
-        ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=self.try_number)
+        ti = SimpleNamespace(
+            dag_id="d", run_id="r", task_id=self.task_id, map_index=-1, try_number=self.try_number
+        )
         context: Any = {"ti": ti, "dag_run": SimpleNamespace(run_after=RUN_AFTER)}
         if self.store is not None:
             context["task_state_store"] = self.store
@@ -52,14 +64,26 @@ class Task:
         return once(context, act, look, send_key)
 
 
-@pytest.fixture(params=["store", "no store"])
+@pytest.fixture
+def state_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory of the option ``[wati] state_path``."""
+    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(params=["store", "state_path", "no store"])
 def any_task(request: pytest.FixtureRequest) -> Task:
+    if request.param == "state_path":
+        request.getfixturevalue("state_path")
     return Task(Store() if request.param == "store" else None)
 
 
-@pytest.fixture
-def task() -> Task:
-    return Task(Store())
+@pytest.fixture(params=["store", "state_path"])
+def task(request: pytest.FixtureRequest) -> Task:
+    """Return a task that remembers: on Airflow 3.3, or with a ``state_path`` where Airflow has no store."""
+    if request.param == "state_path":
+        request.getfixturevalue("state_path")
+    return Task(Store() if request.param == "store" else None)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +129,8 @@ def test_a_plain_refusal_costs_no_look_where_there_is_a_store(task: Task) -> Non
     assert not task.looked
 
 
-def test_a_store_that_was_cleared_is_not_taken_for_a_first_try(task: Task) -> None:
+def test_a_store_that_was_cleared_is_not_taken_for_a_first_try() -> None:
+    task = Task(Store())
     task.run()
     assert task.store is not None
     task.store.clear()
@@ -149,3 +174,78 @@ def test_a_third_try_looks_as_far_back_as_the_first(task: Task, monkeypatch: pyt
             task.run(error=WatiUnknownOutcomeError("lost"), acts=False)
     task.run()
     assert len(set(task.looked)) == 1
+
+
+def test_tasks_that_share_a_directory_do_not_take_each_other_s_entry(state_path: Path) -> None:
+    first, second = Task(None, "a"), Task(None, "b")
+    for task in (first, second, first, second):
+        task.run(send_key="the same")
+    assert (first.done, second.done) == (["done"], ["done"])
+
+
+def test_the_directory_comes_before_airflow_s_store(state_path: Path) -> None:
+    task = Task(Store())
+    task.run()
+    assert task.store == {}
+    assert list(state_path.iterdir())
+
+
+def test_a_try_that_lives_on_does_not_act_once_the_next_has_begun(state_path: Path) -> None:
+    """Its supervisor was killed and it was not: between its intent and its call the next try looks."""
+    orphan, successor = Task(None), Task(None)
+    successor.try_number = 1
+    begin = module._Intent.begin
+
+    def overtaken(intent: Any) -> None:
+        orphan_is_here = not successor.done
+        if orphan_is_here:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(module._Intent, "begin", begin)
+                successor.run()
+        begin(intent)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Intent, "begin", overtaken)
+        with pytest.raises(WatiError, match="Another try or task with the same send_key has begun"):
+            orphan.run()
+    assert (orphan.done, successor.done) == ([], ["done"])
+
+
+class NoStore(Store):
+    """Airflow's store, as it must not be touched where there is a directory."""
+
+    def get(self, *_: Any) -> Any:
+        raise AssertionError("Airflow's store was read")
+
+
+@pytest.fixture
+def start(execute: Execute, state_path: Path, at_once: None) -> Callable[..., Any]:
+    """Run a try of a task that starts a chatbot, as before Airflow 3.3: all it has is the directory."""
+    operator = WatiStartChatbotOperator(task_id="start", target=ADA, chatbot_id=BOT)
+
+    def run(try_number: int, send_key: str | None = None) -> Any:
+        operator.send_key = send_key
+        return execute(operator, store=NoStore(), try_number=try_number)
+
+    return run
+
+
+def test_a_chatbot_that_was_refused_is_started_by_the_next_try_and_once(
+    start: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    sandbox.fault("status", status=400, path="*/chatbots/start", count=1)
+    with pytest.raises(WatiBadRequestError):
+        start(1)
+    for try_number in (2, 3):
+        assert start(try_number) == {"chatbot_id": BOT}
+    assert len(sandbox.texts_to(ADA)) == 1
+
+
+def test_a_chatbot_in_doubt_is_not_started_again(start: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.fault("drop", path="*/chatbots/start", when="after", count=1)
+    for try_number in (1, 2):
+        with pytest.raises(AirflowFailException):
+            start(try_number)
+    assert len(sandbox.texts_to(ADA)) == 1
+    start(3, send_key="on purpose")
+    assert len(sandbox.texts_to(ADA)) == 2

@@ -1,0 +1,39 @@
+"""How far a long piece of work is, said in the log now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+_SECONDS_BETWEEN = 10.0
+
+
+class Progress:
+    """
+    Say how much is done, how fast it goes and how long it will take.
+
+    :param log: where it is said.
+    :param total: how many people or messages there are.
+    """
+
+    def __init__(self, log: logging.Logger, total: int = 0) -> None:
+        self._log = log
+        self._total = total
+        self._done = 0
+        self._started = self._said = time.monotonic()
+
+    def add(self, done: int) -> None:
+        """Count some more; it is said if nothing was for a while, and at the end."""
+        self._done += done
+        now = time.monotonic()
+        if now - self._said < _SECONDS_BETWEEN and self._done < self._total:
+            return
+        self._said = now
+        rate = self._done / max(now - self._started, 0.001)
+        self._log.info(
+            "%s of %s done, %s a second, %s s left.",
+            f"{self._done:,}",
+            f"{self._total:,}",
+            f"{rate:,.0f}",
+            f"{max(self._total - self._done, 0) / rate:,.0f}",
+        )

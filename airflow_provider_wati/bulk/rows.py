@@ -1,0 +1,162 @@
+"""Rows from wherever they come: what a DAG gives, what a file holds, and which column means what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+
+#: A row, by column name, or by position as a cursor gives it.
+Row = Mapping[str, Any] | Sequence[Any]
+#: A column, by name, or by position from 0 where rows have no names.
+Column = str | int
+
+_EXACT_FLOAT = 2**53
+_JSON_START = re.compile(r"\s*[\[{]")
+
+
+def rows_given(rows: Any, what: str) -> Iterable[Row]:
+    """
+    Read rows from what a DAG gives.
+
+    :param rows: one dict, a list of dicts, or either as a JSON string.
+    :param what: what an error calls it.
+    :raises WatiValidationError: when it is none of these.
+    """
+    if isinstance(rows, str):
+        try:
+            rows = json.loads(rows)
+        except ValueError as error:
+            # The text itself is not repeated: it holds people.
+            raise WatiValidationError(f"{what} is a text that is not valid JSON: {error}.") from None
+    if isinstance(rows, Mapping):
+        return [rows]
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+        raise WatiValidationError(
+            f"{what} is a dict, a list of dicts or JSON of these, not {type(rows).__name__}."
+        )
+    return rows
+
+
+def is_json(text: str) -> bool:
+    """Tell whether a text is rows as JSON rather than the address of a file."""
+    return bool(_JSON_START.match(text))
+
+
+def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Read rows of a CSV file with a header line; a field that is empty is None."""
+    with io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
+        lines = csv.reader(text)
+        header = next(lines, [])
+        if len(set(header)) < len(header):
+            raise WatiValidationError("the header of the CSV file has a column twice")
+        for fields in lines:
+            if len(fields) == len(header):
+                yield {name: value or None for name, value in zip(header, fields, strict=True)}
+            elif fields:
+                raise WatiValidationError(
+                    f"line {lines.line_num} of the CSV file has {len(fields)} fields, and its header {len(header)}"
+                )
+
+
+def read_jsonl(binary: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Read rows of a file with one JSON object a line; empty lines do not count."""
+    for n, line in enumerate(binary, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise WatiValidationError(f"line {n} of the file is no JSON object")
+        yield row
+
+
+def read_parquet(binary: BinaryIO) -> Iterator[dict[str, Any]]:
+    """
+    Read rows of a Parquet file, a part at a time.
+
+    :raises WatiConfigurationError: when pyarrow is not installed.
+    """
+    for part in pyarrow_parquet().ParquetFile(binary).iter_batches(batch_size=10_000):
+        yield from part.to_pylist()
+
+
+def pyarrow_parquet() -> Any:
+    """
+    Return pyarrow's Parquet module, which is heavy and optional.
+
+    :raises WatiConfigurationError: when pyarrow is not installed.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise WatiConfigurationError(
+            "A Parquet file needs pyarrow: pip install 'airflow-provider-wati[parquet]'."
+        ) from None
+    return parquet
+
+
+#: How a file of rows is read, by its suffix.
+READERS: Mapping[str, Callable[[BinaryIO], Iterator[dict[str, Any]]]] = {
+    ".csv": read_csv,
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+}
+
+
+def text_of(value: Any) -> str | None:
+    """
+    Write a value of a table as the text that WATI takes.
+
+    A whole number, a Decimal, a UUID: as it prints, a Decimal without exponent. A float: the shortest text that
+    means it, and a whole one without ``.0``. A boolean: ``true`` or ``false``. A date or time: ISO 8601. NULL and
+    NaN: None. A text: itself.
+
+    :raises WatiValidationError: for what has no such text: lists, bytes, infinity.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (float, Decimal)):
+        if math.isnan(value):
+            return None
+        if math.isfinite(value):
+            if isinstance(value, Decimal):
+                return format(value, "f")
+            return str(int(value)) if value.is_integer() and abs(value) <= _EXACT_FLOAT else repr(value)
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise WatiValidationError(f"a {type(value).__name__} cannot be written as text: cast it in the query")
+
+
+def cell(row: Row, column: Column) -> Any:
+    """
+    Return what a row has in a column.
+
+    :raises WatiValidationError: when the row has no such column, naming those it has.
+    """
+    try:
+        return row[column]  # type: ignore[index] # a name for a mapping, a number for a sequence
+    except (KeyError, IndexError, TypeError):
+        columns = ", ".join(map(repr, row)) if isinstance(row, Mapping) else f"0 to {len(row) - 1}"
+        raise WatiValidationError(
+            f"there is no column {column!r} in it; there are {columns or 'none'}"
+        ) from None

@@ -1,0 +1,333 @@
+"""What all operators share that send a template to many people."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.operators.base import WatiOperator, send_key_of, shown
+from airflow_provider_wati.operators.files import open_rows, open_table, read_lines, table_suffix
+from airflow_provider_wati.operators.state import StateDirectory, setting, store_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.bulk.recipients import TakeApart
+    from airflow_provider_wati.bulk.rows import Row
+    from airflow_provider_wati.bulk.send import TemplateSend
+
+
+class WatiBulkSendOperator(WatiOperator):
+    """
+    Base of the operators that send a template to many people; it is none itself.
+
+    Each person is messaged once, through retries, crashes and Clear: what a try means to send it writes down
+    first, and a later try looks there and in WATI's campaigns before it sends the rest. See
+    :doc:`/reliability`.
+
+    :param template_name: the exact name of an approved template (templated).
+    :param broadcast_name: what the campaigns are called in WATI (templated); the template's name if left out. A
+        mark such as ``[1f3870be-1]`` is added, by which a later try finds them.
+    :param channel: name or number to send from (templated); the connection's, else WATI's default.
+    :param scheduled_at: when WATI is to send it, as a datetime with a time zone or as ISO 8601 text with an
+        offset, such as ``2026-12-24T10:00:00+08:00`` (templated); now if left out. One in the past is refused,
+        unless nothing is left to send.
+    :param batch_size: people per call, 1 to 10,000, which is WATI's limit.
+    :param key: what makes two messages to one person distinct, such as an order id: the name of a column, or of
+        a parameter where recipients are dicts. Without it a person who comes twice is messaged once.
+    :param send_key: names this send (templated). The default is made of DAG, run, task and map index. Give one,
+        such as ``promo-{{ ds }}``, for a send that several runs share; a new one sends anew.
+    :param dry_run: whether to do everything but send; the summary's ``dry_run`` tells ``messages``, ``calls``,
+        ``seconds`` at the plan's pace, and WATI's ``estimated_cost`` where it can tell.
+    :param check_consent: whether to look up who opted out (``allow_broadcast`` is false), who then is skipped.
+    :param consent_max_calls: how many calls that may take; a look-up that needs more fails before anything
+        is sent.
+    :param suppress: targets that get nothing: a list, or the URI of a text file with one on each line
+        (templated; Airflow stores the number only).
+    :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
+        before the task fails.
+    :param on_unknown: ``resend_after_grace``: a batch whose answer was lost and that WATI does not show within
+        the grace is sent again; ``hold``: it is not, and ends as unknown.
+    :param unknown_grace: the grace, in seconds; else the option ``[wati] unknown_grace``, else 120. It must
+        exceed the read timeout of the connection.
+    :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
+        ``.csv``, ``.jsonl`` or ``.parquet`` (templated).
+    :param state_path: a directory or object-storage URI that all workers reach, for what a send has to remember
+        (templated); else the option ``[wati] state_path``, else Airflow's own store of the task (3.3 and later).
+    :param send_window: the hours in which people may be messaged, as ``("09:00", "21:00", "Asia/Kolkata")``; a
+        send outside them is scheduled for their next opening (templated).
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``send_key``; the counts ``total``, ``accepted``, ``rejected``, ``invalid``, ``skipped``,
+        ``unknown``, ``unsent``, of which the first is the sum of the others; ``earlier`` (messages of earlier
+        tries whose rows are gone now); ``broadcasts`` (the first 50, ``id``, ``name``, ``accepted`` each) and
+        ``more_broadcasts``; ``calls``, ``seconds``, ``outcomes`` (the path), and the first 20 ``problems``
+        (``row``, ``target`` masked, ``status``, ``reason``). Pushed to XCom also when the task fails.
+    :raises WatiValidationError: before anything is sent, for a template that is not approved or an argument that
+        cannot be right; afterwards, when too many rows were invalid.
+    :raises WatiRejectedError: when WATI refused too many messages.
+    :raises WatiUnknownOutcomeError: when nobody can tell whether some went out; the next try looks.
+    """
+
+    template_fields: Sequence[str] = (
+        "template_name",
+        "broadcast_name",
+        "channel",
+        "scheduled_at",
+        "send_key",
+        "suppress",
+        "outcomes_path",
+        "state_path",
+        "send_window",
+        "wati_conn_id",
+    )
+    unshown_fields: ClassVar[Sequence[str]] = ("suppress",)
+
+    def __init__(
+        self,
+        *,
+        template_name: str,
+        broadcast_name: str | None = None,
+        channel: str | None = None,
+        scheduled_at: datetime | str | None = None,
+        batch_size: int = 1_000,
+        key: str | int | None = None,
+        send_key: str | None = None,
+        dry_run: bool = False,
+        check_consent: bool = True,
+        consent_max_calls: int = 1_000,
+        suppress: Any = None,
+        failure_threshold: float = 0.0,
+        on_unknown: str = "resend_after_grace",
+        unknown_grace: float | None = None,
+        outcomes_path: str | None = None,
+        state_path: str | None = None,
+        send_window: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.template_name = template_name
+        self.broadcast_name = broadcast_name
+        self.channel = channel
+        self.scheduled_at = scheduled_at
+        self.batch_size = batch_size
+        self.key = key
+        self.send_key = send_key
+        # Airflow's operators have a method of the name `dry_run`.
+        self.is_dry_run = dry_run
+        self.check_consent = check_consent
+        self.consent_max_calls = consent_max_calls
+        self.suppress = suppress
+        self.failure_threshold = failure_threshold
+        self.on_unknown = on_unknown
+        self.unknown_grace = unknown_grace
+        self.outcomes_path = outcomes_path
+        self.state_path = state_path
+        self.send_window = send_window
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.bulk.outcomes import failure_of
+
+        if self.outcomes_path:
+            table_suffix(self.outcomes_path)
+        send = self._send(context)
+        try:
+            send.run(self._rows(context), sent_before=self._sent_before(context, send))
+        except Exception:
+            context["ti"].xcom_push("return_value", self._report(send, context))
+            raise
+        summary = self._report(send, context)
+        failure = failure_of(summary, self.failure_threshold)
+        if failure:
+            context["ti"].xcom_push("return_value", summary)
+            raise failure
+        return summary
+
+    @abstractmethod
+    def _rows(self, context: Context) -> Iterable[Row]:
+        """Return what is to be sent; whatever it is read from is closed once it is read to the end."""
+
+    @abstractmethod
+    def _take_apart(self) -> TakeApart:
+        """Return what finds target and parameters in a row."""
+
+    def _send(self, context: Context) -> TemplateSend:
+        from airflow_provider_wati.bulk.ledger import Ledger
+        from airflow_provider_wati.bulk.numbers import TargetReader
+        from airflow_provider_wati.bulk.send import ON_UNKNOWN, TemplateSend
+        from airflow_provider_wati.bulk.window import SendWindow
+
+        if self.on_unknown not in ON_UNKNOWN:
+            raise WatiValidationError(
+                f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."
+            )
+        if not 0 <= self.failure_threshold <= 1:
+            raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
+        send_key = send_key_of(context, self.send_key)
+        store = store_of(context, self.state_path, reads_only=self.is_dry_run)
+        # A key that the user gave may be another run's too, and Airflow's store is this task's alone.
+        shared = self.send_key is None or isinstance(store, StateDirectory)
+        return TemplateSend(
+            client=self.hook.client,
+            template_name=self.template_name,
+            broadcast_name=self.broadcast_name or self.template_name,
+            send_key=send_key,
+            ledger=Ledger(store, send_key, shared=shared, reads_only=self.is_dry_run),
+            take_apart=self._take_apart(),
+            targets=TargetReader(self.hook.default_region),
+            channel=self.channel,
+            scheduled_at=self._scheduled_at(),
+            send_window=SendWindow.parse(self.send_window) if self.send_window else None,
+            batch_size=self.batch_size,
+            suppress=self._suppressed(),
+            check_consent=self.check_consent,
+            consent_max_calls=self.consent_max_calls,
+            dry_run=self.is_dry_run,
+            hold=self.on_unknown == "hold",
+            unknown_grace=self._unknown_grace(),
+        )
+
+    @staticmethod
+    def _sent_before(context: Context, send: TemplateSend) -> bool:
+        return context["ti"].try_number > 1 or send.ledger.may_have_sent
+
+    def _report(self, send: TemplateSend, context: Context) -> dict[str, Any]:
+        """Write the outcomes where they are wanted, and return the summary."""
+        summary = send.summary()
+        try:
+            summary["outcomes"] = self._keep_outcomes(send, context)
+        except Exception:
+            context["ti"].xcom_push("return_value", summary)
+            raise
+        counts = ", ".join(
+            f"{summary[name]:,} {name}"
+            for name in ("accepted", "rejected", "invalid", "skipped", "unknown", "unsent")
+            if summary[name]
+        )
+        self.log.info("Of %s rows: %s.", f"{summary['total']:,}", counts or "none")
+        return summary
+
+    def _keep_outcomes(self, send: TemplateSend, context: Context) -> str | None:
+        """Write the outcomes where they are wanted; return where that was."""
+        from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS
+
+        if not self.outcomes_path:
+            return None
+        with open_table(self.outcomes_path, SEND_COLUMNS) as write:
+            for outcome in send.outcomes():
+                write(outcome)
+        return self.outcomes_path
+
+    def _suppressed(self) -> Iterable[Any]:
+        suppress = shown(self.suppress)
+        if suppress is None:
+            return ()
+        if isinstance(suppress, str):
+            return read_lines(suppress)
+        if not isinstance(suppress, Iterable):
+            raise WatiValidationError(
+                "suppress is a list of targets, or the URI of a file with one on each line."
+            )
+        return suppress
+
+    def _unknown_grace(self) -> timedelta:
+        from airflow_provider_wati.bulk import send
+
+        given: Any = self.unknown_grace if self.unknown_grace is not None else setting("unknown_grace")
+        if given is None:
+            return send.UNKNOWN_GRACE
+        try:
+            grace = timedelta(seconds=float(given))
+        except ValueError:
+            raise WatiConfigurationError(f"unknown_grace is {given!r}: give seconds.") from None
+        read_timeout = self.hook.client.timeout[1]
+        if grace.total_seconds() <= read_timeout:
+            raise WatiConfigurationError(
+                f"unknown_grace is {grace.total_seconds():g} s, and the connection waits {read_timeout:g} s for an "
+                "answer: the grace must be longer, or a batch still under way could be taken for lost."
+            )
+        return grace
+
+    def _scheduled_at(self) -> datetime | None:
+        if self.scheduled_at is None:
+            return None
+        at: datetime | None
+        try:
+            at = (
+                datetime.fromisoformat(self.scheduled_at)
+                if isinstance(self.scheduled_at, str)
+                else self.scheduled_at
+            )
+        except ValueError:
+            at = None
+        if not isinstance(at, datetime):
+            raise WatiValidationError(
+                f"scheduled_at is {self.scheduled_at!r}: give ISO 8601, such as 2026-12-24T10:00:00+08:00."
+            )
+        if at.utcoffset() is None:
+            raise WatiValidationError(
+                f"scheduled_at is {at.isoformat()}, without a time zone: add one, such as {at.isoformat()}+08:00."
+            )
+        return at
+
+
+class TableSendOperator(WatiBulkSendOperator):
+    """
+    Base of the operators that send to the rows of a table; it is none itself.
+
+    :param to: the column with the phone number, contact id or BSUID. Numbers may be spelled with ``+``, spaces
+        and dashes; those without a country code are read by the connection's ``default_region``.
+    :param template_params: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
+        text; NULL makes the row invalid.
+    :param template_constants: ``{parameter of the template: value}``, the same for everybody (templated).
+
+    The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
+    """
+
+    template_fields: Sequence[str] = ("template_constants", *WatiBulkSendOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"template_constants": "json"}
+
+    def __init__(
+        self,
+        *,
+        to: str | int,
+        template_params: Mapping[str, str | int],
+        template_constants: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.template_params = template_params
+        self.template_constants = template_constants
+
+    def _take_apart(self) -> TakeApart:
+        from airflow_provider_wati.bulk.recipients import RecipientColumns
+
+        return RecipientColumns(
+            to=self.to,
+            template_params=self.template_params,
+            template_constants=self.template_constants or {},
+            key=self.key,
+        )
+
+
+def rows_of(rows: Any, what: str) -> Iterable[Row]:
+    """
+    Return rows from a list, a dict, either as a JSON string, or the URI of a file.
+
+    :param rows: what the DAG gives.
+    :param what: what an error calls it.
+    :raises WatiValidationError: when it is none of these.
+    """
+    from airflow_provider_wati.bulk.rows import is_json, rows_given
+
+    if isinstance(rows, str) and not is_json(rows):
+        return _rows_of_file(rows)
+    return rows_given(rows, what)
+
+
+def _rows_of_file(uri: str) -> Iterator[Row]:
+    with open_rows(uri) as rows:
+        yield from rows

@@ -1,0 +1,131 @@
+"""The ledger by itself: what a later try reads out of it, and how little room it takes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.bulk.ledger import FINGERPRINT_LENGTH, Ledger
+
+PEOPLE = "a" * FINGERPRINT_LENGTH
+OTHERS = "b" * FINGERPRINT_LENGTH
+BATCHES = 1_000
+
+
+class Store:
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str) -> Any:
+        return json.loads(self.values[key]) if key in self.values else None
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = json.dumps(value)
+
+    @property
+    def size(self) -> int:
+        return max(len(text.encode()) for text in self.values.values())
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.mark.parametrize("not_accepted", [[], [0], [1, 2, 3, 7], range(10_000), [0, 2, 4, 5]], ids=str)
+def test_a_later_try_knows_who_was_not_accepted(store: Store, not_accepted: Any) -> None:
+    ledger = Ledger(store, "key")
+    ledger.intend("1", PEOPLE)
+    ledger.settle("1", PEOPLE, not_accepted)
+    later = Ledger(store, "key")
+    assert later.not_accepted("1", PEOPLE) == list(not_accepted)
+    assert later.not_accepted("1", OTHERS) is later.not_accepted("2", PEOPLE) is None
+    assert later.intended_at("1") is None
+    assert later.tells_all
+    assert not later.has_doubts
+    assert Ledger(store, "another key").known_before is False
+
+
+def test_an_intent_without_an_answer_is_in_doubt_for_the_next_try(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    Ledger(store, "key").intend("1", PEOPLE)
+    later = Ledger(store, "key")
+    at = later.intended_at("1")
+    assert at is not None
+    assert before <= at <= datetime.now(UTC)
+    assert later.in_doubt("1")
+    assert later.has_doubts
+    assert later.not_accepted("1", PEOPLE) is None
+    later.resolve()
+    assert not Ledger(store, "key").has_doubts
+    assert Ledger(store, "key").last_intended == at
+
+
+def test_what_was_sent_again_is_in_doubt_again(store: Store) -> None:
+    ledger = Ledger(store, "key")
+    ledger.settle("1", PEOPLE, [1])
+    ledger.intend("1", PEOPLE)
+    assert Ledger(store, "key").in_doubt("1")
+
+
+@pytest.mark.parametrize(
+    ("now", "mixed"),
+    [
+        ({"1": PEOPLE, "2": OTHERS}, False),
+        ({"1": PEOPLE, "2": OTHERS, "3": PEOPLE}, False),
+        ({"1": OTHERS, "2": PEOPLE}, True),
+        ({"1": PEOPLE}, True),
+        ({}, True),
+    ],
+    ids=str,
+)
+def test_batches_of_other_people_are_noticed_for_good(store: Store, now: dict[str, str], mixed: bool) -> None:
+    ledger = Ledger(store, "key")
+    ledger.settle("1", PEOPLE, [])
+    ledger.intend("2", OTHERS)
+    later = Ledger(store, "key")
+    later.compare(now)
+    assert later.mixed is Ledger(store, "key").mixed is mixed
+    assert later.tells_all is not mixed
+
+
+def test_a_key_of_several_runs_and_no_store_do_not_tell_all(store: Store) -> None:
+    Ledger(store, "key", shared=False).settle("1", PEOPLE, [])
+    several = Ledger(store, "key", shared=False)
+    assert several.may_have_sent
+    assert not several.tells_all
+    assert not several.remembers
+    nowhere = Ledger(None, "key")
+    nowhere.settle("1", PEOPLE, [])
+    assert not Ledger(None, "key").may_have_sent
+    assert not nowhere.remembers
+
+
+@pytest.mark.parametrize("not_accepted", [[], range(1_000), [3, 33, 333, 999], range(0, 1_000, 2)], ids=str)
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_thousand_batches_stay_under_32_kb(store: Store, not_accepted: Any, answered: bool) -> None:
+    ledger = Ledger(store, "key")
+    for n in range(1, BATCHES + 1):
+        ledger.intend(str(n), PEOPLE)
+        if answered:
+            ledger.settle(str(n), PEOPLE, not_accepted)
+        if n % 50 == 0:
+            assert store.size < 32_000
+    ledger.mix()
+    assert store.size < 32_000
+
+
+def test_where_there_was_no_room_wati_is_asked_and_given_time_to_show_it(store: Store) -> None:
+    """A batch that was answered a moment ago may not be listed yet."""
+    ledger = Ledger(store, "key")
+    ledger.intend("1", PEOPLE)
+    ledger.settle("1", PEOPLE, range(0, 10_000, 2))
+    later = Ledger(store, "key")
+    assert later.not_accepted("1", PEOPLE) is None
+    assert later.intended_at("1") is not None
+    assert not later.in_doubt("1")
+    later.settle("1", PEOPLE, [])
+    assert Ledger(store, "key").not_accepted("1", PEOPLE) == []

@@ -1,0 +1,115 @@
+"""Phone numbers as tables have them, each with what WATI is to get, or with why it is refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.bulk.numbers import TargetReader
+from airflow_provider_wati.client.target import Target
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+
+
+@pytest.mark.parametrize(
+    ("region", "written", "read"),
+    [
+        (None, "+91 98765 43210", "919876543210"),
+        (None, "919876543210", "919876543210"),
+        (None, " 919876543210 ", "919876543210"),
+        (None, 919876543210, "919876543210"),
+        (None, "+91-98765.43210", "919876543210"),
+        (None, "+91\u00a098765\u201143210", "919876543210"),
+        (None, "\u0669\u0661\u0669\u0668\u0667\u0666\u0665\u0664\u0663\u0662\u0661\u0660", "919876543210"),
+        (None, "0098 912 345 6789", "989123456789"),
+        (None, "00919876543210", "919876543210"),
+        (None, "+44 (0)7911 123456", "447911123456"),
+        (None, "+44 (0) 7911 123456", "447911123456"),
+        ("GB", "07911 123456", "447911123456"),
+        ("GB", "7911123456", "447911123456"),
+        ("GB", "+91 98765 43210", "919876543210"),
+        ("IN", "98765 43210", "919876543210"),
+        ("IN", "098765 43210", "919876543210"),
+        ("IN", "9876543210", "919876543210"),
+        ("IN", 9876543210, "919876543210"),
+        ("IN", "919876543210", "919876543210"),
+        ("IN", "85264318721", "85264318721"),
+        # spellings that several countries have for one line stay as they are
+        (None, "+52 1 55 1234 5678", "5215512345678"),
+        (None, "5215512345678", "5215512345678"),
+        (None, "+52 55 1234 5678", "525512345678"),
+        (None, "+54 9 11 2345 6789", "5491123456789"),
+        (None, "+54 11 2345 6789", "541123456789"),
+        (None, "+55 11 8765 4321", "551187654321"),
+        (None, "+55 11 98765 4321", "5511987654321"),
+    ],
+)
+def test_phone_numbers(region: str | None, written: Any, read: str) -> None:
+    reader = TargetReader(region)
+    assert reader.read(written) == read
+    assert reader.read_number(written) == read
+
+
+@pytest.mark.parametrize(
+    ("region", "written", "why"),
+    [
+        (None, "9876543210.0", "went through a float"),
+        (None, "9.19876543210e11", "went through a float"),
+        (None, "919876543210.", "went through a float"),
+        ("IN", "9876543210.0", "went through a float"),
+        (None, 919876543210.0, "float and may have lost digits"),
+        (None, Decimal(919876543210), "Decimal and may have lost digits"),
+        (None, float("nan"), "there is no phone number"),
+        (None, None, "there is no phone number"),
+        (None, "", "there is no phone number"),
+        (None, "  ", "there is no phone number"),
+        (None, True, "a bool is no phone number"),
+        (None, b"919876543210", "a bytes is no phone number"),
+        (None, ["919876543210"], "a list is no phone number"),
+        (None, "+91 98765 43210 ext. 5", "neither a phone number nor an id"),
+        (None, "91-98765-ABCDE", "neither a phone number nor an id"),
+        (None, "ada@example.com", "neither a phone number nor an id"),
+        (None, "+919876543210+85264318721", "two numbers"),
+        (None, "09876543210", "no country code"),
+        (None, "9990000000000", "no country's code"),
+        (None, "+91 98765", "too short for country code 91"),
+        (None, "+91 98765 43210 9876", "too long for country code 91"),
+        (None, "12", "too short"),
+        ("GB", "0123", "no phone number of GB"),
+    ],
+)
+def test_what_is_no_phone_number_is_refused_without_repeating_it(
+    region: str | None, written: Any, why: str
+) -> None:
+    with pytest.raises(WatiValidationError, match=why) as refused:
+        TargetReader(region).read(written)
+    assert "98765" not in str(refused.value)
+
+
+def test_a_number_that_may_be_of_the_region_or_international_is_refused() -> None:
+    """In Germany 49 is a country code and the beginning of an area code in the north-west."""
+    with pytest.raises(WatiValidationError, match=r"may be \+49 .* or a number inside DE.*write it with \+"):
+        TargetReader("DE").read("4921123456")
+    assert TargetReader("DE").read("+4921123456") == "4921123456"
+
+
+@pytest.mark.parametrize(
+    "written", ["66b1fb04a5c1d2e3f4a5b6c7", "IN.Ab12cD34", Target.bsuid("IN.Ab12cD34")], ids=str
+)
+def test_ids_are_let_through_as_targets_and_refused_as_numbers(written: Any) -> None:
+    reader = TargetReader("IN")
+    assert reader.read(written) == str(getattr(written, "value", written))
+    with pytest.raises(WatiValidationError):
+        reader.read_number(written)
+
+
+def test_a_target_with_a_channel_is_refused() -> None:
+    with pytest.raises(WatiValidationError):
+        TargetReader().read(Target.phone("85264318721", channel="85291234567"))
+
+
+@pytest.mark.parametrize("region", ["XX", "in", "IND", ""])
+def test_a_region_that_does_not_exist_is_refused(region: str) -> None:
+    with pytest.raises(WatiConfigurationError, match="two letters, as in IN"):
+        TargetReader(region)
