@@ -19,22 +19,26 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN, TENANT = "sandbox-token", "100001"
-DAG = "wati_order_updates"
+DAG = "wati_orders_from_warehouse"
 #: Statuses of a message that has reached the phone.
 ARRIVED = {"delivered", "read", "replied"}
 PATIENCE_SECONDS = 60
 
+#: Order, phone as the shop has it, customer, status.
 ORDERS = [
-    ("1001", "85264318721", "Ada Wong", "packed"),
-    ("1002", "919876543210", "Ravi Kumar", "on its way"),
-    ("1003", "5511987654321", "Beatriz Souza", "delivered"),
-    ("1004", "447700900123", "Tom Baker", "waiting for you at the shop"),
+    ("1001", "+852 6431 8721", "Ada Wong", "packed"),
+    ("1002", "+91 98765 43210", "Ravi Kumar", "on its way"),
+    ("1003", "+55 11 98765-4321", "Beatriz Souza", "delivered"),
+    ("1004", "+44 (0)7700 900123", "Tom Baker", "waiting for you at the shop"),
     ("1005", "6591234567", "Mei Lin 🌸", "packed"),
 ]
+#: As WATI has their numbers.
+PHONES = ("85264318721", "919876543210", "5511987654321", "447700900123", "6591234567")
 
 
 def main() -> int:
@@ -63,7 +67,9 @@ def run_once(environment: dict[str, str], home: Path, url: str) -> int:
     say("Waiting for the messages to reach the phones ...\n")
     messages = wait_for_arrival(url)
     arrived = show_messages(messages)
-    print(f"\n{arrived} of {len(ORDERS)} customers have their message.\n")
+    outcomes, deliveries = read_back(home / "shop.db")
+    print(f"\n{arrived} of {len(ORDERS)} customers have their message.")
+    print(f"Written back to the shop's database: {outcomes} outcomes, {deliveries} deliveries.\n")
     print("Where to look:")
     print(f"  the DAG       example_dags/{DAG}.py")
     print(f"  the DAG run   {home.relative_to(ROOT)}/airflow.log")
@@ -73,12 +79,13 @@ def run_once(environment: dict[str, str], home: Path, url: str) -> int:
         while True:
             time.sleep(3600)
     print("\nNothing is left running. `make airflow` starts the sandbox and Airflow's UI to look around in.")
-    return 0 if arrived == len(ORDERS) else 1
+    return 0 if arrived == outcomes == deliveries == len(ORDERS) else 1
 
 
 def show_airflow(environment: dict[str, str], home: Path, url: str) -> int:
-    connection = environment.pop("AIRFLOW_CONN_WATI_DEFAULT")
-    airflow(environment, home, "connections", "add", "wati_default", "--conn-json", connection)
+    for conn_id in ("wati_default", "warehouse"):
+        connection = environment.pop(f"AIRFLOW_CONN_{conn_id.upper()}")
+        airflow(environment, home, "connections", "add", conn_id, "--conn-json", connection)
     port = environment["AIRFLOW__API__PORT"]
     say("Starting Airflow; the page answers in about half a minute.\n")
     print(f"  Airflow       http://127.0.0.1:{port}/ (no password; start {DAG} with the play button)")
@@ -94,9 +101,29 @@ def show_airflow(environment: dict[str, str], home: Path, url: str) -> int:
 
 
 def write_orders(database: Path) -> None:
+    today = datetime.now(UTC).date().isoformat()
     with contextlib.closing(sqlite3.connect(database)) as shop, shop:
-        shop.execute("CREATE TABLE orders (order_id TEXT, phone TEXT, name TEXT, status TEXT)")
-        shop.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", ORDERS)
+        shop.execute("CREATE TABLE customers (customer_id TEXT, phone TEXT, full_name TEXT, tier TEXT)")
+        shop.execute(
+            "CREATE TABLE orders "
+            "(order_id TEXT, customer_id TEXT, phone TEXT, name TEXT, status TEXT, ordered_on TEXT)"
+        )
+        shop.execute("CREATE TABLE deliveries (run_id TEXT, order_message TEXT, status TEXT)")
+        for (order_id, written, name, status), phone in zip(ORDERS, PHONES, strict=True):
+            shop.execute("INSERT INTO customers VALUES (?, ?, ?, 'gold')", (phone, written, name))
+            order = (order_id, phone, phone, name, status, today)
+            shop.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", order)
+        # Nobody is told about an order of long ago.
+        long_ago = ("0007", PHONES[0], PHONES[0], ORDERS[0][2], "delivered", "2020-01-01")
+        shop.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", long_ago)
+
+
+def read_back(database: Path) -> tuple[int, int]:
+    """Count the outcomes and the deliveries that the DAG has written to the database."""
+    with contextlib.closing(sqlite3.connect(database)) as shop:
+        [(outcomes,)] = shop.execute("SELECT COUNT(*) FROM order_messages WHERE status = 'accepted'")
+        [(deliveries,)] = shop.execute("SELECT COUNT(*) FROM deliveries")
+    return outcomes, deliveries
 
 
 def airflow_environment(home: Path, url: str) -> dict[str, str]:
@@ -114,7 +141,9 @@ def airflow_environment(home: Path, url: str) -> dict[str, str]:
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(free_port(8080)),
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(home / "shop.db")}),
         "WATI_DEMO_DATABASE": str(home / "shop.db"),
+        "WATI_DEMO_STATE": str(home / "state"),
     }
 
 
@@ -179,7 +208,7 @@ def wait_for_arrival(url: str) -> dict[str, dict[str, str]]:
     """Ask WATI's own API for the last message to each customer, until all have arrived."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        messages = {phone: last_template(url, phone) for _, phone, _, _ in ORDERS}
+        messages = {phone: last_template(url, phone) for phone in PHONES}
         if time.monotonic() > deadline or all(
             message.get("status", "").lower() in ARRIVED for message in messages.values()
         ):
@@ -195,7 +224,7 @@ def last_template(url: str, phone: str) -> dict[str, str]:
 
 def show_messages(messages: dict[str, dict[str, str]]) -> int:
     arrived = 0
-    for _, phone, name, _ in ORDERS:
+    for phone, (_, _, name, _) in zip(PHONES, ORDERS, strict=True):
         message = messages[phone]
         status = message.get("status", "nothing arrived").lower()
         arrived += status in ARRIVED

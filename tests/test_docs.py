@@ -36,15 +36,24 @@ RunDag = Callable[["DAG"], dict[str, Any]]
 def operators() -> dict[str, str]:
     """The operators by their name, with the module of each."""
     found = {}
-    for file in sorted((ROOT / "airflow_provider_wati" / "operators").glob("[a-z]*.py")):
-        module = f"airflow_provider_wati.operators.{file.stem}"
+    package = ROOT / "airflow_provider_wati"
+    for file in sorted(
+        [*(package / "operators").glob("[a-z]*.py"), *(package / "transfers").glob("[a-z]*.py")]
+    ):
+        module = f"airflow_provider_wati.{file.parent.name}.{file.stem}"
         for name, value in vars(importlib.import_module(module)).items():
-            if re.fullmatch(r"Wati\w+Operator", name) and value.__module__ == module:
+            if re.fullmatch(r"(SqlTo)?Wati\w+Operator", name) and value.__module__ == module:
                 found[name] = module
+    del found["WatiBulkSendOperator"]  # A base; its page is held below.
     return found
 
 
 OPERATORS = operators()
+
+
+def page_of(name: str) -> str:
+    """The page of an operator, without its suffix."""
+    return "sql" if name.startswith("Sql") else OPERATORS[name].rpartition(".")[2]
 
 
 def without_code(text: str) -> str:
@@ -138,10 +147,17 @@ def sections() -> Iterator[tuple[str, str]]:
 def test_an_operator_has_its_section_with_an_example(name: str) -> None:
     directive = f".. autoclass:: {OPERATORS[name]}.{name}\n"
     [(page, section)] = [(page, section) for page, section in sections() if directive in section]
-    assert page == f"{OPERATORS[name].rpartition('.')[2]}.md"
+    assert page == f"{page_of(name)}.md"
     examples = [included(directive) for directive in includes_of(section)]
     assert examples
     assert all(re.search(rf"\b{name}(\.partial)?\(", example) for example in examples)
+
+
+def test_what_operators_refer_to_for_the_rest_is_on_their_page() -> None:
+    assert (
+        "autoclass:: airflow_provider_wati.operators.bulk.WatiBulkSendOperator\n"
+        in (DOCS / "templates.md").read_text()
+    )
 
 
 def test_every_operator_is_found() -> None:
@@ -185,7 +201,7 @@ def test_the_docs_build_without_a_warning_and_without_network(tmp_path: Path) ->
     for page in PAGES:
         assert (tmp_path / page.name).with_suffix(".html").is_file()
     for name, module in OPERATORS.items():
-        page_html = (tmp_path / f"{module.rpartition('.')[2]}.html").read_text()
+        page_html = (tmp_path / f"{page_of(name)}.html").read_text()
         assert f'id="{module}.{name}"' in page_html
 
 
@@ -212,6 +228,47 @@ def test_phone_formats_are_as_the_page_says() -> None:
                 Target.parse(number)
             with pytest.raises(WatiValidationError):
                 Target.phone(number)
+
+
+def test_numbers_in_rows_are_read_as_the_page_says() -> None:
+    from airflow_provider_wati.bulk.numbers import TargetReader
+
+    rows = rows_of("identifiers.md", "Numbers in rows")
+    assert len(rows) > 8
+    for given, *cells in rows:
+        for reader, cell in zip((TargetReader("IN"), TargetReader()), cells, strict=True):
+            if cell == "invalid":
+                with pytest.raises(WatiValidationError):
+                    reader.read(given.strip("`"))
+            else:
+                assert reader.read(given.strip("`")) == cell.strip("`")
+
+
+def test_a_send_s_statuses_summary_and_columns_are_as_the_page_says(sandbox: Sandbox) -> None:
+    from airflow_provider_wati.bulk.ledger import Ledger
+    from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS, SendStatus
+    from airflow_provider_wati.bulk.recipients import RecipientDicts
+    from airflow_provider_wati.bulk.send import TemplateSend
+
+    page = "reliability.md"
+    statuses = {row[0].strip("`") for row in rows_of(page, "What each status means")}
+    assert statuses == set(SendStatus)
+    send = TemplateSend(
+        client=sandbox.client(),
+        template_name="welcome",
+        broadcast_name="b",
+        send_key="k",
+        ledger=Ledger(None, "k"),
+        take_apart=RecipientDicts(),
+        dry_run=True,
+    )
+    send.run([], sent_before=False)
+    named = {name for row in rows_of(page, "Summary and outcomes") for name in re.findall(r"`(\w+)`", row[0])}
+    assert named - {"dry_run"} | statuses == set(send.summary()) - {"dry_run"}
+    columns = re.findall(
+        r"^\| ((?:`\w+`(?:, )?)+) \|", (DOCS / page).read_text().split("| Column |")[1].split("\n\n")[0], re.M
+    )
+    assert tuple(re.findall(r"\w+", " ".join(columns))) == SEND_COLUMNS
 
 
 def test_targets_are_taken_as_the_page_says() -> None:
@@ -260,7 +317,7 @@ def test_paces_are_as_the_page_says() -> None:
 
 def test_every_operator_has_its_scopes() -> None:
     named = " ".join(row[0] for row in rows_of("scopes.md", "Scopes"))
-    assert set(re.findall(r"Wati\w+Operator", named)) == set(OPERATORS)
+    assert set(re.findall(r"(?:SqlTo)?Wati\w+Operator", named)) == set(OPERATORS)
 
 
 def test_every_error_has_its_row() -> None:

@@ -113,6 +113,17 @@ def test_add_contact(run_example: Run, sandbox: Sandbox) -> None:
     assert sandbox.state.by_phone[new].name == "Hana Sato"
 
 
+def test_sync_contacts(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _ in range(2):
+        assert all_succeeded(run_example("wati_sync_contacts"))
+    assert sandbox.state.by_phone["12025550192"].custom_params == {"order_count": "1"}
+    assert sandbox.state.by_phone["12025550143"].custom_params["loyalty_tier"] == "gold"
+    assert len([call for call in sandbox.requests() if call.startswith(("POST", "PUT"))]) == 2
+
+
 def test_welcome_lead(run_example: Run, sandbox: Sandbox) -> None:
     new = "12025550191"
     assert run_example("wati_welcome_lead") == {
@@ -143,13 +154,15 @@ def test_welcome_lead_who_has_written(run_example: Run, sandbox: Sandbox) -> Non
 def test_order_updates(
     run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scripts.demo import ORDERS, write_orders
+    from scripts.demo import ORDERS, PHONES, write_orders
 
     write_orders(tmp_path / "shop.db")
     monkeypatch.setenv("WATI_DEMO_DATABASE", str(tmp_path / "shop.db"))
     for times in (1, 2):
         assert all_succeeded(run_example("wati_order_updates"))
-        for order_id, phone, name, status in ORDERS:
+        orders = list(zip(PHONES, ORDERS, strict=True))
+        # The first customer has an old order too, which this example does not know to be one.
+        for phone, (order_id, _, name, status) in orders[1:]:
             assert sandbox.texts_to(phone) == [f"Hi {name}, your order {order_id} is {status}."] * times
             assert sandbox.state.by_phone[phone].name == name
             assert params_of(sandbox, phone) == {"last_order": order_id}
@@ -252,6 +265,35 @@ def test_campaign_report(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> 
 
     assert all_succeeded(run_example("wati_campaign_report", directory=str(tmp_path), edition="summer"))
     assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 2)
+
+
+def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.fault("recipient_errors", path="*/messageTemplates/send", numbers=[CHITRA], count=1)
+    assert all_succeeded(run_example("wati_resend_failed", directory=str(tmp_path)))
+    # Chitra was refused the first time, Ben's number was too short.
+    [[ada], [ben], [chitra]] = map(sandbox.texts_to, (ADA, BEN, CHITRA))
+    assert "order 1001" in ada
+    assert "order 1002" in ben
+    assert "order 1003" in chitra
+    [first] = tmp_path.glob("*/outcomes.csv")
+    [second] = tmp_path.glob("*/outcomes-2.csv")
+    assert statuses_of(first) == {"1001": "accepted", "1002": "invalid", "1003": "rejected"}
+    assert statuses_of(second) == {"1002": "accepted", "1003": "accepted"}
+
+
+def test_nothing_is_resent_when_the_first_send_failed(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.fault("status", status=400, path="*/messageTemplates/send")
+    states = run_example("wati_resend_failed", directory=str(tmp_path))
+    assert (states["send_updates"], states["send_to_failed"]) == ("failed", "upstream_failed")
+    [outcomes] = tmp_path.glob("*/outcomes.csv")
+    assert statuses_of(outcomes) == {"1001": "rejected", "1002": "invalid", "1003": "rejected"}
+
+
+def statuses_of(file: Path) -> dict[str, str]:
+    with file.open(newline="") as table:
+        return {row["key"]: row["status"] for row in csv.DictReader(table)}
 
 
 def report_of(file: Path) -> dict[str, str]:

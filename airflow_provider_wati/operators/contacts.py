@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_wati._compat import AirflowSkipException
@@ -15,11 +16,13 @@ from airflow_provider_wati.exceptions import (
     WatiRejectedError,
     WatiValidationError,
 )
-from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators.base import WatiOperator, shown
+from airflow_provider_wati.operators.contact_sync import ContactSyncOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_wati.bulk.rows import Row
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.checks import CustomParams
     from airflow_provider_wati.client.types import Contact
@@ -204,6 +207,41 @@ class WatiUpsertContactOperator(_WholeContactOperator):
         there = {param["name"]: param["value"] for param in contact.get("custom_params") or ()}
         wanted = name_values(self.custom_params, "custom_params")
         return all(there.get(param["name"]) == param["value"] for param in wanted)
+
+
+class WatiSyncContactsOperator(ContactSyncOperator):
+    """
+    Keep WATI's contacts in step with a table: create who is new, update what changed, leave the rest alone.
+
+    .. code-block:: python
+
+        WatiSyncContactsOperator(
+            task_id="sync",
+            rows="s3://warehouse/customers/{{ ds }}.parquet",
+            number_column="phone",
+            name_column="full_name",
+            custom_params={"tier": "loyalty_tier", "city": "city"},
+        )
+
+    :param rows: a list of dicts, one dict, either as a JSON string, the output of an upstream task, or the path or
+        object-storage URI of a file ending in ``.csv``, ``.jsonl`` or ``.parquet`` (templated; Airflow stores the
+        number of rows, or the path).
+
+    The other parameters, the result and the errors are those of :class:`.ContactSyncOperator`.
+    """
+
+    template_fields: Sequence[str] = ("rows", *ContactSyncOperator.template_fields)
+    unshown_fields: ClassVar[Sequence[str]] = ("rows",)
+
+    def __init__(self, *, rows: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    @contextlib.contextmanager
+    def _rows(self, context: Context) -> Iterator[Iterable[Row]]:
+        from airflow_provider_wati.operators.bulk import rows_of
+
+        yield rows_of(shown(self.rows), "rows")
 
 
 class WatiAssignTeamsOperator(WatiOperator):

@@ -1,0 +1,190 @@
+"""What all operators share that keep WATI's contacts in step with a table."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators.files import open_table, table_suffix
+from airflow_provider_wati.operators.state import StateFile, alone, key_of, state_directory
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.bulk.rows import Row
+    from airflow_provider_wati.bulk.sync import ContactSync
+
+
+class ContactSyncOperator(WatiOperator):
+    """
+    Base of the operators that keep WATI's contacts in step with rows; it is none itself.
+
+    What it wrote it remembers in a snapshot under ``state_path``, so that unchanged rows cost no call. See
+    :doc:`/sync`.
+
+    :param number_column: the column with the phone number; one that occurs twice is invalid in all its rows
+        (templated).
+    :param name_column: the column with the name that a new contact gets (templated); None where nobody is to be
+        created. WATI has no way to change the name of a contact; one that differs is said in the outcomes.
+    :param custom_params: ``{attribute in WATI: column}`` (templated). Values become text by one rule; NULL and
+        empty text mean no value. Consent (``allow_broadcast`` and the like) is refused.
+    :param mode: ``upsert``; ``update``, which creates nobody; ``insert``, which changes nobody (templated).
+    :param on_removed: what becomes of people whom this sync has written and who are gone from the rows:
+        ``ignore``, or ``clear`` to empty the mapped attributes, which needs a ``state_path`` (templated).
+    :param sync_key: names the sync and its snapshot (templated). The default is made of DAG and task.
+    :param dry_run: whether to do everything but write; the summary's ``plan`` tells what would be done.
+    :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
+        before the task fails.
+    :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
+        ``.csv``, ``.jsonl`` or ``.parquet`` (templated).
+    :param state_path: a directory or object-storage URI that all workers reach, for the snapshot (templated);
+        else the option ``[wati] state_path``. Without either, all of WATI's contacts are listed in each run.
+    :param max_removed: the share, 0 to 1, of the people written so far that ``clear`` may empty in one run; more
+        is taken for a mistake, and nothing is written.
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``sync_key``; ``rows_read``; ``total``, which is that and the people gone from the rows who were to
+        be cleared; its parts ``created``, ``updated``, ``unchanged``, ``cleared``, ``invalid``, ``rejected``,
+        ``skipped``, ``unknown``, ``unsent``; ``plan`` (what was to be done, ``calls`` and ``seconds``); ``calls``,
+        of which ``reads`` and ``writes``; ``seconds``, ``outcomes`` (the path), and the first 20 ``problems``
+        (``row``, ``target`` masked, ``status``, ``reason``). Pushed to XCom also when the task fails.
+    :raises WatiValidationError: before anything is written, for an argument that cannot be right, or when too
+        many people are gone; afterwards, when too many rows were invalid.
+    :raises WatiConfigurationError: when another run of the sync is under way, or the snapshot cannot be read.
+    :raises WatiRejectedError: when WATI refused too many rows.
+    :raises WatiUnknownOutcomeError: when nobody can tell whether some took effect; the next run writes them again.
+    """
+
+    template_fields: Sequence[str] = (
+        "number_column",
+        "name_column",
+        "custom_params",
+        "mode",
+        "on_removed",
+        "sync_key",
+        "outcomes_path",
+        "state_path",
+        "wati_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
+
+    def __init__(
+        self,
+        *,
+        number_column: str | int,
+        name_column: str | int | None,
+        custom_params: dict[str, str | int],
+        mode: Literal["upsert", "update", "insert"] = "upsert",
+        on_removed: Literal["ignore", "clear"] = "ignore",
+        sync_key: str | None = None,
+        dry_run: bool = False,
+        failure_threshold: float = 0.0,
+        outcomes_path: str | None = None,
+        state_path: str | None = None,
+        max_removed: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.number_column = number_column
+        self.name_column = name_column
+        self.custom_params = custom_params
+        self.mode = mode
+        self.on_removed = on_removed
+        self.sync_key = sync_key
+        # Airflow's operators have a method of the name `dry_run`.
+        self.is_dry_run = dry_run
+        self.failure_threshold = failure_threshold
+        self.outcomes_path = outcomes_path
+        self.state_path = state_path
+        self.max_removed = max_removed
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.bulk.outcomes import failure_of
+
+        if self.outcomes_path:
+            table_suffix(self.outcomes_path)
+        if not 0 <= self.failure_threshold <= 1:
+            raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
+        with self._sync(context) as sync:
+            try:
+                with self._rows(context) as rows:
+                    sync.read(rows)
+                sync.run()
+            except Exception:
+                context["ti"].xcom_push("return_value", self._report(sync, context))
+                raise
+            summary = self._report(sync, context)
+        failure = failure_of(summary, self.failure_threshold)
+        if failure:
+            context["ti"].xcom_push("return_value", summary)
+            raise failure
+        return summary
+
+    @abstractmethod
+    def _rows(self, context: Context) -> AbstractContextManager[Iterable[Row]]:
+        """Open what is to be synced; it is read to the end and closed before anything is asked of WATI."""
+
+    def _keep_outcomes(self, sync: ContactSync, context: Context) -> str | None:
+        """Write the outcomes where they are wanted; return where that was."""
+        from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS
+
+        if not self.outcomes_path:
+            return None
+        with open_table(self.outcomes_path, SYNC_COLUMNS) as write:
+            for outcome in sync.outcomes():
+                write(outcome)
+        return self.outcomes_path
+
+    @contextlib.contextmanager
+    def _sync(self, context: Context) -> Iterator[ContactSync]:
+        """Make the sync, which nobody else runs at the same time where there is a place to say so."""
+        from airflow_provider_wati.bulk.numbers import TargetReader
+        from airflow_provider_wati.bulk.sync import ContactColumns, ContactSync
+
+        ti = context["ti"]
+        sync_key = self.sync_key or f"{ti.dag_id}/{ti.task_id}"
+        client = self.hook.client
+        directory = state_directory(self.state_path)
+        # Another account has other contacts; a snapshot of this one would call them unchanged.
+        account = f"{client.endpoint.base_url}/{client.endpoint.tenant_id}"
+        key = key_of("wati_sync", f"{sync_key}\n{account}")
+        with contextlib.ExitStack() as stack:
+            if directory is not None:
+                owner = "/".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))
+                stack.enter_context(alone(directory, key, f"The sync {sync_key!r}", owner))
+            sync = ContactSync(
+                client=client,
+                sync_key=sync_key,
+                columns=ContactColumns(self.number_column, self.name_column, self.custom_params),
+                snapshot=StateFile(directory.path_of(key, ".jsonl.gz")) if directory else None,
+                targets=TargetReader(self.hook.default_region),
+                mode=self.mode,
+                on_removed=self.on_removed,
+                max_removed=self.max_removed,
+                dry_run=self.is_dry_run,
+            )
+            stack.callback(sync.close)
+            yield sync
+
+    def _report(self, sync: ContactSync, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.bulk.outcomes import SyncStatus
+
+        summary = sync.summary()
+        try:
+            summary["outcomes"] = self._keep_outcomes(sync, context)
+        except Exception:
+            context["ti"].xcom_push("return_value", summary)
+            raise
+        counts = ", ".join(f"{summary[name]:,} {name}" for name in SyncStatus if summary[name])
+        self.log.info(
+            "Of %s rows and people gone from them: %s. Calls: %s.",
+            f"{summary['total']:,}",
+            counts or "none",
+            f"{summary['calls']:,}",
+        )
+        return summary

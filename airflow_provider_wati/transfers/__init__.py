@@ -1,0 +1,3 @@
+"""Transfers: from a database to WATI."""
+
+from __future__ import annotations

@@ -1,0 +1,244 @@
+"""From a database to WATI: messages to the people of a query, and contacts kept in step with one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_wati.operators.base import WatiOperator, shown
+from airflow_provider_wati.operators.bulk import TableSendOperator
+from airflow_provider_wati.operators.contact_sync import ContactSyncOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.bulk.rows import Column, Row
+    from airflow_provider_wati.bulk.send import TemplateSend
+    from airflow_provider_wati.bulk.sync import ContactSync
+    from airflow_provider_wati.transfers.sql import OutcomesTable
+
+
+class _SqlSource(WatiOperator):
+    """
+    What the transfers share: where rows come from, and the table that outcomes go to.
+
+    :param sql: one SELECT, or the path of a ``.sql`` file (templated).
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
+        stores their number only).
+    :param sql_hook_params: what the database's hook is made with.
+    :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated).
+        It is made if it is not there.
+    :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "outcomes_table",
+        "outcomes_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+    unshown_fields: ClassVar[Sequence[str]] = ("parameters",)
+    is_dry_run: bool
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        sql_hook_params: Mapping[str, Any] | None = None,
+        outcomes_table: str | None = None,
+        outcomes_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.sql_hook_params = sql_hook_params
+        self.outcomes_table = outcomes_table
+        self.outcomes_conn_id = outcomes_conn_id
+
+    def _query(self, wanted: Sequence[Column]) -> Generator[Row]:
+        from airflow_provider_wati.transfers.sql import hook_of, read_rows
+
+        hook = hook_of(self.sql_conn_id, self.sql_hook_params)
+        self.log.info("Reading the rows of %r.", self.sql_conn_id)
+        return read_rows(hook, self.sql, shown(self.parameters), wanted)
+
+    def _report_written(self, what: str) -> None:
+        """Tell Airflow's lineage where the rows went."""
+        if self.is_dry_run:
+            return
+        from airflow_provider_wati.transfers.sql import report_written
+
+        endpoint = self.hook.client.endpoint
+        account = [endpoint.host, *([endpoint.tenant_id] if endpoint.tenant_id else [])]
+        report_written(self.hook, f"wati://{'/'.join([*account, what])}")
+
+    def _table(self, columns: Sequence[str]) -> OutcomesTable:
+        from airflow_provider_wati.transfers.sql import OutcomesTable, hook_of
+
+        conn_id = self.outcomes_conn_id or self.sql_conn_id
+        hook = hook_of(conn_id, self.sql_hook_params if conn_id == self.sql_conn_id else None)
+        return OutcomesTable(hook, str(self.outcomes_table), columns)
+
+    def _make_table(self, columns: Sequence[str]) -> None:
+        """Make sure of the table while nothing has gone to WATI yet."""
+        if self.outcomes_table:
+            self._table(columns).make()
+
+    def _fill_table(
+        self, columns: Sequence[str], key: str, outcomes: Iterable[Mapping[str, Any]], context: Context
+    ) -> None:
+        """Write the outcomes to the table, in place of those of an earlier try."""
+        if self.outcomes_table:
+            ti = context["ti"]
+            task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+            rows = ((key, *map(outcome.get, columns[1:])) for outcome in outcomes)
+            self._table(columns).replace(task, rows)
+
+
+class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
+    """
+    Send an approved template to everybody in a query's result.
+
+    The rows are read to the end, and the connection to the database is closed, before the first message goes.
+    SQL that fails half-way sends nothing. The rows are read anew in each try, and whoever got their message
+    does not get another, in whatever order or place their row is then.
+
+    .. code-block:: python
+
+        SqlToWatiTemplateOperator(
+            task_id="order_updates",
+            sql_conn_id="warehouse",
+            sql="SELECT id, phone, first_name FROM orders WHERE shipped_on = '{{ ds }}'",
+            to="phone",
+            template_name="order_update",
+            template_params={"name": "first_name", "order_id": "id"},
+            template_constants={"status": "on its way"},
+            key="id",
+            outcomes_table="order_messages",
+        )
+
+    :param sql: one SELECT, or the path of a ``.sql`` file (templated).
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
+        stores their number only).
+    :param sql_hook_params: what the database's hook is made with.
+    :param to: the column with the phone number, contact id or BSUID.
+    :param template_params: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
+        text; NULL makes the row invalid.
+    :param template_constants: ``{parameter of the template: value}``, the same for everybody (templated).
+    :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
+        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``send_key``, ``source_row``, ``message_key``,
+        ``target``, ``status``, ``reason``, ``local_message_id``, ``broadcast_id``, ``broadcast_name``,
+        ``written_at``. It is made if it is not there; a later try of the same task replaces its rows.
+    :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
+    :raises WatiValidationError: before anything is sent, when the query lacks a column.
+
+    The other parameters, the result and the errors are those of
+    :class:`~airflow_provider_wati.operators.bulk.WatiBulkSendOperator`.
+    """
+
+    template_fields: Sequence[str] = (*_SqlSource.template_fields, *TableSendOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **_SqlSource.template_fields_renderers,
+        **TableSendOperator.template_fields_renderers,
+    }
+    unshown_fields: ClassVar[Sequence[str]] = (
+        *_SqlSource.unshown_fields,
+        *TableSendOperator.unshown_fields,
+    )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        self._make_table(_send_columns())
+        summary = super().execute(context)
+        self._report_written(f"messageTemplates/{self.template_name}")
+        return summary
+
+    def _rows(self, context: Context) -> Iterable[Row]:
+        key = [] if self.key is None else [self.key]
+        return self._query([self.to, *self.template_params.values(), *key])
+
+    def _keep_outcomes(self, send: TemplateSend, context: Context) -> str | None:
+        kept = super()._keep_outcomes(send, context)
+        self._fill_table(_send_columns(), send.send_key, send.outcomes(), context)
+        return kept or self.outcomes_table
+
+
+class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
+    """
+    Keep WATI's contacts in step with a query's result: create who is new, update what changed.
+
+    The rows are read to the end, and the connection to the database is closed, before anything is asked of
+    WATI. SQL that fails half-way writes nothing.
+
+    .. code-block:: python
+
+        SqlToWatiContactsOperator(
+            task_id="sync_contacts",
+            sql_conn_id="warehouse",
+            sql="SELECT phone, full_name, tier FROM customers WHERE consented",
+            number_column="phone",
+            name_column="full_name",
+            custom_params={"loyalty_tier": "tier"},
+            state_path="s3://airflow-state/wati",
+        )
+
+    :param sql: one SELECT, or the path of a ``.sql`` file (templated).
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
+        stores their number only).
+    :param sql_hook_params: what the database's hook is made with.
+    :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
+        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``sync_key``, ``source_row``, ``target``, ``status``,
+        ``reason``, ``written_at``. It is made if it is not there; a later try of the same task replaces its rows.
+    :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
+    :raises WatiValidationError: before anything is written, when the query lacks a column.
+
+    The other parameters, the result and the errors are those of
+    :class:`~airflow_provider_wati.operators.contact_sync.ContactSyncOperator`.
+    """
+
+    template_fields: Sequence[str] = (*_SqlSource.template_fields, *ContactSyncOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **_SqlSource.template_fields_renderers,
+        **ContactSyncOperator.template_fields_renderers,
+    }
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        self._make_table(_sync_columns())
+        summary = super().execute(context)
+        self._report_written("contacts")
+        return summary
+
+    @contextlib.contextmanager
+    def _rows(self, context: Context) -> Iterator[Iterable[Row]]:
+        name = [] if self.name_column is None else [self.name_column]
+        with contextlib.closing(
+            self._query([self.number_column, *name, *self.custom_params.values()])
+        ) as rows:
+            yield rows
+
+    def _keep_outcomes(self, sync: ContactSync, context: Context) -> str | None:
+        kept = super()._keep_outcomes(sync, context)
+        self._fill_table(_sync_columns(), sync.sync_key, sync.outcomes(), context)
+        return kept or self.outcomes_table
+
+
+def _send_columns() -> Sequence[str]:
+    from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS
+
+    return ("send_key", *SEND_COLUMNS)
+
+
+def _sync_columns() -> Sequence[str]:
+    from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS
+
+    return ("sync_key", *SYNC_COLUMNS)

@@ -1,0 +1,86 @@
+"""
+From the warehouse to WhatsApp and back: sync customers, tell those with a new order, write back what became of it.
+
+Runs against the sandbox with ``make demo``. Elsewhere it needs a connection ``warehouse`` to any database that Airflow
+speaks SQL with, with the tables ``customers`` (customer_id, phone, full_name, tier), ``orders`` (order_id,
+customer_id, status, ordered_on) and ``deliveries`` (run_id, order_message, status), and an approved template
+``order_update``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiContactsOperator, SqlToWatiTemplateOperator
+
+#: A directory that all workers reach; better set once for all DAGs, as the option ``[wati] state_path``.
+STATE = os.environ.get("WATI_DEMO_STATE", f"{tempfile.gettempdir()}/wati-state")
+
+
+@dag(schedule=None, catchup=False, max_active_runs=1, tags=["wati", "example"], doc_md=__doc__)
+def wati_orders_from_warehouse():
+    # [START sql_to_contacts]
+    sync_contacts = SqlToWatiContactsOperator(
+        task_id="sync_contacts",
+        sql_conn_id="warehouse",
+        sql="SELECT phone, full_name, tier FROM customers",
+        number_column="phone",
+        name_column="full_name",
+        custom_params={"loyalty_tier": "tier"},
+        state_path=STATE,
+    )
+    # [END sql_to_contacts]
+    # [START sql_to_template]
+    send_updates = SqlToWatiTemplateOperator(
+        task_id="send_updates",
+        sql_conn_id="warehouse",
+        # Only other runs count as told: a second try of this one has to find all of its rows again.
+        sql="""
+            SELECT orders.order_id, orders.status, customers.phone, customers.full_name
+            FROM orders JOIN customers ON customers.customer_id = orders.customer_id
+            WHERE orders.ordered_on >= '{{ macros.ds_add(dag_run.run_after | ds, -1) }}'
+            AND NOT EXISTS (
+                SELECT 1 FROM order_messages told
+                WHERE told.message_key = orders.order_id
+                AND told.status IN ('accepted', 'unknown')
+                AND told.run_id <> '{{ run_id }}'
+            )
+            ORDER BY orders.order_id
+        """,
+        to="phone",
+        template_name="order_update",
+        template_params={"name": "full_name", "order_id": "order_id", "status": "status"},
+        key="order_id",
+        outcomes_table="order_messages",
+    )
+    # [END sql_to_template]
+
+    @task
+    def write_deliveries(summary: dict[str, Any], run_id: str | None = None) -> int:
+        # A hook is imported where it is used: the file is parsed far more often than the task runs.
+        from airflow.sdk import BaseHook
+
+        from airflow_provider_wati.hooks.wati import WatiHook
+
+        wati = WatiHook().client
+        delivered = [
+            (run_id, recipient["local_message_id"], recipient["status"])
+            for broadcast in summary["broadcasts"]
+            for recipient in wati.iter_campaign_recipients(broadcast["id"])
+        ]
+        warehouse = BaseHook.get_connection("warehouse").get_hook()
+        # A second try writes what it finds in place of what the first one found.
+        warehouse.run(f"DELETE FROM deliveries WHERE run_id = {warehouse.placeholder}", parameters=(run_id,))
+        columns = ["run_id", "order_message", "status"]
+        warehouse.insert_rows("deliveries", delivered, target_fields=columns)
+        return len(delivered)
+
+    sync_contacts >> send_updates
+    write_deliveries(send_updates.output)
+
+
+wati_orders_from_warehouse()
