@@ -1,4 +1,8 @@
-"""What importing an operator adds to a DAG file: beside `import airflow.sdk`, and beside the HTTP provider's way."""
+"""
+What the provider costs: the import of an operator, template sends, contact syncs.
+
+Each figure stands beside a peer or the floor of the same run.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,18 @@ import statistics
 import subprocess
 import sys
 
+import bench_send
+import bench_sql
+import bench_sync
+
 SDK = "from airflow.sdk import DAG, BaseOperator, BaseHook"
-OPERATORS = ("campaigns", "chatbots", "contacts", "conversations", "messages", "templates")
+MODULES = (
+    *(
+        f"operators.{name}"
+        for name in ("campaigns", "chatbots", "contacts", "conversations", "messages", "templates")
+    ),
+    "transfers.sql_to_wati",
+)
 RUNS = 7
 ALLOWED_MS = 40.0
 
@@ -28,12 +42,12 @@ def added_milliseconds(statement: str) -> float:
     )
 
 
-def main() -> int:
+def bench_imports() -> int:
     requests = added_milliseconds("import requests")
     print(f"{'import':<44} {'added':>9}   beside `import requests`, which peers' operators load")
     worst = 0.0
-    for name in OPERATORS:
-        module = f"airflow_provider_wati.operators.{name}"
+    for name in MODULES:
+        module = f"airflow_provider_wati.{name}"
         added = added_milliseconds(f"import {module}")
         worst = max(worst, added)
         print(f"{module:<44} {added:>6.1f} ms   {added / requests:.2f}")
@@ -42,6 +56,14 @@ def main() -> int:
         print(f"An operator module costs {worst:.1f} ms; {ALLOWED_MS:.0f} ms are allowed.", file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> int:
+    failed = False
+    for bench in (bench_imports, bench_send.main, bench_sync.main, bench_sql.main):
+        failed |= bool(bench())
+        print(flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ class Sandbox(SandboxServer):
         assert response.status_code == 200, response.text
         return response.json()
 
-    def fault(self, kind: str, **options: Any) -> None:
-        self.control("POST", "/faults", {"kind": kind, **options})
+    def fault(self, kind: str, **options: Any) -> int:
+        """Make something go wrong; return the id of the rule."""
+        fault_id: int = self.control("POST", "/faults", {"kind": kind, **options})["id"]
+        return fault_id
 
     def messages_to(self, phone: str) -> list[dict[str, Any]]:
         return self.control("GET", f"/messages?phone={phone}")["messages"]

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.conftest import NO_PACING, Sandbox
+
+FOLDER = Path(__file__).parent / "dags"
+#: Seconds that a run may take on a slow machine.
+PATIENCE = 240.0
+FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+class Deployment:
+    """
+    Airflow as it runs in production, with its parts as processes: API server, DAG processor, scheduler, workers.
+
+    :param home: an empty directory.
+    :param connection: the connection ``wati_default``.
+    :param options: further environment of all processes.
+    """
+
+    def __init__(self, home: Path, connection: dict[str, Any], options: dict[str, str]) -> None:
+        self._home = home
+        self._port = free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._headers: dict[str, str] = {}
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self._env = own | options | self._settings(connection)
+
+    def _settings(self, connection: dict[str, Any]) -> dict[str, str]:
+        settings = {
+            "core__executor": "LocalExecutor",
+            "core__parallelism": "4",
+            "core__dags_folder": str(FOLDER),
+            "core__load_examples": "False",
+            "core__dags_are_paused_at_creation": "False",
+            "core__execution_api_server_url": f"http://127.0.0.1:{self._port}/execution/",
+            "core__simple_auth_manager_all_admins": "True",
+            "core__mp_start_method": "fork",
+            "api_auth__jwt_secret": secrets.token_hex(32),
+            "api__secret_key": secrets.token_hex(32),
+            "database__sql_alchemy_conn": f"sqlite:///{self._home}/airflow.db",
+            # A worker that is gone is noticed within seconds.
+            "scheduler__task_instance_heartbeat_timeout": "3",
+            "scheduler__task_instance_heartbeat_timeout_detection_interval": "1",
+            "scheduler__scheduler_idle_sleep_time": "0.3",
+            "workers__min_heartbeat_interval": "1",
+        }
+        return {
+            "AIRFLOW_HOME": str(self._home),
+            "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection),
+            **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
+        }
+
+    def start(self) -> None:
+        subprocess.run(
+            self._command("db", "migrate"), env=self._env, cwd=self._home, check=True, capture_output=True
+        )
+        self._begin("api-server", "--port", str(self._port), "--host", "127.0.0.1")
+        self._begin("dag-processor")
+        self._begin("scheduler", "--skip-serve-logs")
+        wait_for(lambda: self._has_started(), "the API server to answer")
+        token = requests.get(f"{self._url}/auth/token", timeout=10).json()["access_token"]
+        self._headers["Authorization"] = f"Bearer {token}"
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "airflow", *arguments]
+
+    def _begin(self, *arguments: str) -> None:
+        with (self._home / f"{arguments[0]}.log").open("wb") as log:
+            self._processes[arguments[0]] = subprocess.Popen(
+                self._command(*arguments),
+                env=self._env,
+                cwd=self._home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def _has_started(self) -> bool:
+        try:
+            return requests.get(f"{self._url}/api/v2/version", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def stop(self) -> None:
+        """End every process of the deployment, the workers too."""
+        for process in self._processes.values():
+            ended = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            for each in ended:
+                kill(each.pid)
+            process.wait()
+
+    def logs(self) -> str:
+        """Return the end of what the parts had to say: for whoever has to find out why a test failed."""
+        return "\n".join(
+            f"--- {path.relative_to(self._home)}\n{path.read_text(errors='replace')[-3000:]}"
+            for path in sorted(self._home.rglob("*.log"))
+        )
+
+    def _api(self, method: str, path: str, body: Any = None) -> Any:
+        response = self._request(method, path, body)
+        assert response.ok, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json()
+
+    def _request(self, method: str, path: str, body: Any = None) -> requests.Response:
+        return requests.request(
+            method, f"{self._url}/api/v2{path}", json=body, headers=self._headers, timeout=30
+        )
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run as a user does, as soon as the DAG is known; return its id."""
+        wait_for(lambda: self._knows(dag_id), f"DAG {dag_id} to be parsed")
+        run: str = self._api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})[
+            "dag_run_id"
+        ]
+        return run
+
+    def _knows(self, dag_id: str) -> bool:
+        return self._request("GET", f"/dags/{dag_id}").ok
+
+    def task(self, dag_id: str, run: str, task_id: str = "send") -> dict[str, Any]:
+        """Return how a task stands: ``state``, ``try_number``, ``pid`` and so on."""
+        return dict(self._api("GET", f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}"))
+
+    def result(self, dag_id: str, run: str, task_id: str = "send") -> dict[str, Any]:
+        path = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/return_value"
+        value = self._api("GET", path)["value"]
+        return dict(json.loads(value) if isinstance(value, str) else value)
+
+    def clear(self, dag_id: str, run: str, task_id: str = "send") -> None:
+        """Press Clear on a task."""
+        body = {"dry_run": False, "dag_run_id": run, "task_ids": [task_id], "only_failed": False}
+        self._api("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def finish(self, dag_id: str, run: str, task_id: str = "send") -> dict[str, Any]:
+        """Wait for the end of a task."""
+        wait_for(lambda: self.task(dag_id, run, task_id)["state"] in FINAL, f"{dag_id} to end")
+        return self.task(dag_id, run, task_id)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def kill(pid: int) -> None:
+    """End a process as the kernel does when memory runs out: at once, wherever it is."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_for(
+    condition: Callable[[], bool], what: str, *, every: float = 0.2, patience: float = PATIENCE
+) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience:g} s for {what}"
+        time.sleep(every)
+
+
+@pytest.fixture(scope="module")
+def deployed_sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        assert isinstance(running, Sandbox)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory that the tests and the DAGs know."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    deployed_sandbox: Sandbox, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Airflow with all its parts; its connection ``wati_default`` is the sandbox."""
+    connection = {
+        "conn_type": "wati",
+        "host": deployed_sandbox.endpoint,
+        "password": deployed_sandbox.token,
+        "extra": {**NO_PACING, "timeout": [2, 2]},
+    }
+    airflow = Deployment(tmp_path_factory.mktemp("home"), connection, {"TEST_SHARED": str(shared)})
+    try:
+        airflow.start()
+        yield airflow
+    finally:
+        airflow.stop()
+        print(airflow.logs())

@@ -1,0 +1,32 @@
+"""The DAGs of ``test_killed``: the same send, once for each place where a ledger may be."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator
+
+SHARED = os.environ["TEST_SHARED"]
+
+for name, state_path in (("airflow_remembers", None), ("files_remember", f"{SHARED}/state")):
+    with DAG(name, schedule=None) as dag:
+        WatiBroadcastTemplateOperator(
+            task_id="send",
+            template_name="order_update",
+            broadcast_name=name,
+            rows=f"{SHARED}/{name}.csv",
+            to="phone",
+            template_params={"name": "name", "order_id": "id"},
+            template_constants={"status": "on its way"},
+            batch_size=500,
+            check_consent=False,
+            unknown_grace=3,
+            state_path=state_path,
+            outcomes_path=f"{SHARED}/{name}-outcomes.csv",
+            retries=20,
+            retry_delay=timedelta(0),
+        )
+    globals()[name] = dag
