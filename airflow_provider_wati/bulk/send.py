@@ -55,6 +55,10 @@ _TRIES_A_BATCH = 3
 _SHOWN_BROADCASTS = 50
 
 
+class _NotWrittenDownError(Exception):
+    """What is about to be sent could not be written down, so it is not sent."""
+
+
 @dataclass(kw_only=True)
 class TemplateSend:
     """
@@ -382,11 +386,20 @@ class TemplateSend:
         messages = self._file.unsent(batch)
         when = self._when()
         name = self._next_name(batch)
-        self.ledger.intend(batch.label, batch.fingerprint)
         self._calls += 1
+
+        def intend() -> None:
+            try:
+                self.ledger.intend(batch.label, batch.fingerprint)
+            except Exception as error:
+                raise _NotWrittenDownError from error
+
         try:
-            with _collector_paused():
+            with _collector_paused(), self.client.before_sends(intend):
                 result = self._call(name, [_wire(message) for message in messages], when)
+        except _NotWrittenDownError as error:
+            # A call that may have taken effect is not tried again, so nothing of this one has.
+            raise error.__cause__ or error from None
         except WatiUnknownOutcomeError as error:
             log.warning("No answer for %r: looking for it later. %s", name, error)
             self._file.mark(batch, SendStatus.UNSENT, SendStatus.UNKNOWN, str(error))

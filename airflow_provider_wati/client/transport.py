@@ -208,6 +208,8 @@ class Transport:
         self._max_tries = max_tries
         self._max_seconds = max_seconds
         self._backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
+        #: Called right before each try of a call that sends, when all waiting is over; what it raises ends the call.
+        self.before_send: Callable[[], None] = _nothing
         self._last_used = time.monotonic()
         self._session = requests.Session()
         self._session.mount("https://", _Adapter())
@@ -337,6 +339,8 @@ class Transport:
         elif call.body is not None:
             data = json.dumps(call.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
+        if call.effect is Effect.SEND:
+            self.before_send()
         try:
             return self._session.request(
                 call.method, url, params=call.params, data=data, headers=headers, auth=auth,
@@ -419,6 +423,10 @@ class Transport:
             said = str(answer.get("message") or "") if isinstance(answer, dict) else ""
         said = " ".join(self._auth.scrub(said).split())
         return mask_numbers(said[:_MESSAGE_LENGTH]) or None
+
+
+def _nothing() -> None:
+    """Do nothing before a send, as a client does that nobody told otherwise."""
 
 
 def seconds_until(retry_after: str | None, server_date: str | None = None) -> float | None:

@@ -128,6 +128,23 @@ class WatiClient:
         """Close the connections; the client can still be used and opens new ones."""
         self._transport.close()
 
+    @contextmanager
+    def before_sends(self, write_down: Callable[[], None]) -> Iterator[None]:
+        """
+        Have something done right before each try of a call that messages somebody, once all waiting for it is over.
+
+        A call may wait for minutes, for WATI's limits or after a 429. Whoever writes down what is about to be sent
+        does it in here, so that the time written is that of the message.
+
+        :param write_down: what it raises ends the call; nothing of it has taken effect then.
+        """
+        before = self._transport.before_send
+        self._transport.before_send = write_down
+        try:
+            yield
+        finally:
+            self._transport.before_send = before
+
     # Contacts
 
     def create_contact(

@@ -82,7 +82,7 @@ class WatiStartChatbotOperator(WatiOperator):
             )
 
         try:
-            return once(context, act, look, self.send_key)
+            return once(context, client, act, look, self.send_key)
         except WatiUnknownOutcomeError as error:
             raise AirflowFailException(str(error)) from error
 

@@ -54,7 +54,7 @@ class _SendOperator(WatiOperator):
             message = find_message(client, self.target, self.is_it, since)
             return _result(message) if message is not None else None
 
-        return once(context, act, look, self.send_key)
+        return once(context, client, act, look, self.send_key)
 
 
 def _result(message: Message) -> dict[str, Any]:

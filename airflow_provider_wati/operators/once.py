@@ -40,6 +40,7 @@ _ENOUGH_OLDER = 100
 
 def once(
     context: Context,
+    client: WatiClient,
     act: Callable[[], Result],
     look: Callable[[datetime], Result | None],
     send_key: str | None = None,
@@ -48,6 +49,7 @@ def once(
     Act, unless an earlier try of the same task has.
 
     :param context: the task's context.
+    :param client: what ``act`` acts with.
     :param act: what is to happen once.
     :param look: finds the result of an earlier try since a time; None when there was none. May raise when that
         cannot be found out.
@@ -67,9 +69,9 @@ def once(
             log.info("An earlier try did this; nothing is done again.")
             intent.settle(result)
             return result
-    intent.begin()
     try:
-        result = act()
+        with client.before_sends(intent.begin):
+            result = act()
     except WatiUnknownOutcomeError:
         raise
     except (WatiError, FileNotFoundError):
@@ -116,6 +118,7 @@ class _Intent:
         return max(0.0, (self._last + _APPEARS_WITHIN - datetime.now(UTC)).total_seconds())
 
     def begin(self) -> None:
+        """Write down that it is about to happen, with the time."""
         self._last = datetime.now(UTC)
         self.since = self.since or self._last
         self._records[self._key] = {"since": self.since.isoformat(), "last": self._last.isoformat()}
@@ -129,7 +132,7 @@ class _Intent:
 
     def withdraw(self) -> None:
         """Forget the intent, but keep the entry, which says that nothing else was begun."""
-        del self._records[self._key]
+        self._records.pop(self._key, None)
         self._save()
 
     def _save(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,15 @@ class Store(dict[str, Any]):
         self[key] = value
 
 
+class Client:
+    """Stands in for the client as far as it writes down what is about to be sent."""
+
+    @contextmanager
+    def before_sends(self, write_down: Callable[[], None]) -> Iterator[None]:
+        self.write_down = write_down
+        yield
+
+
 class Task:
     """One task instance over its tries, against a world that counts what was done to it."""
 
@@ -50,7 +60,10 @@ class Task:
         if self.store is not None:
             context["task_state_store"] = self.store
 
+        client: Any = Client()
+
         def act() -> dict[str, Any]:
+            client.write_down()
             if acts:
                 self.done.append("done")
             if error is not None:
@@ -61,7 +74,7 @@ class Task:
             self.looked.append(since)
             return {"id": len(self.done)} if self.done else None
 
-        return once(context, act, look, send_key)
+        return once(context, client, act, look, send_key)
 
 
 @pytest.fixture
