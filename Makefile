@@ -43,8 +43,8 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 unit: $(VENV)/ready
-	@# A file of tests goes to one process as a whole, because its tests share a sandbox.
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	@# A file of tests goes to one process as a whole, because its tests share a sandbox; in order, as the longest is first.
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/ready
 	$(BIN)/python scripts/bench.py
