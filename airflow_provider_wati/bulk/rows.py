@@ -156,7 +156,12 @@ def cell(row: Row, column: Column) -> Any:
     try:
         return row[column]  # type: ignore[index] # a name for a mapping, a number for a sequence
     except (KeyError, IndexError, TypeError):
-        columns = ", ".join(map(repr, row)) if isinstance(row, Mapping) else f"0 to {len(row) - 1}"
-        raise WatiValidationError(
-            f"there is no column {column!r} in it; there are {columns or 'none'}"
-        ) from None
+        raise WatiValidationError(f"there is no column {column!r} in it; {_columns_of(row)}") from None
+
+
+def _columns_of(row: Any) -> str:
+    if isinstance(row, Mapping):
+        return f"there are {', '.join(map(repr, row)) or 'none'}"
+    if isinstance(row, Sequence) and not isinstance(row, (str, bytes)):
+        return f"its columns have no names, but numbers: 0 to {len(row) - 1}"
+    return f"it is of type {type(row).__name__}, and a row is a dict of columns"

@@ -9,7 +9,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from airflow_provider_wati.exceptions import WatiValidationError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.client.media import Media
 
+T = TypeVar("T")
 
 #: Bytes of UTF-8: file systems allow 255.
 _LONGEST_NAME = 150
@@ -155,19 +156,35 @@ def open_rows(uri: str) -> Iterator[Iterator[dict[str, Any]]]:
 
     :param uri: a local path, or any URI that Airflow's object storage knows, ending in ``.csv``, ``.jsonl`` or
         ``.parquet``.
-    :raises WatiValidationError: for another suffix.
+    :raises WatiValidationError: for another suffix; while rows are read, for what is not in the file's format.
     """
     from airflow_provider_wati.bulk.rows import READERS
 
     read = READERS[table_suffix(uri)]
     with storage_path(uri).open("rb") as binary:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
-        yield read(binary if uri.endswith(".parquet") else io.BufferedReader(_InPieces(binary), _PIECE))
+        pieces = binary if uri.endswith(".parquet") else io.BufferedReader(_InPieces(binary), _PIECE)
+        yield _naming(uri, read(pieces))
+
+
+def _naming(uri: str, content: Iterator[T]) -> Iterator[T]:
+    """Let errors in what is read from a file say which file it is, and nothing of the people in it."""
+    try:
+        yield from content
+    except (WatiValidationError, csv.Error) as error:
+        raise WatiValidationError(f"{uri}: {error}.") from None
+    except UnicodeDecodeError:
+        raise WatiValidationError(f"{uri} is not UTF-8: save it as UTF-8.") from None
+    except ValueError as error:
+        # pyarrow's errors are such, and may repeat values.
+        raise WatiValidationError(
+            f"{uri} is not what its suffix says, or damaged ({type(error).__name__})."
+        ) from None
 
 
 def read_lines(uri: str) -> Iterator[str]:
     """Read the lines of a text file that have something in them."""
     with storage_path(uri).open("rb") as binary, io.TextIOWrapper(binary, "utf-8-sig") as text:  # type: ignore[no-untyped-call] # likewise
-        yield from (line.strip() for line in text if line.strip())
+        yield from _naming(uri, (line.strip() for line in text if line.strip()))
 
 
 def guess_type(file_name: str) -> str:

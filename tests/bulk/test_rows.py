@@ -130,8 +130,14 @@ def test_json_is_told_from_an_address() -> None:
     ("row", "column", "why"),
     [
         ({"phone": 1, "name": 2}, "Phone", "no column 'Phone' in it; there are 'phone', 'name'"),
-        ((1, 2), 2, "no column 2 in it; there are 0 to 1"),
-        ((1, 2), "phone", "no column 'phone' in it; there are 0 to 1"),
+        ((1, 2), 2, "no column 2 in it; its columns have no names, but numbers: 0 to 1"),
+        (
+            "85264318722",
+            "phone",
+            "no column 'phone' in it; it is of type str, and a row is a dict of columns",
+        ),
+        (5, "phone", "no column 'phone' in it; it is of type int, and a row is a dict of columns"),
+        ((1, 2), "phone", "no column 'phone' in it; its columns have no names, but numbers: 0 to 1"),
         ({}, "phone", "there are none"),
     ],
 )

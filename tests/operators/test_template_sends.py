@@ -124,14 +124,48 @@ def test_rows_of_a_file(kind: str, as_uri: bool, execute: Execute, sandbox: Sand
     assert sent(sandbox) == SENT
 
 
-def test_a_broken_file_sends_nothing(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv")
-    with (tmp_path / "a.csv").open("a") as file:
-        file.write("85264318723,Cleo\n")
-    with pytest.raises(WatiValidationError, match="line 4 of the CSV file has 2 fields, and its header 3"):
-        execute(broadcast(rows=str(tmp_path / "a.csv")))
-    with pytest.raises(FileNotFoundError):
-        execute(broadcast(rows=str(tmp_path / "b.csv")))
+ROWS = b"phone,first_name,id\n85264318721,Ada,1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "short.csv",
+            ROWS + b"85264318723,Cleo\n",
+            ": line 3 of the CSV file has 2 fields, and its header 3",
+        ),
+        ("latin.csv", ROWS + "85264318723,Zoë,2\n".encode("latin-1"), " is not UTF-8: save it as UTF-8"),
+        ("wide.csv", ROWS.decode().encode("utf-16"), " is not UTF-8"),
+        ("long.csv", ROWS + b"85264318723," + b"a" * 200_000 + b",2\n", ": field larger than field limit"),
+        ("broken.jsonl", b'{"phone": "85264318721"\n', ": line 1 of the file is no JSON object"),
+        ("zeros.parquet", bytes(1_000), " is not what its suffix says, or damaged"),
+    ],
+)
+def test_a_broken_file_sends_nothing(
+    name: str, content: bytes, says: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(WatiValidationError, match=f"{path}{says}") as refused:
+        execute(broadcast(rows=str(path)))
+    assert "8526431872" not in str(refused.value)
+    assert sandbox.requests("POST") == []
+
+
+def test_a_file_that_is_not_there_is_named(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none.csv"):
+        execute(broadcast(rows=str(tmp_path / "none.csv")))
+    assert sandbox.requests("POST") == []
+
+
+def test_a_list_of_the_suppressed_that_cannot_be_read_sends_nothing(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "suppress.txt"
+    path.write_bytes("Zoë\n".encode("latin-1"))
+    with pytest.raises(WatiValidationError, match=f"{path} is not UTF-8"):
+        execute(broadcast(suppress=str(path)))
     assert sandbox.requests("POST") == []
 
 
