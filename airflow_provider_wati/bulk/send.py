@@ -104,8 +104,10 @@ class TemplateSend:
     unknown_grace: timedelta = field(default_factory=lambda: UNKNOWN_GRACE)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= MAX_RECIPIENTS:
-            raise WatiValidationError(f"batch_size is {self.batch_size}: WATI takes 1 to {MAX_RECIPIENTS:,}.")
+        if not isinstance(self.batch_size, int) or not 1 <= self.batch_size <= MAX_RECIPIENTS:
+            raise WatiValidationError(
+                f"batch_size is {self.batch_size!r}: give a whole number, 1 to {MAX_RECIPIENTS:,}, as WATI takes."
+            )
         if self.scheduled_at is not None:
             utc_time(self.scheduled_at, "scheduled_at")
         mark = hashlib.sha256(self.send_key.encode()).hexdigest()[:8]
