@@ -55,7 +55,9 @@ class TargetReader:
         text = _text_of(value)
         if _OTHER_TARGET.fullmatch(text):
             return RECIPIENTS.check(text).value
-        return self._number(text)
+        return self._number(
+            text, "it is neither a phone number nor an id of 24 hexadecimal characters nor a BSUID"
+        )
 
     def read_number(self, value: Any) -> str:
         """
@@ -63,17 +65,15 @@ class TargetReader:
 
         :raises WatiValidationError: saying why it is none; the number itself is not repeated.
         """
-        return self._number(_text_of(value))
+        return self._number(_text_of(value), "it is no phone number")
 
-    def _number(self, text: str) -> str:
+    def _number(self, text: str, otherwise: str) -> str:
         if self._region is None and is_phone(text):
             return _international(text)
         if _FLOAT_RESIDUE.fullmatch(text):
             raise WatiValidationError(f"the number went through a float and may have lost digits: {_CAST}")
         if not _WRITTEN_NUMBER.fullmatch(text):
-            raise WatiValidationError(
-                "it is neither a phone number nor an id of 24 hexadecimal characters nor a BSUID"
-            )
+            raise WatiValidationError(otherwise)
         digits = "".join(str(int(character)) for character in text if character.isdigit())
         if "+" in text[1:]:
             raise WatiValidationError("it has a + inside: there may be two numbers in it")
@@ -113,7 +113,7 @@ class TargetReader:
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         text = value.strip()
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif (isinstance(value, int) and not isinstance(value, bool)) or _is_whole(value):
         text = str(value)
     elif value is None or value != value:  # NaN alone differs from itself
         text = ""
@@ -124,6 +124,11 @@ def _text_of(value: Any) -> str:
     if not text:
         raise WatiValidationError("there is no phone number")
     return text
+
+
+def _is_whole(value: Any) -> bool:
+    """Tell whether a value comes from a column of whole numbers, as NUMERIC(15) is one; those keep all digits."""
+    return isinstance(value, Decimal) and value.as_tuple().exponent == 0
 
 
 def _international(digits: str) -> str:

@@ -19,6 +19,7 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidat
         (None, "919876543210", "919876543210"),
         (None, " 919876543210 ", "919876543210"),
         (None, 919876543210, "919876543210"),
+        (None, Decimal(919876543210), "919876543210"),
         (None, "+91-98765.43210", "919876543210"),
         (None, "+91\u00a098765\u201143210", "919876543210"),
         (None, "\u0669\u0661\u0669\u0668\u0667\u0666\u0665\u0664\u0663\u0662\u0661\u0660", "919876543210"),
@@ -59,7 +60,8 @@ def test_phone_numbers(region: str | None, written: Any, read: str) -> None:
         (None, "919876543210.", "went through a float"),
         ("IN", "9876543210.0", "went through a float"),
         (None, 919876543210.0, "float and may have lost digits"),
-        (None, Decimal(919876543210), "Decimal and may have lost digits"),
+        (None, Decimal("919876543210.0"), "Decimal and may have lost digits"),
+        (None, Decimal("9.198E+11"), "Decimal and may have lost digits"),
         (None, float("nan"), "there is no phone number"),
         (None, None, "there is no phone number"),
         (None, "", "there is no phone number"),
@@ -100,7 +102,7 @@ def test_a_number_that_may_be_of_the_region_or_international_is_refused() -> Non
 def test_ids_are_let_through_as_targets_and_refused_as_numbers(written: Any) -> None:
     reader = TargetReader("IN")
     assert reader.read(written) == str(getattr(written, "value", written))
-    with pytest.raises(WatiValidationError):
+    with pytest.raises(WatiValidationError, match="is no phone number"):
         reader.read_number(written)
 
 
