@@ -62,8 +62,11 @@ def read_rows(hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Colum
     :param parameters: what the statement's placeholders stand for, in the form that the driver wants.
     :param wanted: the columns that are needed; a row has these and no others. One that the query gives in other
         letters (``PHONE`` for ``phone``, as Snowflake and Oracle do) is found too.
-    :raises WatiValidationError: before the first row, when a column is not there, or there twice.
+    :raises WatiValidationError: before the first row, when a column is not there, or there twice; for several
+        statements.
     """
+    if not isinstance(sql, str):
+        raise WatiValidationError(f"sql is of type {type(sql).__name__}: give one SELECT as a text.")
     with closing(hook.get_conn()) as connection, closing(_cursor(hook, connection)) as cursor:
         cursor.execute(hook.strip_sql_string(sql), *([parameters] if parameters else []))
         # A cursor of the server knows its columns only once something is fetched.
@@ -145,18 +148,32 @@ class OutcomesTable:
         self._columns = [*TASK_COLUMNS, *named, "written_at"]
 
     def make(self) -> None:
-        """Make the table if it is not there."""
+        """
+        Make the table if it is not there.
+
+        :raises WatiConfigurationError: when that fails, or a table of that name has other columns.
+        """
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             try:
                 cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._name} WHERE 1 = 0")
                 cursor.fetchall()
             except Exception:
-                # Each driver has errors of its own for a table that is not there; if it was something else, this
-                # statement fails too and says so.
+                # Each driver has errors of its own for a table that is not there; if it was something else, making
+                # it fails too.
                 connection.rollback()
-                types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
-                cursor.execute(f"CREATE TABLE {self._name} ({types})")
+                self._create(cursor)
                 connection.commit()
+
+    def _create(self, cursor: Any) -> None:
+        types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
+        try:
+            cursor.execute(f"CREATE TABLE {self._name} ({types})")
+        except Exception as error:
+            raise WatiConfigurationError(
+                f"outcomes_table {self._name!r} is not there with the columns {', '.join(self._columns)}, and cannot be "
+                f"made: {error}. Nothing was sent or written to WATI. Give the name of a table that is not there yet, "
+                "or of one with these columns."
+            ) from error
 
     def replace(self, task: Sequence[Any], outcomes: Iterable[Sequence[Any]]) -> None:
         """

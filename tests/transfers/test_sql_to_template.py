@@ -175,11 +175,15 @@ def test_parameters_and_a_sql_file(
     [
         ({"outcomes_table": "o; DROP TABLE customers"}, "no name of a table"),
         ({"outcomes_table": "nowhere.o"}, "nowhere"),
-        ({"outcomes_table": "customers"}, "already exists"),
+        (
+            {"outcomes_table": "customers"},
+            "is not there with the columns dag_id, .* already exists.*Nothing was sent",
+        ),
+        ({"sql": ["SELECT 1", "SELECT 2"]}, "sql is of type list"),
         ({"outcomes_table": "o", "outcomes_conn_id": "wati_default"}, "is no database"),
     ],
 )
-def test_a_table_that_cannot_be_written_is_told_before_anything_is_sent(
+def test_what_cannot_work_is_told_before_anything_is_sent(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, changes: dict[str, Any], says: str
 ) -> None:
     fill(warehouse, [("1", "919876543210", "Ravi")])
