@@ -4,9 +4,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 # Airflow reads these when it is first imported, so they are set before any test module is, and before pytest
 # looks a warning of Airflow's up.
@@ -22,9 +24,15 @@ from airflow_provider_wati.sandbox.server import SandboxServer  # noqa: E402 # l
 from tests.contract import ContractCheck, contract_file, load_contract  # noqa: E402 # likewise
 
 if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
 NO_PACING = {"rate_limits": {"*": None}}
+
+#: Airflow 3.1 and 3.2 have no ``task_state_store``, so there a send remembers under a ``state_path`` or not at all.
+needs_task_state_store = pytest.mark.skipif(
+    Version(version("apache-airflow")) < Version("3.3"), reason="Airflow keeps state for tasks from 3.3 on"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,9 +121,22 @@ def run_dag(
 def write_to_database(dag: DAG) -> None:
     """Do for a DAG of a test what the DAG processor does for one of a file."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    bag = read_dags(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    _dagbag().sync_bag_to_db(bag, "dags-folder", None)
+
+
+def read_dags(path: str) -> DagBag:
+    """Let Airflow's DAG processor read a file or a folder."""
+    bag: DagBag = _dagbag().DagBag(path)
+    return bag
+
+
+def _dagbag() -> Any:
+    try:
+        from airflow.dag_processing import dagbag
+    except ImportError:  # Airflow 3.1
+        from airflow.models import dagbag
+    return dagbag

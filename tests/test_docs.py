@@ -328,10 +328,10 @@ def test_every_error_has_its_row() -> None:
 
 def dag_in(block: str, file: Path) -> DAG:
     """Let Airflow's DAG processor read a block as the file that a reader would make of it."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.conftest import read_dags
 
     file.write_text(block)
-    bag = DagBag(str(file))
+    bag = read_dags(str(file))
     assert bag.import_errors == {}
     [dag] = bag.dags.values()
     return dag

@@ -28,9 +28,9 @@ Run = Callable[..., dict[str, str]]
 
 def dag_of(name: str) -> DAG:
     """Let Airflow's DAG processor read one file, in which there is one DAG of that name."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.conftest import read_dags
 
-    bag = DagBag(str(FOLDER / f"{name}.py"))
+    bag = read_dags(str(FOLDER / f"{name}.py"))
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     assert list(bag.dags) == [name]

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from tests.airflow.conftest import Deployment, kill, wait_for
+from tests.conftest import needs_task_state_store
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -106,6 +107,9 @@ class Send:
         task = self._airflow.task(self.name, self.run)
         assert task["state"] != "success", f"{self.name} was done after {len(self.kills)} kills"
         return bool(task["state"] == "running" and task["try_number"] > self._last_try and task["pid"])
+
+
+pytestmark = needs_task_state_store
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,7 @@ def clear() -> Callable[[DAG, TaskInstance], TaskInstance]:
     from airflow.models.taskinstance import TaskInstance as Row, clear_task_instances
     from airflow.sdk.definitions.dag import _run_task
     from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
 
     def run_again(dag: DAG, ti: TaskInstance) -> TaskInstance:
         def find(session: Any) -> TaskInstance:
@@ -109,7 +110,7 @@ def clear() -> Callable[[DAG, TaskInstance], TaskInstance]:
             return found
 
         with create_session() as session:
-            clear_task_instances([find(session)], session)
+            clear_task_instances([find(session)], session, dag_run_state=DagRunState.RUNNING)
         with create_session() as session:
             row = find(session)
             row.try_number += 1

@@ -19,7 +19,7 @@ from airflow_provider_wati.operators.templates import (
     WatiScheduleTemplateOperator,
     WatiSendTemplateOperator,
 )
-from tests.conftest import write_to_database
+from tests.conftest import needs_task_state_store, write_to_database
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -32,7 +32,7 @@ PHONES = [str(FIRST + n) for n in range(5)]
 NOT_A_NUMBER = "12"
 
 
-@pytest.fixture(params=["task_state_store", "state_path"])
+@pytest.fixture(params=[pytest.param("task_state_store", marks=needs_task_state_store), "state_path"])
 def state_path(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     """Where the ledger is: both places have to do the same."""
     return str(tmp_path / "state") if request.param == "state_path" else None

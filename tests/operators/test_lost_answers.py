@@ -32,6 +32,7 @@ from airflow_provider_wati.operators.messages import (
     WatiSendListOperator,
 )
 from airflow_provider_wati.operators.templates import WatiScheduleTemplateOperator
+from tests.conftest import needs_task_state_store
 from tests.operators.conftest import Execute, Store
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def test_clear_sends_nothing_again_and_a_new_run_does(
     assert kinds_to(sandbox, ADA) == ["image", "image"]
 
 
+@needs_task_state_store
 @pytest.mark.parametrize("lost", LOST)
 def test_a_chatbot_whose_answer_was_lost_is_not_started_again(
     lost: str,

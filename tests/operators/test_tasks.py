@@ -238,6 +238,8 @@ def test_media(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any) -
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "photo.jpg", "x", "y.bin"]
     assert results["directory"]["destination"] == f"file://{tmp_path}/in/photo.jpg"
     assert results["file"]["destination"] == f"file://{tmp_path}/x/y.bin"
+    # Airflow 3.1 writes such a path with a third slash.
+    results["storage"]["destination"] = results["storage"]["destination"].replace(":///", "://")
     assert results["storage"] == {
         "message_id": message_id,
         "file_name": "photo.jpg",
