@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS, SendStatus
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator, send_key_of, shown
-from airflow_provider_wati.operators.files import open_rows, open_table, read_lines, table_suffix
+from airflow_provider_wati.operators.base import send_key_of, shown
+from airflow_provider_wati.operators.files import open_rows, read_lines
+from airflow_provider_wati.operators.rows import RowsOperator
 from airflow_provider_wati.operators.state import StateDirectory, setting, store_of
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.bulk.send import TemplateSend
 
 
-class WatiBulkSendOperator(WatiOperator):
+class WatiBulkSendOperator(RowsOperator):
     """
     Base of the operators that send a template to many people; it is none itself.
 
@@ -84,6 +86,9 @@ class WatiBulkSendOperator(WatiOperator):
         "wati_conn_id",
     )
     unshown_fields: ClassVar[Sequence[str]] = ("suppress",)
+    key_name = "send_key"
+    outcome_columns = SEND_COLUMNS
+    statuses = SendStatus
 
     def __init__(
         self,
@@ -95,15 +100,11 @@ class WatiBulkSendOperator(WatiOperator):
         batch_size: int = 1_000,
         key: str | int | None = None,
         send_key: str | None = None,
-        dry_run: bool = False,
         check_consent: bool = True,
         consent_max_calls: int = 1_000,
         suppress: Any = None,
-        failure_threshold: float = 0.0,
         on_unknown: str = "resend_after_grace",
         unknown_grace: float | None = None,
-        outcomes_path: str | None = None,
-        state_path: str | None = None,
         send_window: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -115,35 +116,21 @@ class WatiBulkSendOperator(WatiOperator):
         self.batch_size = batch_size
         self.key = key
         self.send_key = send_key
-        # Airflow's operators have a method of the name `dry_run`.
-        self.is_dry_run = dry_run
         self.check_consent = check_consent
         self.consent_max_calls = consent_max_calls
         self.suppress = suppress
-        self.failure_threshold = failure_threshold
         self.on_unknown = on_unknown
         self.unknown_grace = unknown_grace
-        self.outcomes_path = outcomes_path
-        self.state_path = state_path
         self.send_window = send_window
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.bulk.outcomes import failure_of
-
-        if self.outcomes_path:
-            table_suffix(self.outcomes_path)
+        self._check_report()
         send = self._send(context)
-        try:
+
+        def run() -> None:
             send.run(self._rows(context), sent_before=self._sent_before(context, send))
-        except Exception:
-            context["ti"].xcom_push("return_value", self._report(send, context))
-            raise
-        summary = self._report(send, context)
-        failure = failure_of(summary, self.failure_threshold)
-        if failure:
-            context["ti"].xcom_push("return_value", summary)
-            raise failure
-        return summary
+
+        return self._account_for(send, run, context)
 
     @abstractmethod
     def _rows(self, context: Context) -> Iterable[Row]:
@@ -163,8 +150,6 @@ class WatiBulkSendOperator(WatiOperator):
             raise WatiValidationError(
                 f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."
             )
-        if not 0 <= self.failure_threshold <= 1:
-            raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
         send_key = send_key_of(context, self.send_key)
         store = store_of(context, self.state_path, reads_only=self.is_dry_run)
         # A key that the user gave may be another run's too, and Airflow's store is this task's alone.
@@ -192,33 +177,6 @@ class WatiBulkSendOperator(WatiOperator):
     @staticmethod
     def _sent_before(context: Context, send: TemplateSend) -> bool:
         return context["ti"].try_number > 1 or send.ledger.may_have_sent
-
-    def _report(self, send: TemplateSend, context: Context) -> dict[str, Any]:
-        """Write the outcomes where they are wanted, and return the summary."""
-        summary = send.summary()
-        try:
-            summary["outcomes"] = self._keep_outcomes(send, context)
-        except Exception:
-            context["ti"].xcom_push("return_value", summary)
-            raise
-        counts = ", ".join(
-            f"{summary[name]:,} {name}"
-            for name in ("accepted", "rejected", "invalid", "skipped", "unknown", "unsent")
-            if summary[name]
-        )
-        self.log.info("Of %s rows: %s.", f"{summary['total']:,}", counts or "none")
-        return summary
-
-    def _keep_outcomes(self, send: TemplateSend, context: Context) -> str | None:
-        """Write the outcomes where they are wanted; return where that was."""
-        from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS
-
-        if not self.outcomes_path:
-            return None
-        with open_table(self.outcomes_path, SEND_COLUMNS) as write:
-            for outcome in send.outcomes():
-                write(outcome)
-        return self.outcomes_path
 
     def _suppressed(self) -> Iterable[Any]:
         suppress = shown(self.suppress)

@@ -7,9 +7,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator
-from airflow_provider_wati.operators.files import open_table, table_suffix
+from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS, SyncStatus
+from airflow_provider_wati.operators.rows import RowsOperator
 from airflow_provider_wati.operators.state import StateFile, alone, key_of, state_directory
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.bulk.sync import ContactSync
 
 
-class ContactSyncOperator(WatiOperator):
+class ContactSyncOperator(RowsOperator):
     """
     Base of the operators that keep WATI's contacts in step with rows; it is none itself.
 
@@ -72,6 +71,10 @@ class ContactSyncOperator(WatiOperator):
         "wati_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
+    key_name = "sync_key"
+    outcome_columns = SYNC_COLUMNS
+    statuses = SyncStatus
+    counted = "rows and people gone from them"
 
     def __init__(
         self,
@@ -82,10 +85,6 @@ class ContactSyncOperator(WatiOperator):
         mode: Literal["upsert", "update", "insert"] = "upsert",
         on_removed: Literal["ignore", "clear"] = "ignore",
         sync_key: str | None = None,
-        dry_run: bool = False,
-        failure_threshold: float = 0.0,
-        outcomes_path: str | None = None,
-        state_path: str | None = None,
         max_removed: float = 0.2,
         **kwargs: Any,
     ) -> None:
@@ -96,49 +95,22 @@ class ContactSyncOperator(WatiOperator):
         self.mode = mode
         self.on_removed = on_removed
         self.sync_key = sync_key
-        # Airflow's operators have a method of the name `dry_run`.
-        self.is_dry_run = dry_run
-        self.failure_threshold = failure_threshold
-        self.outcomes_path = outcomes_path
-        self.state_path = state_path
         self.max_removed = max_removed
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.bulk.outcomes import failure_of
-
-        if self.outcomes_path:
-            table_suffix(self.outcomes_path)
-        if not 0 <= self.failure_threshold <= 1:
-            raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
+        self._check_report()
         with self._sync(context) as sync:
-            try:
+
+            def run() -> None:
                 with self._rows(context) as rows:
                     sync.read(rows)
                 sync.run()
-            except Exception:
-                context["ti"].xcom_push("return_value", self._report(sync, context))
-                raise
-            summary = self._report(sync, context)
-        failure = failure_of(summary, self.failure_threshold)
-        if failure:
-            context["ti"].xcom_push("return_value", summary)
-            raise failure
-        return summary
+
+            return self._account_for(sync, run, context)
 
     @abstractmethod
     def _rows(self, context: Context) -> AbstractContextManager[Iterable[Row]]:
         """Open what is to be synced; it is read to the end and closed before anything is asked of WATI."""
-
-    def _keep_outcomes(self, sync: ContactSync, context: Context) -> str | None:
-        """Write the outcomes where they are wanted; return where that was."""
-        from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS
-
-        if not self.outcomes_path:
-            return None
-        with open_table(self.outcomes_path, SYNC_COLUMNS) as write:
-            for outcome in sync.outcomes():
-                write(outcome)
-        return self.outcomes_path
 
     @contextlib.contextmanager
     def _sync(self, context: Context) -> Iterator[ContactSync]:
@@ -170,21 +142,3 @@ class ContactSyncOperator(WatiOperator):
             )
             stack.callback(sync.close)
             yield sync
-
-    def _report(self, sync: ContactSync, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.bulk.outcomes import SyncStatus
-
-        summary = sync.summary()
-        try:
-            summary["outcomes"] = self._keep_outcomes(sync, context)
-        except Exception:
-            context["ti"].xcom_push("return_value", summary)
-            raise
-        counts = ", ".join(f"{summary[name]:,} {name}" for name in SyncStatus if summary[name])
-        self.log.info(
-            "Of %s rows and people gone from them: %s. Calls: %s.",
-            f"{summary['total']:,}",
-            counts or "none",
-            f"{summary['calls']:,}",
-        )
-        return summary

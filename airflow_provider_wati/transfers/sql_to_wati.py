@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wati.operators.base import WatiOperator, shown
+from airflow_provider_wati.operators.base import shown
 from airflow_provider_wati.operators.bulk import TableSendOperator
 from airflow_provider_wati.operators.contact_sync import ContactSyncOperator
+from airflow_provider_wati.operators.rows import RowsOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.bulk.rows import Column, Row
-    from airflow_provider_wati.bulk.send import TemplateSend
-    from airflow_provider_wati.bulk.sync import ContactSync
+    from airflow_provider_wati.operators.rows import RowsJob
     from airflow_provider_wati.transfers.sql import OutcomesTable
 
 
-class _SqlSource(WatiOperator):
+class _SqlSource(RowsOperator):
     """
     What the transfers share: where rows come from, and the table that outcomes go to.
 
@@ -43,7 +44,6 @@ class _SqlSource(WatiOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
     unshown_fields: ClassVar[Sequence[str]] = ("parameters",)
-    is_dry_run: bool
 
     def __init__(
         self,
@@ -64,6 +64,20 @@ class _SqlSource(WatiOperator):
         self.outcomes_table = outcomes_table
         self.outcomes_conn_id = outcomes_conn_id
 
+    def execute(self, context: Context) -> dict[str, Any]:
+        # Before anything has gone to WATI.
+        if self.outcomes_table:
+            self._table().make()
+        summary: dict[str, Any] = super().execute(context)
+        if not self.is_dry_run:
+            self._report_written()
+        return summary
+
+    @property
+    @abstractmethod
+    def _written_to(self) -> str:
+        """What of the account the rows went to."""
+
     def _query(self, wanted: Sequence[Column]) -> Generator[Row]:
         from airflow_provider_wati.transfers.sql import hook_of, read_rows
 
@@ -71,37 +85,31 @@ class _SqlSource(WatiOperator):
         self.log.info("Reading the rows of %r.", self.sql_conn_id)
         return read_rows(hook, self.sql, shown(self.parameters), wanted)
 
-    def _report_written(self, what: str) -> None:
+    def _report_written(self) -> None:
         """Tell Airflow's lineage where the rows went."""
-        if self.is_dry_run:
-            return
         from airflow_provider_wati.transfers.sql import report_written
 
         endpoint = self.hook.client.endpoint
         account = [endpoint.host, *([endpoint.tenant_id] if endpoint.tenant_id else [])]
-        report_written(self.hook, f"wati://{'/'.join([*account, what])}")
+        report_written(self.hook, f"wati://{'/'.join([*account, self._written_to])}")
 
-    def _table(self, columns: Sequence[str]) -> OutcomesTable:
+    def _table(self) -> OutcomesTable:
         from airflow_provider_wati.transfers.sql import OutcomesTable, hook_of
 
         conn_id = self.outcomes_conn_id or self.sql_conn_id
         hook = hook_of(conn_id, self.sql_hook_params if conn_id == self.sql_conn_id else None)
-        return OutcomesTable(hook, str(self.outcomes_table), columns)
+        return OutcomesTable(hook, str(self.outcomes_table), (self.key_name, *self.outcome_columns))
 
-    def _make_table(self, columns: Sequence[str]) -> None:
-        """Make sure of the table while nothing has gone to WATI yet."""
-        if self.outcomes_table:
-            self._table(columns).make()
-
-    def _fill_table(
-        self, columns: Sequence[str], key: str, outcomes: Iterable[Mapping[str, Any]], context: Context
-    ) -> None:
-        """Write the outcomes to the table, in place of those of an earlier try."""
+    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> str | None:
+        """Write the outcomes to the table too, in place of those of an earlier try."""
+        kept = super()._keep_outcomes(job, summary, context)
         if self.outcomes_table:
             ti = context["ti"]
             task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
-            rows = ((key, *map(outcome.get, columns[1:])) for outcome in outcomes)
-            self._table(columns).replace(task, rows)
+            key = summary[self.key_name]
+            rows = ((key, *map(outcome.get, self.outcome_columns)) for outcome in job.outcomes())
+            self._table().replace(task, rows)
+        return kept or self.outcomes_table
 
 
 class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
@@ -156,20 +164,13 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         *TableSendOperator.unshown_fields,
     )
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        self._make_table(_send_columns())
-        summary = super().execute(context)
-        self._report_written(f"messageTemplates/{self.template_name}")
-        return summary
+    @property
+    def _written_to(self) -> str:
+        return f"messageTemplates/{self.template_name}"
 
     def _rows(self, context: Context) -> Iterable[Row]:
         key = [] if self.key is None else [self.key]
         return self._query([self.to, *self.template_params.values(), *key])
-
-    def _keep_outcomes(self, send: TemplateSend, context: Context) -> str | None:
-        kept = super()._keep_outcomes(send, context)
-        self._fill_table(_send_columns(), send.send_key, send.outcomes(), context)
-        return kept or self.outcomes_table
 
 
 class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
@@ -212,11 +213,7 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
         **ContactSyncOperator.template_fields_renderers,
     }
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        self._make_table(_sync_columns())
-        summary = super().execute(context)
-        self._report_written("contacts")
-        return summary
+    _written_to = "contacts"
 
     @contextlib.contextmanager
     def _rows(self, context: Context) -> Iterator[Iterable[Row]]:
@@ -225,20 +222,3 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
             self._query([self.number_column, *name, *self.custom_params.values()])
         ) as rows:
             yield rows
-
-    def _keep_outcomes(self, sync: ContactSync, context: Context) -> str | None:
-        kept = super()._keep_outcomes(sync, context)
-        self._fill_table(_sync_columns(), sync.sync_key, sync.outcomes(), context)
-        return kept or self.outcomes_table
-
-
-def _send_columns() -> Sequence[str]:
-    from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS
-
-    return ("send_key", *SEND_COLUMNS)
-
-
-def _sync_columns() -> Sequence[str]:
-    from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS
-
-    return ("sync_key", *SYNC_COLUMNS)

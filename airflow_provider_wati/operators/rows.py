@@ -1,0 +1,115 @@
+"""What operators share that act on rows: each row is accounted for, also when the task fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from airflow_provider_wati.bulk.outcomes import failure_of
+from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators.files import open_table, table_suffix
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class RowsJob(Protocol):
+    """One run of a send or a sync, as far as its rows go."""
+
+    def outcomes(self) -> Iterator[dict[str, Any]]:
+        """Yield what became of each row, in order."""
+
+    def summary(self) -> dict[str, Any]:
+        """Count what became of all; the counts add up to ``total``."""
+
+
+class RowsOperator(WatiOperator):
+    """
+    Base of the operators that act on rows; it is none itself.
+
+    :param dry_run: whether to do everything but act.
+    :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
+        before the task fails.
+    :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
+        ``.csv``, ``.jsonl`` or ``.parquet`` (templated).
+    :param state_path: a directory or object-storage URI that all workers reach, for what has to be remembered
+        (templated).
+    """
+
+    #: What the summary calls the name of the send or sync.
+    key_name: ClassVar[str]
+    outcome_columns: ClassVar[Sequence[str]]
+    statuses: ClassVar[type[StrEnum]]
+    #: What ``total`` counts.
+    counted: ClassVar[str] = "rows"
+
+    def __init__(
+        self,
+        *,
+        dry_run: bool = False,
+        failure_threshold: float = 0.0,
+        outcomes_path: str | None = None,
+        state_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Airflow's operators have a method of the name `dry_run`.
+        self.is_dry_run = dry_run
+        self.failure_threshold = failure_threshold
+        self.outcomes_path = outcomes_path
+        self.state_path = state_path
+
+    def _check_report(self) -> None:
+        """Find out before anything is done whether it can be told afterwards what became of it."""
+        if self.outcomes_path:
+            table_suffix(self.outcomes_path)
+        if not 0 <= self.failure_threshold <= 1:
+            raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
+
+    def _account_for(self, job: RowsJob, run: Callable[[], None], context: Context) -> dict[str, Any]:
+        """
+        Run a job, say what became of its rows, and end as they ended.
+
+        :param run: runs the job.
+        :return: the summary, which is pushed to XCom also when the task fails.
+        """
+        try:
+            run()
+        except Exception:
+            context["ti"].xcom_push("return_value", self._report(job, context))
+            raise
+        summary = self._report(job, context)
+        failure = failure_of(summary, self.failure_threshold)
+        if failure:
+            context["ti"].xcom_push("return_value", summary)
+            raise failure
+        return summary
+
+    def _report(self, job: RowsJob, context: Context) -> dict[str, Any]:
+        """Write the outcomes where they are wanted, and return the summary."""
+        summary = job.summary()
+        try:
+            summary["outcomes"] = self._keep_outcomes(job, summary, context)
+        except Exception:
+            context["ti"].xcom_push("return_value", summary)
+            raise
+        counts = ", ".join(f"{summary[status]:,} {status}" for status in self.statuses if summary[status])
+        self.log.info(
+            "Of %s %s: %s. Calls: %s.",
+            f"{summary['total']:,}",
+            self.counted,
+            counts or "none",
+            f"{summary['calls']:,}",
+        )
+        return summary
+
+    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> str | None:
+        """Write the outcomes where they are wanted; return where that was."""
+        if not self.outcomes_path:
+            return None
+        with open_table(self.outcomes_path, self.outcome_columns) as write:
+            for outcome in job.outcomes():
+                write(outcome)
+        return self.outcomes_path
