@@ -99,12 +99,16 @@ class TargetReader:
             if digits.startswith("0"):
                 raise WatiValidationError(f"it is no phone number of {self._region}, and has no country code")
             return _international(digits)
-        found = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
-        if found != digits and digits.startswith(str(number.country_code)):
+        code, rest = str(number.country_code), phonenumbers.national_significant_number(number)
+        complaint = _length_complaint(code, len(rest))
+        if complaint:
+            raise WatiValidationError(complaint)
+        found = f"{code}{rest}"
+        if found != digits and digits.startswith(code):
             whole = phonenumbers.parse(f"+{digits}")
             if phonenumbers.is_valid_number(whole):
                 raise WatiValidationError(
-                    f"it may be +{number.country_code} followed by the rest, or a number inside {self._region} "
+                    f"it may be +{code} followed by the rest, or a number inside {self._region} "
                     "without its country code: write it with +"
                 )
         return found
@@ -176,7 +180,9 @@ def _length_complaint(code: str, length: int) -> str | None:
 
     any_number = PhoneNumber(country_code=int(code), national_number=10 ** (length - 1) if length else 0)
     found = is_possible_number_with_reason(any_number)
-    if found == ValidationResult.IS_POSSIBLE:
+    digits = len(code) + length
+    # Some countries' plans have shorter and longer numbers than WATI and WhatsApp take.
+    if found == ValidationResult.IS_POSSIBLE and 7 <= digits <= 15:
         return None
-    kind = "long" if found == ValidationResult.TOO_LONG else "short"
+    kind = "long" if found == ValidationResult.TOO_LONG or digits > 15 else "short"
     return f"the phone number is too {kind} for country code {code}: {length} digits follow it"

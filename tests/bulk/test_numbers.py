@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from airflow_provider_wati.bulk.numbers import TargetReader
-from airflow_provider_wati.client.target import Target
+from airflow_provider_wati.client.target import RECIPIENTS, Target
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
 
 
@@ -78,6 +79,10 @@ def test_phone_numbers(region: str | None, written: Any, read: str) -> None:
         (None, "+91 98765", "too short for country code 91"),
         (None, "+91 98765 43210 9876", "too long for country code 91"),
         (None, "12", "too short"),
+        (None, "+49 1512 345678901 23", "too long for country code 49"),
+        (None, "+62 812 3456 7890 1234", "too long for country code 62"),
+        (None, "+43 1234", "too short for country code 43"),
+        ("AT", "1234", "too short"),
         ("GB", "0123", "no phone number of GB"),
     ],
 )
@@ -115,3 +120,20 @@ def test_a_target_with_a_channel_is_refused() -> None:
 def test_a_region_that_does_not_exist_is_refused(region: str) -> None:
     with pytest.raises(WatiConfigurationError, match="two letters, as in IN"):
         TargetReader(region)
+
+
+@pytest.mark.parametrize("region", [None, "AT", "DE", "IN"])
+def test_whatever_is_taken_the_client_takes_too(region: str | None) -> None:
+    """One number that only the call finds wrong would stop everybody else's."""
+    reader = TargetReader(region)
+    taken = 0
+    for code in COUNTRY_CODE_TO_REGION_CODE:
+        for length in range(1, 19):
+            for plus in ("", "+"):
+                try:
+                    read = reader.read(f"{plus}{code}{'9876543212345678987'[:length]}")
+                except WatiValidationError:
+                    continue
+                assert RECIPIENTS.check(read).value == read
+                taken += 1
+    assert taken > 500
