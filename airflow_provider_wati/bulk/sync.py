@@ -34,6 +34,7 @@ from airflow_provider_wati.exceptions import (
     WatiPermissionError,
     WatiRateLimitError,
     WatiRejectedError,
+    WatiServerError,
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
@@ -55,7 +56,7 @@ BATCH = 100
 _CONTACTS_A_PAGE = 100
 # A sync of many new contacts runs for hours; what a crash then costs is the work of this long.
 _SECONDS_BETWEEN_SNAPSHOTS = 300.0
-# One batch that WATI cannot digest must not hold up the others; several in a row are an outage.
+# One contact that WATI cannot digest must not hold up the others; several in a row are an outage.
 _MOST_UNANSWERED = 3
 _SHOWN_TARGET = 200
 
@@ -146,6 +147,8 @@ class ContactSync:
             )
         self._attributes = list(self.columns.attributes)
         self._file = SyncFile(len(self._attributes))
+        #: Whether the rows have been read to the end; until then there are others of which nothing is told.
+        self.has_all_rows = False
         self._contacts = 0
         self._news = False
         self._stored = 0.0
@@ -160,6 +163,7 @@ class ContactSync:
         """Read all rows; nothing is asked of WATI, so that a cursor can be closed before anything is."""
         try:
             self._file.load_rows(self._checked(row) for row in rows)
+            self.has_all_rows = True
         except BaseException:
             self._file.explain_unsent("not attempted: the rows could not be read to the end")
             raise
@@ -391,7 +395,7 @@ class ContactSync:
         log.warning("No answer, so the outcome is unknown; the next run writes it again. %s", error)
 
     def _put(self, batch: Sequence[Person]) -> None:
-        """Update a batch; one that is refused is split until whoever is refused stands alone."""
+        """Update a batch; one that WATI refuses, or fails at, is split until whoever is to blame stands alone."""
         try:
             with self._call(batch):
                 answer = self.client.update_contacts(
@@ -402,15 +406,24 @@ class ContactSync:
                 self._not_updated(batch[0], str(error))
                 return
             self._file.mark(batch, SyncStatus.UNSENT)
-            middle = len(batch) // 2
-            self._put(batch[:middle])
-            self._put(batch[middle:])
+            self._put_halves(batch)
         except _NOT_NOW:
             raise
+        except WatiServerError as error:
+            if len(batch) == 1:
+                self._no_answer(error)
+                return
+            # Until they are written again, nobody can tell of any of them.
+            self._put_halves(batch)
         except WatiError as error:
             self._no_answer(error)
         else:
             self._take(batch, answer)
+
+    def _put_halves(self, batch: Sequence[Person]) -> None:
+        middle = len(batch) // 2
+        self._put(batch[:middle])
+        self._put(batch[middle:])
 
     def _take(self, batch: Sequence[Person], answer: Sequence[Contact]) -> None:
         """Read WATI's answer to an update; it may leave people out, and tells in no other way that it did."""
@@ -422,14 +435,16 @@ class ContactSync:
         if len(missing) <= strangers:
             contacts.update((person.number, {"id": ""}) for person in missing)
             missing = []
-        done: list[tuple[Person, str | None]] = []
+        done: list[tuple[Person, str | None, str | None]] = []
         for person in batch:
             contact = contacts.get(person.number)
             if contact is None:
                 continue
             stale = self._stale(person, contact)
             if stale is None:
-                done.append((person, contact.get("name")))
+                # Attributes that were not sent may be others by now than the last run left them.
+                shown = None if contact.get("custom_params") is None else self._vals_in(contact)
+                done.append((person, contact.get("name"), shown))
             else:
                 self._file.refused(person, SyncStatus.REJECTED, stale, missing=False)
         self._file.written(done)
@@ -498,7 +513,7 @@ class ContactSync:
     def _created(self, person: Person, contact: Contact) -> None:
         """Read what WATI has after a create; it may have had the contact before, and left it as it was."""
         if self._vals_in(contact) == vals_of(person.values):
-            self._file.written([(person, contact.get("name"))])
+            self._file.written([(person, contact.get("name"), None)])
         elif contact.get("custom_params") is None:
             # It does not say, so nobody can tell; to write them again is harmless.
             self._file.turn(person, "put", SyncStatus.CREATED, self._vals_in(contact))
@@ -515,10 +530,11 @@ class ContactSync:
             self._file.turn(person, "put", SyncStatus.UPDATED, vals)
 
     def _look(self, number: str) -> Contact | None:
+        """Return somebody's contact; None where WATI has none, or will hear nothing of such a number."""
         self._reads += 1
         try:
             return self.client.get_contact(number)
-        except WatiNotFoundError:
+        except _REFUSALS:
             return None
 
     def _vals_in(self, contact: Contact) -> str:

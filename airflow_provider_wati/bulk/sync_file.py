@@ -144,7 +144,7 @@ class SyncFile:
                 "INSERT INTO people SELECT number, 0, 1, name, vals FROM listed WHERE TRUE "
                 "ON CONFLICT DO UPDATE SET sure = 1, name = excluded.name, vals = excluded.vals"
             )
-            self._db.execute("DELETE FROM people WHERE NOT sure")
+            self._db.execute("DELETE FROM people WHERE number NOT IN (SELECT number FROM listed)")
             self._db.execute("DELETE FROM listed")
         return counted
 
@@ -208,6 +208,8 @@ class SyncFile:
 
     def count_ours(self) -> tuple[int, int]:
         """Count the people whom this sync has written, and those of them who are gone from the rows."""
+        # Nothing is left to clear of these, and they must not add up from run to run.
+        self._db.execute(f"UPDATE people SET ours = 0 WHERE {_GONE} AND vals IS ?", (self._empty,))
         ours = self._count("people WHERE ours")
         return ours, self._count(f"people WHERE {_GONE}")
 
@@ -269,23 +271,27 @@ class SyncFile:
                 [(status, reason, p.id) for p in people],
             )
 
-    def written(self, people: Sequence[tuple[Person, str | None]]) -> None:
-        """Note that WATI has what the rows say; beside each the name that it has."""
+    def written(self, people: Sequence[tuple[Person, str | None, str | None]]) -> None:
+        """
+        Note that WATI has what the rows say.
+
+        :param people: beside each the name that WATI has, and the values if it showed them.
+        """
         with self.at_once():
             self._db.executemany(
                 f"UPDATE rows SET status = done, reason = CASE WHEN name <> ? THEN '{_OTHER_NAME}' END WHERE id = ?",
-                [(name, person.id) for person, name in people],
+                [(name, person.id) for person, name, _ in people],
             )
             # Whom it has emptied, the sync has nothing to do with any more.
             self._db.executemany(
-                "UPDATE people SET sure = 1, name = ?1, vals = rows.vals, ours = rows.done <> 'cleared' FROM rows "
-                "WHERE rows.id = ?2 AND people.number = rows.number",
-                [(name or person.name, person.id) for person, name in people],
+                "UPDATE people SET sure = 1, name = ?1, vals = COALESCE(?3, rows.vals), ours = rows.done <> 'cleared' "
+                "FROM rows WHERE rows.id = ?2 AND people.number = rows.number",
+                [(name or person.name, person.id, vals) for person, name, vals in people],
             )
 
     def matches(self, person: Person, name: str | None) -> None:
         """Note that WATI has it all already."""
-        self.written([(person, name)])
+        self.written([(person, name, None)])
         self._set_people(person, "ours = rows.was_ours")
         self._db.execute("UPDATE rows SET status = 'unchanged' WHERE id = ?", (person.id,))
 

@@ -123,7 +123,7 @@ class ContactSyncOperator(RowsOperator):
         client = self.hook.client
         directory = state_directory(self.state_path)
         # Another account has other contacts; a snapshot of this one would call them unchanged.
-        account = f"{client.endpoint.base_url}/{client.endpoint.tenant_id}"
+        account = f"{client.endpoint.base_url}/{client.endpoint.tenant_id or self.wati_conn_id}"
         key = key_of("wati_sync", f"{sync_key}\n{account}")
         with contextlib.ExitStack() as stack:
             if directory is not None:

@@ -450,13 +450,14 @@ def test_what_stops_it_leaves_the_rest_unsent_and_the_next_run_does_it(syncer: S
     assert syncer.calls() == {"POST /contacts": 3}
 
 
-def test_one_batch_that_wati_cannot_digest_does_not_hold_up_the_others(syncer: Syncer) -> None:
+def test_one_whom_wati_cannot_digest_does_not_hold_up_the_others(syncer: Syncer) -> None:
     rows = [row(n) for n in range(250)]
     syncer.add(*((n, {}) for n in range(250)))
     syncer.sandbox.fault("status", method="PUT", status=500, contains=number(7))
-    assert syncer.run(rows) == {"updated": 150, "unknown": 100}
+    assert syncer.run(rows) == {"updated": 249, "unknown": 1}
+    assert syncer.statuses()[7] == "unknown"
     syncer.sandbox.control("DELETE", "/faults")
-    assert syncer.run(rows) == {"updated": 100, "unchanged": 150}
+    assert syncer.run(rows) == {"updated": 1, "unchanged": 249}
 
 
 def test_an_outage_stops_it(syncer: Syncer) -> None:
@@ -464,7 +465,8 @@ def test_an_outage_stops_it(syncer: Syncer) -> None:
     syncer.sandbox.fault("status", method="PUT", status=500)
     with pytest.raises(WatiServerError):
         syncer.run([row(n) for n in range(500)])
-    assert (syncer.summary["unknown"], syncer.summary["unsent"]) == (300, 200)
+    assert (syncer.summary["unknown"], syncer.summary["unsent"]) == (100, 400)
+    assert syncer.summary["writes"] <= 12
 
 
 def test_nothing_happens_when_the_rows_end_in_an_error(syncer: Syncer) -> None:
@@ -714,3 +716,41 @@ def test_a_sync_that_is_killed_is_finished_by_the_next(syncer: Syncer, tmp_path:
     assert sum(counts.values()) == 250
     assert all(syncer.params(n) == {"tier": "old"} for n in range(250))
     assert syncer.calls()["POST /contacts"] == 50
+
+
+def test_a_number_that_wati_will_hear_nothing_of_holds_nobody_up(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(1, 4)])
+    refusal = {"status": 400, "body": '{"code": 400, "message": "Invalid WhatsApp number"}'}
+    for bad, method in ((number(2), "PUT"), (number(5), "POST")):
+        syncer.sandbox.fault("status", method=method, contains=bad, **refusal)
+        syncer.sandbox.fault("status", method="GET", path=f"*{bad}", **refusal)
+    rows = [row(n, tier="silver") for n in range(1, 7)]
+    syncer.sandbox.fault("status", method="POST", contains=number(2), **refusal)
+    assert syncer.run(rows) == {"created": 2, "updated": 2, "rejected": 2}
+    assert [n for n, status in enumerate(syncer.statuses(), 1) if status == "rejected"] == [2, 5]
+    assert syncer.run(rows) == {"unchanged": 4, "rejected": 2}
+
+
+def test_who_is_gone_and_empty_does_not_add_up(syncer: Syncer) -> None:
+    rows = [row(n, tier=None, city=None) for n in range(100)]
+    syncer.run(rows)
+    for left in (92, 84, 76, 68):
+        assert syncer.run(rows[:left], on_removed="clear") == {"unchanged": left}
+
+
+def test_a_listing_forgets_whom_it_does_not_list(syncer: Syncer) -> None:
+    syncer.run([row(1), row(2)], attributes={"tier": "tier"})
+    state = syncer.sandbox.state
+    state.delete_contact(state.by_phone[number(2)])
+    assert syncer.run([row(1), row(2)]) == {"created": 1, "updated": 1}
+    assert syncer.params(2) == {"tier": "gold", "city": "Pune"}
+
+
+def test_what_an_answer_shows_is_believed(syncer: Syncer) -> None:
+    syncer.run([row(1, city=None)])
+    syncer.add((1, {"tier": "gold", "city": "Goa"}))
+    rows = [row(1, tier="silver", city=None)]
+    syncer.run(rows)
+    assert syncer.params(1) == {"tier": "silver", "city": "Goa"}
+    assert syncer.run(rows) == {"updated": 1}
+    assert syncer.params(1) == {"tier": "silver"}

@@ -253,3 +253,16 @@ def test_a_lease_holds_while_it_is_renewed_and_ends_after_a_crash(
     time.sleep(0.35)
     with alone(directory, "sync", "it", "second"):
         pass
+
+
+def test_two_accounts_without_a_tenant_do_not_share_a_snapshot(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokens tell the accounts apart; the sandbox, emptied in between, is one after the other."""
+    connection = {"conn_type": "wati", "host": sandbox.url, "password": sandbox.token}
+    for name in ("A", "B"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_WATI_{name}", json.dumps(connection))
+    first = execute(sync(state_path=str(tmp_path), wati_conn_id="wati_a"))
+    sandbox.reset(seed=False)
+    second = execute(sync(state_path=str(tmp_path), wati_conn_id="wati_b"))
+    assert first["total"] == second["created"] == 4
