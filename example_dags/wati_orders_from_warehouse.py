@@ -56,6 +56,8 @@ def wati_orders_from_warehouse():
         template_params={"name": "full_name", "order_id": "order_id", "status": "status"},
         key="order_id",
         outcomes_table="order_messages",
+        # A run that was killed may have sent what the table does not say yet: clear it before the next one.
+        depends_on_past=True,
     )
     # [END sql_to_template]
 

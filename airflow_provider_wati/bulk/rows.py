@@ -139,9 +139,14 @@ def text_of(value: Any) -> str | None:
         if math.isfinite(value):
             if isinstance(value, Decimal):
                 return format(value, "f")
-            return str(int(value)) if value.is_integer() and abs(value) <= _EXACT_FLOAT else repr(value)
+            return (
+                str(int(value))
+                if value.is_integer() and abs(value) <= _EXACT_FLOAT
+                else float.__repr__(value)
+            )
     if isinstance(value, (date, datetime, time)):
-        return value.isoformat()
+        # pandas' NaT is a datetime, and the only one that differs from itself.
+        return value.isoformat() if value == value else None
     if isinstance(value, UUID):
         return str(value)
     raise WatiValidationError(f"a {type(value).__name__} cannot be written as text: cast it in the query")

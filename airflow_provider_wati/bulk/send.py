@@ -114,6 +114,8 @@ class TemplateSend:
         self._name = f"{self.broadcast_name} [{mark}-"
         self._file = SendFile()
         self._read_back = ReadBack(self.client, self.channel, mark, self._file)
+        #: Whether the rows have been read to the end; until then there are others of which nothing is told.
+        self.has_all_rows = False
         self._posts: Counter[int] = Counter()
         self._without_campaign: list[Batch] = []
         self._calls = 0
@@ -152,11 +154,12 @@ class TemplateSend:
                 else:
                     self._send(batches)
             self._find_campaigns()
-        except Exception as error:
+        except BaseException as error:
+            # Also for a timeout of Airflow's, which is no Exception.
             self._explain(batches if known else None, error)
             raise
 
-    def _explain(self, batches: Sequence[Batch] | None, error: Exception) -> None:
+    def _explain(self, batches: Sequence[Batch] | None, error: BaseException) -> None:
         """
         Say why rows were not attempted, or that nobody can tell.
 
@@ -202,6 +205,7 @@ class TemplateSend:
 
     def _load(self, rows: Iterable[Row], needed: Sequence[str]) -> None:
         self._file.load(rows, Recipients(self.take_apart, self.targets, self.send_key, needed))
+        self.has_all_rows = True
         self._file.suppress(self._suppressed())
         counts = self._file.counts()
         log.info(
@@ -412,7 +416,7 @@ class TemplateSend:
         except WatiError:
             self._answered(batch)
             raise
-        except Exception as error:
+        except BaseException as error:
             self._file.mark(
                 batch, SendStatus.UNSENT, SendStatus.UNKNOWN, f"{type(error).__name__} during the call"
             )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RowsJob(Protocol):
     """One run of a send or a sync, as far as its rows go."""
 
+    has_all_rows: bool
+
     def outcomes(self) -> Iterator[dict[str, Any]]:
         """Yield what became of each row, in order."""
 
@@ -77,7 +79,8 @@ class RowsOperator(WatiOperator):
         """
         try:
             run()
-        except Exception:
+        except BaseException:
+            # A timeout of Airflow's is no Exception, and what was done by then is done.
             context["ti"].xcom_push("return_value", self._report(job, context))
             raise
         summary = self._report(job, context)

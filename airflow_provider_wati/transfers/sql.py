@@ -67,6 +67,9 @@ def read_rows(hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Colum
     """
     if not isinstance(sql, str):
         raise WatiValidationError(f"sql is of type {type(sql).__name__}: give one SELECT as a text.")
+    # Some drivers run them all, and one may write and commit.
+    if len(hook.split_sql_string(sql)) > 1:
+        raise WatiValidationError("The SQL has several statements: give one SELECT.")
     with closing(hook.get_conn()) as connection, closing(_cursor(hook, connection)) as cursor:
         cursor.execute(hook.strip_sql_string(sql), *([parameters] if parameters else []))
         # A cursor of the server knows its columns only once something is fetched.
@@ -154,26 +157,35 @@ class OutcomesTable:
         :raises WatiConfigurationError: when that fails, or a table of that name has other columns.
         """
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            if self._is_there(connection, cursor):
+                return
+            types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
             try:
-                cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._name} WHERE 1 = 0")
-                cursor.fetchall()
-            except Exception:
-                # Each driver has errors of its own for a table that is not there; if it was something else, making
-                # it fails too.
-                connection.rollback()
-                self._create(cursor)
+                cursor.execute(f"CREATE TABLE {self._name} ({types})")
                 connection.commit()
+            except Exception as error:
+                connection.rollback()
+                # A task that began at the same time may have made it.
+                if not self._is_there(connection, cursor):
+                    raise self._cannot_be_made(error) from error
 
-    def _create(self, cursor: Any) -> None:
-        types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
+    def _is_there(self, connection: Any, cursor: Any) -> bool:
         try:
-            cursor.execute(f"CREATE TABLE {self._name} ({types})")
-        except Exception as error:
-            raise WatiConfigurationError(
-                f"outcomes_table {self._name!r} is not there with the columns {', '.join(self._columns)}, and cannot be "
-                f"made: {error}. Nothing was sent or written to WATI. Give the name of a table that is not there yet, "
-                "or of one with these columns."
-            ) from error
+            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._name} WHERE 1 = 0")
+            cursor.fetchall()
+        except Exception:
+            # Each driver has errors of its own for a table that is not there; if it was something else, making it
+            # fails too.
+            connection.rollback()
+            return False
+        return True
+
+    def _cannot_be_made(self, error: Exception) -> WatiConfigurationError:
+        return WatiConfigurationError(
+            f"outcomes_table {self._name!r} is not there with the columns {', '.join(self._columns)}, and cannot be "
+            f"made: {error}. Nothing was sent or written to WATI. Give the name of a table that is not there yet, "
+            "or of one with these columns."
+        )
 
     def replace(self, task: Sequence[Any], outcomes: Iterable[Sequence[Any]]) -> None:
         """

@@ -103,7 +103,10 @@ class _SqlSource(RowsOperator):
     def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> str | None:
         """Write the outcomes to the table too, in place of those of an earlier try."""
         kept = super()._keep_outcomes(job, summary, context)
-        if self.outcomes_table:
+        if self.outcomes_table and not job.has_all_rows:
+            # The outcomes of an earlier try are worth more than none: queries look there for whom to leave out.
+            self.log.warning("The rows were not read to the end, so %s stays as it was.", self.outcomes_table)
+        elif self.outcomes_table:
             ti = context["ti"]
             task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
             key = summary[self.key_name]

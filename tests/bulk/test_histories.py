@@ -51,6 +51,10 @@ class Killed(BaseException):
     """The process is gone: nothing after this runs, and the next try is a new process."""
 
 
+class TimedOut(BaseException):
+    """What Airflow's execution_timeout raises: the process lives on, and tells what it knows."""
+
+
 class MessagedTwice(AssertionError):
     pass
 
@@ -123,7 +127,7 @@ MOMENTS = (
 def an_accident(random: Random) -> Accident:
     if random.random() < 0.5:
         return Accident()
-    error = random.choice((Killed, Killed, Killed, OSError))
+    error = random.choice((Killed, Killed, TimedOut, OSError))
     return Accident(random.choice(MOMENTS), random.choice((0, 0, 1, 1, 2, 3, 5)), error)
 
 
@@ -290,14 +294,14 @@ class History:
         try:
             try:
                 job.run(read(), sent_before=self.tries > 1 or job.ledger.may_have_sent)
-            except Exception:
+            except (Exception, TimedOut):
                 failed = True
             outcomes = []
             for outcome in job.outcomes():
                 accident.may_happen("while outcomes are written")
                 outcomes.append(outcome)
             summary = job.summary()
-        except (Killed, OSError):
+        except (Killed, TimedOut, OSError):
             self._nobody_twice()
             return False
         self._truthful(rows, outcomes, summary, failed=failed)

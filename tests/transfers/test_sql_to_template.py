@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from requests import Session
 
+from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.transfers.sql import OutcomesTable, hook_of
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiTemplateOperator
 
 if TYPE_CHECKING:
@@ -252,3 +256,60 @@ def test_lineage_tells_the_sql_and_where_it_went(
     ]
     assert any("FROM customers" in str(extra.value) for extra in told.extra)
     assert "9876543210" not in str(told)
+
+
+@pytest.mark.parametrize("failure", ["sql", "wati"])
+def test_a_try_that_reads_no_rows_leaves_the_outcomes_of_the_one_before(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, failure: str
+) -> None:
+    """A query that leaves out whom the table says was messaged would message them again."""
+    fill(warehouse, [("1", "919876543210", "Ravi"), ("2", "919876543211", "Asha")])
+    run(operator(state_path=state, outcomes_table="o"))
+    outcomes = warehouse.execute("SELECT * FROM o ORDER BY source_row")
+    assert len(outcomes) == 2
+    changes: dict[str, Any] = {"sql": "SELECT nothing"} if failure == "sql" else {}
+    if failure == "wati":
+        sandbox.fault("status", status=401)
+    with pytest.raises(Exception, match=r"nothing|401"):
+        run(operator(state_path=state, outcomes_table="o", **changes), try_number=2)
+    assert warehouse.execute("SELECT * FROM o ORDER BY source_row") == outcomes
+
+
+def test_a_timeout_of_airflow_s_leaves_outcomes_and_a_result(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Timeout(BaseException):
+        """Airflow's is no Exception either."""
+
+    fill(warehouse, [("1", "919876543210", "Ravi"), ("2", "919876543211", "Asha")])
+    send = Session.request
+
+    def slow(session: Session, method: str, url: str, **options: Any) -> Any:
+        answer = send(session, method, url, **options)
+        if method == "POST" and len(sandbox.requests("POST")) == 2:
+            raise Timeout
+        return answer
+
+    monkeypatch.setattr(Session, "request", slow)
+    with pytest.raises(Timeout):
+        run(operator(state_path=state, outcomes_table="o", batch_size=1))
+    assert (run.pushed[-1]["accepted"], run.pushed[-1]["unknown"]) == (1, 1)
+    assert warehouse.execute("SELECT status FROM o ORDER BY source_row") == [("accepted",), ("unknown",)]
+
+
+def test_several_statements_are_refused(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    fill(warehouse, [("1", "919876543210", "Ravi")])
+    sql = "SELECT id, phone, name FROM customers; DELETE FROM customers; COMMIT"
+    with pytest.raises(WatiValidationError, match="several statements"):
+        run(operator(sql=sql))
+    assert warehouse.execute("SELECT COUNT(*) FROM customers") == [(1,)]
+
+
+def test_tasks_that_begin_together_make_one_table(warehouse: Warehouse) -> None:
+    def make(name: str) -> None:
+        OutcomesTable(hook_of("warehouse"), name, SEND_COLUMNS).make()
+
+    for n in range(5):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(make, [f"o{n}"] * 4))
+        assert warehouse.execute(f"SELECT COUNT(*) FROM o{n}") == [(0,)]
