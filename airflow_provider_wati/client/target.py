@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.masking import mask_numbers
+from airflow_provider_wati.masking import mask_numbers, mask_target
 
 
 class TargetKind(StrEnum):
@@ -80,7 +80,7 @@ class Target:
         channel, _, value = target.rpartition(":")
         if ":" in target and not channel.strip():
             raise WatiValidationError(
-                f"Target {mask_numbers(target)!r} has an empty channel: leave the colon out for the default channel."
+                f"Target {mask_target(target)!r} has an empty channel: leave the colon out for the default channel."
             )
         return cls(_kind_of(value), value, channel or None)
 
@@ -138,13 +138,15 @@ def _kind_of(value: str) -> TargetKind:
 def _expect(shape: re.Pattern[str], value: str, kind: TargetKind) -> TargetKind:
     if not isinstance(value, str) or not shape.fullmatch(value):
         raise WatiValidationError(
-            _complaint(value) if kind is TargetKind.PHONE else f"{value!r} is not a {kind.value}."
+            _complaint(value)
+            if kind is TargetKind.PHONE
+            else f"{mask_target(str(value))!r} is not a {kind.value}."
         )
     return kind
 
 
 def _complaint(value: object) -> str:
-    shown = mask_numbers(str(value))
+    shown = mask_target(str(value))
     if isinstance(value, str) and _LOOKS_LIKE_A_PHONE.fullmatch(value.strip()):
         digits = "".join(character for character in value if character.isdigit())
         if _PHONE.fullmatch(digits) and digits != value and "." not in value:
