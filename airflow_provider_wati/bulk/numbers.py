@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.bulk.rows import is_null
 from airflow_provider_wati.client.target import RECIPIENTS, Target, is_phone
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
 
-_OTHER_TARGET = re.compile(r"[0-9a-fA-F]{24}|[A-Z]{2}\.[0-9A-Za-z]{1,128}")
-_WRITTEN_NUMBER = re.compile(r"[\d\s()+./\u2010-\u2015-]+")
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
+
+# Hexadecimal, so that in capitals it is the same contact; WATI writes it in small letters.
+_CONTACT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_BSUID = re.compile(r"[A-Z]{2}\.[0-9A-Za-z]{1,128}")
+_WRITTEN_NUMBER = re.compile(r"[\d(+][\d\s()+./\u2010-\u2015-]*")
 # What is left of a number column that a data frame or a spreadsheet took for floats.
 _FLOAT_RESIDUE = re.compile(r"[+-]?\d+\.0*|[+-]?\d+(\.\d+)?[eE][+-]?\d+")
 # WhatsApp still knows Mexican mobiles by the 1 that the numbering plan dropped in 2019; rewriting it would reach
 # nobody or somebody else.
 _OLD_MEXICAN_MOBILE = re.compile(r"521[0-9]{10}")
+
+# Mexico, Argentina and Brazil have two spellings for one mobile line: with and without a 1, a 9, a ninth digit. (In
+# Brazil eight digits that begin with 2 to 5 are a line of their own.)
+_TWO_SPELLINGS = re.compile(r"(52)(?:1)?(\d{10})|(54)(?:9)?(\d{10})|(55\d\d)(?:9)?([6-9]\d{7})")
+_MARKS = {"52": "1", "54": "9", "55": "9"}
 
 _CAST = "cast the column to text where it comes from"
 
@@ -50,11 +62,12 @@ class TargetReader:
 
         :raises WatiValidationError: saying why it is none of these; the number itself is not repeated.
         """
-        if isinstance(value, Target):
-            return RECIPIENTS.check(value).value
-        text = _text_of(value)
-        if _OTHER_TARGET.fullmatch(text):
-            return RECIPIENTS.check(text).value
+        is_target = isinstance(value, Target)
+        text = RECIPIENTS.check(value).value if is_target else _text_of(value)
+        if _CONTACT_ID.fullmatch(text):
+            return text.lower()
+        if is_target or _BSUID.fullmatch(text):
+            return text
         return self._number(
             text, "it is neither a phone number nor an id of 24 hexadecimal characters nor a BSUID"
         )
@@ -96,31 +109,76 @@ class TargetReader:
         except phonenumbers.NumberParseException:
             number = None
         if number is None or not phonenumbers.is_valid_number(number):
-            if digits.startswith("0"):
-                raise WatiValidationError(f"it is no phone number of {self._region}, and has no country code")
+            # With spaces or signs in it, it was written for people, who put a + before a country code.
+            if digits.startswith("0") or text != digits:
+                raise WatiValidationError(
+                    f"it is no phone number of {self._region}, and has no country code: write it with +"
+                )
             return _international(digits)
         code, rest = str(number.country_code), phonenumbers.national_significant_number(number)
         complaint = _length_complaint(code, len(rest))
         if complaint:
             raise WatiValidationError(complaint)
         found = f"{code}{rest}"
-        if found != digits and digits.startswith(code):
-            whole = phonenumbers.parse(f"+{digits}")
-            if phonenumbers.is_valid_number(whole):
-                raise WatiValidationError(
-                    f"it may be +{code} followed by the rest, or a number inside {self._region} "
-                    "without its country code: write it with +"
-                )
+        if found != digits and self._may_be_foreign(text, digits, number):
+            raise WatiValidationError(
+                f"it may be one inside {self._region}, or begin with a country code: write it with +"
+            )
         return found
+
+    def _may_be_foreign(self, text: str, digits: str, number: PhoneNumber) -> bool:
+        """Tell whether what can be a number of the region may as well be one that begins with a country code."""
+        import phonenumbers
+
+        if not _right_as_it_stands(digits[:4], len(digits)):
+            return False
+        foreign = phonenumbers.parse(f"+{digits}")
+        if not phonenumbers.is_valid_number(foreign):
+            return False
+        if digits.startswith(str(number.country_code)):
+            return True
+        # In many countries a number without its first 0 is not how people write one; elsewhere (India, the United
+        # States) it is, and then a mobile is likelier than a landline.
+        usual = any(
+            found.end - found.start == len(text)
+            for found in phonenumbers.PhoneNumberMatcher(text, self._region)
+        )
+        return not usual or (_is_mobile(foreign) and not _is_mobile(number))
+
+
+def _is_mobile(number: PhoneNumber) -> bool:
+    from phonenumbers import PhoneNumberType, number_type
+
+    return number_type(number) in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
+
+
+def spellings_of(target: str) -> tuple[str, ...]:
+    """
+    Return a target in each way that its line is spelled; the same for all of them.
+
+    Each person is sent to as they are written, but who opted out under one spelling did so under the other.
+    """
+    found = _TWO_SPELLINGS.fullmatch(target) if target.startswith(("52", "54", "55")) else None
+    if found is None:
+        return (target,)
+    beginning, rest = filter(None, found.groups())
+    return beginning + rest, beginning + _MARKS[beginning[:2]] + rest
+
+
+def line_of(target: str) -> str:
+    """Return what all spellings of one line have in common."""
+    return spellings_of(target)[0]
 
 
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
-        text = value.strip()
+        # Spreadsheets and chats put marks around a number that nobody sees.
+        text = value if value.isascii() else "".join(c for c in value if unicodedata.category(c) != "Cf")
+        text = text.strip()
+    elif is_null(value):
+        text = ""
     elif (isinstance(value, int) and not isinstance(value, bool)) or _is_whole(value):
         text = str(value)
-    elif value is None or value != value:  # NaN alone differs from itself
-        text = ""
     elif isinstance(value, (float, Decimal)):
         raise WatiValidationError(f"the number is a {type(value).__name__} and may have lost digits: {_CAST}")
     else:
@@ -147,15 +205,23 @@ def _international(digits: str) -> str:
             "no country's code begins it: write the phone number with its country code, or set "
             "default_region in the connection"
         )
-    if digits[len(code) :].startswith("0"):
+    rest = digits[len(code) :]
+    if rest.startswith("0"):
         import phonenumbers
 
-        number = phonenumbers.parse(f"+{digits}")
-        digits = f"{code}{phonenumbers.national_significant_number(number)}"
-    complaint = _length_complaint(code, len(digits) - len(code))
+        try:
+            number = phonenumbers.parse(f"+{digits}")
+        except phonenumbers.NumberParseException as error:
+            too_long = error.error_type == phonenumbers.NumberParseException.TOO_LONG
+            why = (
+                "it is too long: there may be two numbers in it" if too_long else "no phone number follows it"
+            )
+            raise WatiValidationError(f"of the country code {code}: {why}") from None
+        rest = phonenumbers.national_significant_number(number)
+    complaint = _length_complaint(code, len(rest))
     if complaint:
         raise WatiValidationError(complaint)
-    return digits
+    return f"{code}{rest}"
 
 
 @lru_cache(maxsize=16_384)
@@ -170,6 +236,8 @@ def _right_as_it_stands(beginning: str, length: int) -> bool:
 def _country_code(beginning: str) -> str | None:
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
+    if beginning.startswith("0"):
+        return None  # int() would take 091 for 91
     codes = (beginning[:length] for length in range(1, len(beginning) + 1))
     return next((code for code in codes if int(code) in COUNTRY_CODE_TO_REGION_CODE), None)
 

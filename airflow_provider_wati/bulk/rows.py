@@ -14,13 +14,19 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.masking import mask_target
 
 #: A row, by column name, or by position as a cursor gives it.
 Row = Mapping[str, Any] | Sequence[Any]
 #: A column, by name, or by position from 0 where rows have no names.
 Column = str | int
 
+# Half of a character outside Unicode's first plane; neither WATI nor any file takes it.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EXACT_FLOAT = 2**53
+_LONGEST_ADDRESS = 2_000
+#: Several lines, or what may be a phone number or a list of them.
+_NO_ADDRESS = re.compile(r"[\r\n]|\A[\d\s()+,;.-]*\Z")
 _JSON_START = re.compile(r"\s*[\[{]")
 
 
@@ -32,19 +38,37 @@ def rows_given(rows: Any, what: str) -> Iterable[Row]:
     :param what: what an error calls it.
     :raises WatiValidationError: when it is none of these.
     """
+    rows = json_of(rows, what)
     if isinstance(rows, str):
-        try:
-            rows = json.loads(rows)
-        except ValueError as error:
-            # The text itself is not repeated: it holds people.
-            raise WatiValidationError(f"{what} is a text that is not valid JSON: {error}.") from None
+        raise WatiValidationError(f"{what} is a text that is not valid JSON: give a list, or JSON of one.")
     if isinstance(rows, Mapping):
         return [rows]
-    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+    if isinstance(rows, bytes) or not isinstance(rows, Iterable):
         raise WatiValidationError(
             f"{what} is a dict, a list of dicts or JSON of these, not {type(rows).__name__}."
         )
     return rows
+
+
+def json_of(value: Any, what: str) -> Any:
+    """
+    Return what a JSON text stands for; anything else, the address of a file say, as it is.
+
+    :param what: what an error calls it.
+    :raises WatiValidationError: for a text that begins like JSON and is none.
+    """
+    if not isinstance(value, str) or not is_json(value):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        # The text itself is not repeated: it holds people.
+        raise WatiValidationError(f"{what} is a text that is not valid JSON: {error}.") from None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text can be the address of a file, and is not rather what should stand in the file."""
+    return not is_json(text) and len(text) <= _LONGEST_ADDRESS and not _NO_ADDRESS.search(text)
 
 
 def is_json(text: str) -> bool:
@@ -55,7 +79,8 @@ def is_json(text: str) -> bool:
 def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
     """Read rows of a CSV file with a header line; a field that is empty is None."""
     with io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
-        lines = csv.reader(text)
+        # Strictly: else a quote that is opened and not closed takes the rows after it for a part of its field.
+        lines = csv.reader(text, strict=True)
         header = next(lines, [])
         if len(set(header)) < len(header):
             raise WatiValidationError("the header of the CSV file has a column twice")
@@ -88,8 +113,35 @@ def read_parquet(binary: BinaryIO) -> Iterator[dict[str, Any]]:
 
     :raises WatiConfigurationError: when pyarrow is not installed.
     """
-    for part in pyarrow_parquet().ParquetFile(binary).iter_batches(batch_size=10_000):
-        yield from part.to_pylist()
+    file = pyarrow_parquet().ParquetFile(binary)
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names):
+        raise WatiValidationError("the Parquet file has a column twice")
+    for part in file.iter_batches(batch_size=10_000):
+        yield from _as_python_has_it(part).to_pylist()
+
+
+def _as_python_has_it(part: Any) -> Any:
+    """Cut the nanoseconds, which pandas writes by default and Python's times have not; keep short floats short."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    def python_type(kind: Any) -> Any:
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            return pa.timestamp("us", kind.tz)
+        if kind == pa.time64("ns"):
+            return pa.time64("us")
+        # As a float of Python's, 19.99 would become 19.989999771118164.
+        return pa.string() if kind in (pa.float16(), pa.float32()) else kind
+
+    schema = pa.schema([field.with_type(python_type(field.type)) for field in part.schema])
+    if schema == part.schema:
+        return part
+    columns = [
+        compute.if_else(compute.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+        for column in part.columns
+    ]
+    return pa.Table.from_arrays(columns, names=part.schema.names).cast(schema, safe=False)
 
 
 def pyarrow_parquet() -> Any:
@@ -123,19 +175,20 @@ def text_of(value: Any) -> str | None:
     means it, and a whole one without ``.0``. A boolean: ``true`` or ``false``. A date or time: ISO 8601. NULL and
     NaN: None. A text: itself.
 
-    :raises WatiValidationError: for what has no such text: lists, bytes, infinity.
+    :raises WatiValidationError: for what has no such text: lists, bytes, infinity, half a character.
     """
     if isinstance(value, str):
-        return value
-    if value is None:
+        if _SURROGATE.search(value):
+            raise WatiValidationError("the text has half a character in it: mend it where it comes from")
+        # What is more than a text (an Enum, a type of numpy's) is taken for the text that it is.
+        return value if type(value) is str else str.__str__(value)
+    if is_null(value):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (float, Decimal)):
-        if math.isnan(value):
-            return None
         if math.isfinite(value):
             if isinstance(value, Decimal):
                 return format(value, "f")
@@ -145,11 +198,19 @@ def text_of(value: Any) -> str | None:
                 else float.__repr__(value)
             )
     if isinstance(value, (date, datetime, time)):
-        # pandas' NaT is a datetime, and the only one that differs from itself.
-        return value.isoformat() if value == value else None
+        return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
     raise WatiValidationError(f"a {type(value).__name__} cannot be written as text: cast it in the query")
+
+
+def is_null(value: Any) -> bool:
+    """Tell whether a value stands for none: None, NaN, or what pandas has for them."""
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, (float, datetime)):
+        return bool(value != value)  # NaN and NaT alone differ from themselves
+    return value is None or type(value).__name__ == "NAType"
 
 
 def cell(row: Row, column: Column) -> Any:
@@ -166,7 +227,8 @@ def cell(row: Row, column: Column) -> Any:
 
 def _columns_of(row: Any) -> str:
     if isinstance(row, Mapping):
-        return f"there are {', '.join(map(repr, row)) or 'none'}"
+        # What a file without a header has there is people.
+        return f"there are {', '.join(repr(mask_target(str(name))) for name in row) or 'none'}"
     if isinstance(row, Sequence) and not isinstance(row, (str, bytes)):
         return f"its columns have no names, but numbers: 0 to {len(row) - 1}"
     return f"it is of type {type(row).__name__}, and a row is a dict of columns"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-from airflow_provider_wati.bulk.numbers import TargetReader
+from airflow_provider_wati.bulk.numbers import TargetReader, line_of, spellings_of
 from airflow_provider_wati.client.target import RECIPIENTS, Target
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
 
@@ -37,6 +38,14 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidat
         ("IN", 9876543210, "919876543210"),
         ("IN", "919876543210", "919876543210"),
         ("IN", "85264318721", "85264318721"),
+        # what spreadsheets put around a number is not seen, and not meant
+        (None, "\u200e85264318721\u202c", "85264318721"),
+        (None, "\ufeff+91 98765 43210", "919876543210"),
+        # people write these without their first 0, or have none to write
+        ("US", "2692345678", "12692345678"),
+        ("US", "4792345678", "14792345678"),
+        ("BR", "11987654321", "5511987654321"),
+        ("IT", "3123456789", "393123456789"),
         # spellings that several countries have for one line stay as they are
         (None, "+52 1 55 1234 5678", "5215512345678"),
         (None, "5215512345678", "5215512345678"),
@@ -76,6 +85,10 @@ def test_phone_numbers(region: str | None, written: Any, read: str) -> None:
         (None, "+919876543210+85264318721", "two numbers"),
         (None, "09876543210", "no country code"),
         (None, "9990000000000", "no country's code"),
+        (None, "+0919876543210", "no country's code"),
+        (None, "00 0447911123456", "no country's code"),
+        (None, "+07040294", "no country's code"),
+        (None, "+39 0", "no phone number follows it"),
         (None, "+91 98765", "too short for country code 91"),
         (None, "+91 98765 43210 9876", "too long for country code 91"),
         (None, "12", "too short"),
@@ -84,6 +97,13 @@ def test_phone_numbers(region: str | None, written: Any, read: str) -> None:
         (None, "+43 1234", "too short for country code 43"),
         ("AT", "1234", "too short"),
         ("GB", "0123", "no phone number of GB"),
+        (None, "+91 098765 43210 / 098765 43211", "there may be two numbers in it"),
+        (None, "-919876543210", "neither a phone number nor an id"),
+        (None, -919876543210, "neither a phone number nor an id"),
+        (None, type("NAType", (), {})(), "there is no phone number"),
+        # what is appended must not make a foreign number of it
+        ("US", "202-555-0143/44", "no phone number of US"),
+        ("US", "2025550143 12", "no phone number of US"),
     ],
 )
 def test_what_is_no_phone_number_is_refused_without_repeating_it(
@@ -96,7 +116,9 @@ def test_what_is_no_phone_number_is_refused_without_repeating_it(
 
 def test_a_number_that_may_be_of_the_region_or_international_is_refused() -> None:
     """In Germany 49 is a country code and the beginning of an area code in the north-west."""
-    with pytest.raises(WatiValidationError, match=r"may be \+49 .* or a number inside DE.*write it with \+"):
+    with pytest.raises(
+        WatiValidationError, match=r"may be one inside DE, or begin with a country code: write it with \+"
+    ):
         TargetReader("DE").read("4921123456")
     assert TargetReader("DE").read("+4921123456") == "4921123456"
 
@@ -107,8 +129,56 @@ def test_a_number_that_may_be_of_the_region_or_international_is_refused() -> Non
 def test_ids_are_let_through_as_targets_and_refused_as_numbers(written: Any) -> None:
     reader = TargetReader("IN")
     assert reader.read(written) == str(getattr(written, "value", written))
+    assert reader.read(Target.phone("4921123456")) == "4921123456"
     with pytest.raises(WatiValidationError, match="is no phone number"):
         reader.read_number(written)
+
+
+@pytest.mark.parametrize(
+    ("region", "foreign"),
+    [
+        ("DE", "393123456789"),
+        ("DE", "48512345678"),
+        ("DE", "15123456789"),
+        ("IN", "6581234567"),
+        ("ID", "33612345678"),
+        ("AT", "5511961234567"),
+    ],
+)
+def test_a_foreign_number_without_plus_is_not_taken_for_one_of_the_region(region: str, foreign: str) -> None:
+    """It would be a stranger's."""
+    with pytest.raises(
+        WatiValidationError, match=f"may be one inside {region}, or begin with a country code"
+    ):
+        TargetReader(region).read(foreign)
+    assert TargetReader(region).read(f"+{foreign}") == foreign
+
+
+@pytest.mark.parametrize(
+    ("target", "spellings"),
+    [
+        ("525512345678", ("525512345678", "5215512345678")),
+        ("5215512345678", ("525512345678", "5215512345678")),
+        ("541123456789", ("541123456789", "5491123456789")),
+        ("5491123456789", ("541123456789", "5491123456789")),
+        ("551187654321", ("551187654321", "5511987654321")),
+        ("5511987654321", ("551187654321", "5511987654321")),
+        ("551131234567", ("551131234567",)),
+        ("5511931234567", ("5511931234567",)),
+        ("85264318721", ("85264318721",)),
+        ("66b1fb04a5c1d2e3f4a5b6c7", ("66b1fb04a5c1d2e3f4a5b6c7",)),
+    ],
+)
+def test_two_spellings_of_one_line_are_known_for_the_same(target: str, spellings: tuple[str, ...]) -> None:
+    assert spellings_of(target) == spellings
+    assert {line_of(each) for each in spellings} == {spellings[0]}
+
+
+@pytest.mark.parametrize(
+    "written", ["66B1FB04A5C1D2E3F4A5B6C7", Target.contact("66B1fb04a5c1d2e3f4a5b6c7")], ids=str
+)
+def test_a_contact_id_in_capitals_is_the_same_contact(written: Any) -> None:
+    assert TargetReader().read(written) == "66b1fb04a5c1d2e3f4a5b6c7"
 
 
 def test_a_target_with_a_channel_is_refused() -> None:
@@ -136,4 +206,24 @@ def test_whatever_is_taken_the_client_takes_too(region: str | None) -> None:
                     continue
                 assert RECIPIENTS.check(read).value == read
                 taken += 1
+    assert taken > 500
+
+
+@pytest.mark.parametrize("region", [None, "AR", "DE", "IN", "IT", "US"])
+def test_whatever_people_type_is_taken_as_the_client_takes_it_or_refused(region: str | None) -> None:
+    """Any other error would stop everybody, in every try."""
+    random = Random(region or "")
+    reader = TargetReader(region)
+    taken = 0
+    for _ in range(5_000):
+        odd = random.random() < 0.3
+        characters = "0123456789" * 3 + ("+ ()-./\u2010\u0669\u00b2eEx" if odd else "")
+        start = random.choice(["", "", "+", "00", "+0", "+39", "+44 (0)", "0", "Ada "])
+        written = start + "".join(random.choices(characters, k=random.randint(1, 18)))
+        try:
+            read = reader.read(written)
+        except WatiValidationError:
+            continue
+        assert RECIPIENTS.check(read).value == read, written
+        taken += 1
     assert taken > 500
