@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_wati.client.checks import MAX_RECIPIENTS, name_values
 from airflow_provider_wati.client.target import RECIPIENTS, TargetKind, is_phone
 from airflow_provider_wati.client.types import RecipientResult
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiResponseError, WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
 
 _KEYS = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id"})
@@ -76,6 +76,8 @@ def from_answer(
 
     :param asked: what :func:`to_wire` gave.
     :param answered: the ``recipients`` of WATI's answer.
+    :raises WatiResponseError: when it names others in place of some who were asked for: they may be the same people,
+        in another spelling.
     """
     if [_id_of(entry) for entry in asked] == [_id_of(entry) for entry in answered]:
         return [_result(entry, answer) for entry, answer in zip(asked, answered, strict=True)]
@@ -93,6 +95,8 @@ def from_answer(
     for n, entry in enumerate(asked):
         if found[n] is None:
             found[n] = _take(by_target.get(_target_of(entry)), taken)
+    if len(taken) < min(len(answered), len(asked)):
+        raise WatiResponseError("it names other recipients than those it was asked for")
     return [
         _result(entry, answered[n] if n is not None else None) for entry, n in zip(asked, found, strict=True)
     ]

@@ -125,6 +125,24 @@ class _FailedCall(Exception):
         self.error = error
 
 
+class Departure:
+    """
+    What is done right before each try of a call that sends leaves, and whether such a try may have taken effect.
+
+    :param write_down: what is done; what it raises ends the call.
+    """
+
+    def __init__(self, write_down: Callable[[], None]) -> None:
+        self._write_down = write_down
+        #: Whether a try has left that WATI has not refused.
+        self.is_under_way = False
+
+    def leave(self) -> None:
+        """Write down that a try leaves."""
+        self._write_down()
+        self.is_under_way = True
+
+
 class _BearerToken(AuthBase):
     """Sets the header on each request, so that no session or dict that could be logged holds the token."""
 
@@ -208,8 +226,8 @@ class Transport:
         self._max_tries = max_tries
         self._max_seconds = max_seconds
         self._backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
-        #: Called right before each try of a call that sends, when all waiting is over; what it raises ends the call.
-        self.before_send: Callable[[], None] = _nothing
+        #: What happens right before each try of a call that sends, when all waiting is over.
+        self.departure = Departure(_nothing)
         self._last_used = time.monotonic()
         self._session = requests.Session()
         self._session.mount("https://", _Adapter())
@@ -269,9 +287,18 @@ class Transport:
             before_sleep=report,
             reraise=True,
         )
+
+        def attempt_once() -> T:
+            try:
+                return attempt()
+            except _FailedCall as failed:
+                if failed.fate is not Fate.IN_DOUBT:
+                    self.departure.is_under_way = False
+                raise
+
         self._pacer.wait(call.family)
         try:
-            return retrying(attempt)
+            return retrying(attempt_once)
         except _FailedCall as failed:
             error = failed.error
             if failed.fate is Fate.IN_DOUBT and call.effect is Effect.SEND:
@@ -340,7 +367,7 @@ class Transport:
             data = json.dumps(call.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
         if call.effect is Effect.SEND:
-            self.before_send()
+            self.departure.leave()
         try:
             return self._session.request(
                 call.method, url, params=call.params, data=data, headers=headers, auth=auth,

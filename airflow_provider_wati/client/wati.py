@@ -16,7 +16,7 @@ from airflow_provider_wati.client.multipart import MultipartUpload
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
 from airflow_provider_wati.client.throttle import Family, Pacer, rate_limits_of
 from airflow_provider_wati.client.token import bare_token
-from airflow_provider_wati.client.transport import Call, Effect, Transport
+from airflow_provider_wati.client.transport import Call, Departure, Effect, Transport
 from airflow_provider_wati.client.types import (
     Campaign,
     CampaignRecipient,
@@ -129,7 +129,7 @@ class WatiClient:
         self._transport.close()
 
     @contextmanager
-    def before_sends(self, write_down: Callable[[], None]) -> Iterator[None]:
+    def before_sends(self, write_down: Callable[[], None]) -> Iterator[Departure]:
         """
         Have something done right before each try of a call that messages somebody, once all waiting for it is over.
 
@@ -137,13 +137,14 @@ class WatiClient:
         does it in here, so that the time written is that of the message.
 
         :param write_down: what it raises ends the call; nothing of it has taken effect then.
+        :return: tells, after whatever ended the call, whether a try of it may have taken effect.
         """
-        before = self._transport.before_send
-        self._transport.before_send = write_down
+        before = self._transport.departure
+        self._transport.departure = Departure(write_down)
         try:
-            yield
+            yield self._transport.departure
         finally:
-            self._transport.before_send = before
+            self._transport.departure = before
 
     # Contacts
 
@@ -769,7 +770,7 @@ class WatiClient:
         params: Mapping[str, str | None] | None = None,
         total: str | None = None,
     ) -> Iterator[Shape]:
-        """Go through a list; until its total where WATI gives one, else until a page is not full."""
+        """Go through a list until a page is not full, and on to its total; one that lags behind cuts nothing off."""
         only = {name: value for name, value in (params or {}).items() if value}
         seen = 0
         last: list[Shape] = []
@@ -788,7 +789,7 @@ class WatiClient:
             seen += len(rows)
             asked_or_capped = min(PAGE_SIZE, answer.get("page_size") or PAGE_SIZE)
             known_total = answer.get(total) if total else None
-            if not rows or (seen >= known_total if known_total is not None else len(rows) < asked_or_capped):
+            if not rows or (len(rows) < asked_or_capped and seen >= (known_total or 0)):
                 return
             last = rows
             page_number += 1
