@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_wati.exceptions import WatiValidationError
 
 _FORM = "('09:00', '21:00', 'Asia/Kolkata')"
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class SendWindow:
     """
     From ``start`` until before ``end``, each day; over midnight if ``end`` is the earlier one.
 
-    :param start: when it opens.
-    :param end: when it closes.
+    :param start: when it opens, to the minute.
+    :param end: when it closes, to the minute.
     :param zone: the time zone of both.
     """
 
@@ -39,25 +40,37 @@ class SendWindow:
             parsed = cls(time.fromisoformat(start), time.fromisoformat(end), ZoneInfo(zone))
         except (TypeError, ValueError, KeyError, OSError) as error:
             raise WatiValidationError(f"send_window is {window!r} ({error}): write {_FORM}.") from None
-        if parsed.start == parsed.end or parsed.start.tzinfo or parsed.end.tzinfo:
+        if parsed.start == parsed.end or any(
+            at.tzinfo or at.second or at.microsecond for at in (parsed.start, parsed.end)
+        ):
             raise WatiValidationError(
-                f"send_window is {window!r}: two different times of day, as in {_FORM}."
+                f"send_window is {window!r}: two different times of day, to the minute, as in {_FORM}."
             )
         return parsed
+
+    def is_open(self, moment: datetime) -> bool:
+        """
+        Tell whether people may be messaged at a time.
+
+        :param moment: a time with its time zone.
+        """
+        now = moment.astimezone(self.zone).time()
+        if self.start < self.end:
+            return self.start <= now < self.end
+        return now >= self.start or now < self.end
 
     def next_opening(self, moment: datetime) -> datetime:
         """
         Return the moment itself if the window is open then, else when it opens next.
 
+        Clocks that are put forward may skip the time at which it opens, and clocks that are put back show it
+        twice; so the minutes are gone through one by one. A window of one minute that is skipped opens the day after.
+
         :param moment: a time with its time zone.
         """
-        local = moment.astimezone(self.zone)
-        now = local.time()
-        if self.start < self.end:
-            is_open = self.start <= now < self.end
-        else:
-            is_open = now >= self.start or now < self.end
-        if is_open:
+        if self.is_open(moment):
             return moment
-        day = local.date() if now < self.start else local.date() + timedelta(days=1)
-        return datetime.combine(day, self.start, self.zone)
+        minute = moment.astimezone(UTC).replace(second=0, microsecond=0) + _MINUTE
+        while not self.is_open(minute):
+            minute += _MINUTE
+        return minute
