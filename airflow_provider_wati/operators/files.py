@@ -7,11 +7,16 @@ import csv
 import io
 import json
 import mimetypes
+import os
 import re
+import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -34,24 +39,65 @@ def storage_path(uri: str) -> ObjectStoragePath:
     return ObjectStoragePath(uri if "://" in uri else f"file://{uri}")
 
 
-@contextlib.contextmanager
-def new_file(path: ObjectStoragePath) -> Iterator[BinaryIO]:
+def address(text: str, what: str) -> str:
     """
-    Write a file that is there whole or not at all.
+    Return the address of a file, if a text can be one.
 
-    Object storage shows a file once it is closed, and closes it also after an error; so what was begun is
-    taken away again.
+    :param what: what an error calls it.
+    :raises WatiValidationError: when it rather is what should stand in the file; it is not repeated.
     """
-    if path.protocol in ("file", "local"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    opened = path.open("wb")  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+    from airflow_provider_wati.bulk.rows import is_address
+
+    if not is_address(text):
+        raise WatiValidationError(
+            f"{what} is a text that is neither JSON nor the address of a file: give a list, or a path or URI."
+        )
+    return text
+
+
+@contextlib.contextmanager
+def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
+    """
+    Write a file anew, so that the old one is there until the new one is complete.
+
+    Object storage shows a file once it is closed, but closes it also after an error, so it gets what has been
+    written elsewhere to the end. A local file is written beside the old one, brought to the disk and put in its place.
+    """
+    if not _is_local(path):
+        with tempfile.TemporaryFile() as whole:
+            yield whole
+            whole.seek(0)
+            with path.open("wb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+                shutil.copyfileobj(whole, file)
+        return
+    target = os.path.realpath(path.path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    beside = f"{target}.{secrets.token_hex(4)}.tmp"
     try:
-        with opened as file:
+        with open(beside, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            os.unlink(beside)
         raise
+
+
+@contextlib.contextmanager
+def new_file(path: ObjectStoragePath) -> Iterator[BinaryIO]:
+    """Write a file of the user's, which is there whole or not at all, and tell Airflow's lineage of it."""
+    with replacing(path) as file:
+        yield file
+    if _is_local(path):  # where Airflow itself does not see it
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+        get_hook_lineage_collector().add_output_asset(context=path, uri=str(path))  # type: ignore[no-untyped-call] # likewise
+
+
+def _is_local(path: ObjectStoragePath) -> bool:
+    return path.protocol in ("file", "local")
 
 
 @contextlib.contextmanager
@@ -108,6 +154,23 @@ class _InPieces(io.RawIOBase):
         return len(piece)
 
 
+def check_table(uri: str) -> None:
+    """
+    Find out whether a file of rows can be written somewhere, before there is anything to write.
+
+    :raises WatiValidationError: for a suffix that does not say how, or a place that Airflow does not know.
+    :raises WatiConfigurationError: for a Parquet file without pyarrow.
+    """
+    from airflow_provider_wati.bulk.rows import pyarrow_parquet
+
+    if table_suffix(uri) == ".parquet":
+        pyarrow_parquet()
+    try:
+        storage_path(uri).fs  # it is looked up when it is asked for
+    except (ImportError, ValueError) as error:
+        raise WatiValidationError(f"{uri!r} cannot be written: {error}.") from None
+
+
 def table_suffix(uri: str) -> str:
     """
     Return how a file of rows is written, by its suffix.
@@ -117,7 +180,7 @@ def table_suffix(uri: str) -> str:
     suffix = next((suffix for suffix in _TABLES if uri.endswith(suffix)), None)
     if suffix is None:
         raise WatiValidationError(
-            f"{uri!r} does not end in {', '.join(_TABLES)}, which says how its rows are written."
+            f"{mask_numbers(uri)!r} does not end in {', '.join(_TABLES)}, which says how its rows are written."
         )
     return suffix
 

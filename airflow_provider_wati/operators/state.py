@@ -7,15 +7,13 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
-from airflow_provider_wati.operators.files import storage_path
+from airflow_provider_wati.operators.files import replacing, storage_path
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -204,36 +202,6 @@ def _not_alone(what: str) -> WatiConfigurationError:
         f"{what} is running elsewhere, and two at once would undo each other's work. Nothing was written. Set "
         "max_active_runs=1 on the DAG, or give its tasks a pool with one slot."
     )
-
-
-@contextlib.contextmanager
-def replacing(path: ObjectStoragePath) -> Iterator[Any]:
-    """
-    Write a file anew, so that the old one is there until the new one is complete.
-
-    Object storage shows a file once it is closed, but closes it also after an error, so it gets what has been
-    written elsewhere to the end. A local file is written beside the old one, brought to the disk and put in its place.
-    """
-    if path.protocol not in ("file", "local"):
-        with tempfile.TemporaryFile() as whole:
-            yield whole
-            whole.seek(0)
-            with path.open("wb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
-                shutil.copyfileobj(whole, file)
-        return
-    target = path.path
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    beside = f"{target}.{secrets.token_hex(4)}.tmp"
-    try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
 
 
 def setting(name: str) -> str | None:

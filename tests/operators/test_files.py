@@ -194,13 +194,11 @@ def test_a_directory_in_the_way_is_named_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fsspec.implementations.local import LocalFileSystem
-
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read only")
 
     (tmp_path / "kept").write_text("kept")
-    monkeypatch.setattr(LocalFileSystem, "_open", refuse)
+    monkeypatch.setattr("airflow_provider_wati.operators.files.open", refuse, raising=False)
     with pytest.raises(PermissionError), new_file(storage_path(f"{tmp_path}/kept")) as file:
         file.write(b"data")
     assert (tmp_path / "kept").read_text() == "kept"
