@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.exceptions import WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.client.target import Target
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiConflictError,
+    WatiNotFoundError,
+    WatiValidationError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
@@ -51,7 +56,7 @@ def parameter_names(template: MessageTemplate) -> list[str]:
     return [str(param["name"]) for param in template.get("custom_params") or [] if param.get("name")]
 
 
-def parameter_complaint(params: Mapping[str, str | None], needed: Sequence[str]) -> str | None:
+def parameter_complaint(params: Mapping[str | None, str | None], needed: Sequence[str]) -> str | None:
     """
     Say what is wrong with the parameters of one message; None if nothing is.
 
@@ -64,6 +69,8 @@ def parameter_complaint(params: Mapping[str, str | None], needed: Sequence[str])
             f", and {len(missing) - 1} more" if missing[1:] else ""
         )
     for name, value in params.items():
+        if not name:
+            return "a parameter has no name"
         if value is None:
             return f"parameter {name!r} is NULL"
         if _SUSPECT.search(value):
@@ -80,11 +87,15 @@ class Consent:
     :param client: the account.
     :param people: how many are asked about.
     :param max_calls: how many calls the look-up may take.
+    :param channel: name or number of the channel that the messages go from.
     :raises WatiValidationError: when it would take more, before any of them.
     """
 
-    def __init__(self, client: WatiClient, people: int, max_calls: int) -> None:
+    def __init__(self, client: WatiClient, people: int, max_calls: int, channel: str | None = None) -> None:
         self._client = client
+        self._channel = channel
+        #: Of whom WATI would not say, and why.
+        self.refused: dict[str, str] = {}
         pages = client.count_contacts() // _CONTACTS_A_CALL + 1 if people > 1 else people
         self.by_listing = pages < people
         #: Calls that it takes, the one that counted the contacts left out.
@@ -116,8 +127,13 @@ class Consent:
                     yield str(target), contact["id"], _opted_out(contact)
             return
         for target in targets:
-            with contextlib.suppress(WatiNotFoundError):
-                contact = self._client.get_contact(target)
+            try:
+                contact = self._client.get_contact(Target.parse(target).on_channel(self._channel))
+            except WatiNotFoundError:
+                continue
+            except (WatiBadRequestError, WatiConflictError) as error:
+                self.refused[target] = f"who opted out could not be looked up: {error}"
+            else:
                 yield target, contact["id"], _opted_out(contact)
 
 

@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
+from airflow_provider_wati.exceptions import WatiConfigurationError
+
 # Airflow's store takes small values: a thousand batches take 24 kB, and this much more for positions.
 _MAX_POSITIONS = 6_000
 # Instead of positions: no answer came; the positions would take too much room.
 _NO_ANSWER = "?"
 _NO_ROOM = "*"
+# Instead of a fingerprint: WATI has told all it will of this batch, and only how often it was sent still matters.
+_RESOLVED = "-"
 #: Characters that stand for the people of a batch; it is compared with the batch of the same number only.
 FINGERPRINT_LENGTH = 10
 
@@ -31,27 +35,37 @@ class Ledger:
     """
     The batches of one send: who was in them, which of them WATI answered, which are in doubt.
 
-    For each batch it keeps a fingerprint of its people, and after the answer the positions of those who were
-    not accepted. So a try with the same rows knows who was accepted without asking WATI, which would take a
-    call for each hundred of them.
+    For each batch it keeps a fingerprint of its people, how often it was sent, and after the answer the positions
+    of those who were not accepted. So a try with the same rows knows who was accepted without asking WATI, which
+    would take a call for each hundred of them.
 
     :param store: where it is kept; None where there is no place that survives a try, and nothing is known.
     :param send_key: the send.
-    :param shared: whether no one else can have sent under this key without writing here.
+    :param others: whether others may send under this key, as they may if the user gave it.
+    :param shared: whether they, if there are any, write here what they send.
     :param reads_only: whether nothing is written, as in a dry run.
     """
 
     def __init__(
-        self, store: Store | None, send_key: str, *, shared: bool = True, reads_only: bool = False
+        self,
+        store: Store | None,
+        send_key: str,
+        *,
+        others: bool = False,
+        shared: bool = False,
+        reads_only: bool = False,
     ) -> None:
         self._store = store
         self._reads_only = reads_only
-        self._shared = shared
+        self._others = others
         self._key = "wati_send_" + hashlib.sha256(send_key.encode()).hexdigest()[:32]
         stored = (store.get(self._key) if store is not None else None) or {}
-        #: Whether an earlier try of this send may have sent something.
+        #: Whether there is an entry, which the first try makes before it does anything else.
         self.known_before = bool(stored)
-        # Batch: fingerprint, then the positions of those not accepted, as in "0-3 7", or a mark for not knowing.
+        #: Whether what is not in the ledger did not happen.
+        self.remembers = store is not None and (shared or not others)
+        # Batch: fingerprint and how often it was sent before, then the positions of those not accepted, as in
+        # "0-3 7", or a mark for not knowing.
         self._batches: dict[str, str] = dict(stored.get("batches", {}))
         #: When the last batch of all tries was about to be sent; what WATI hides longest is that.
         self.last_intended: datetime | None = (
@@ -63,32 +77,61 @@ class Ledger:
             for batch, known in self._batches.items()
             if self.last_intended and known.endswith((_NO_ANSWER, _NO_ROOM))
         }
-        #: Whether batches of several compositions went out, so that a batch's number says nothing of its people.
-        self._mixed: bool = stored.get("mixed", False)
+        #: Whether a campaign may hold other people than the batch of its number has now.
+        self.mixed: bool = stored.get("mixed", False)
+        #: Whether an earlier try wrote down what it sent, and that is gone.
+        self.lost: bool = stored.get("lost", False)
+        # What must stay the same for this send to be found again: account, channel, whether rows have keys.
+        self._terms: dict[str, Any] = stored.get("terms", {})
 
-    @property
-    def remembers(self) -> bool:
-        """Whether what is not in the ledger did not happen."""
-        return self._store is not None and self._shared
+    def open(self, *, tried_before: bool) -> None:
+        """
+        Make the entry, if there is none yet, before anything else is done.
+
+        With it a later try can tell that nothing was sent from not knowing. An earlier try that left no entry
+        had one and lost it (Airflow may empty its store, a directory may be moved), as far as can be told.
+
+        :param tried_before: whether this is not the task's first try.
+        """
+        if self.known_before or self._store is None:
+            return
+        if tried_before:
+            self.lost = self.mixed = True
+            self.last_intended = datetime.now(UTC)
+        self._save()
 
     @property
     def may_have_sent(self) -> bool:
         """Whether somebody may have sent under this key before."""
-        return self.known_before or not self._shared
-
-    @property
-    def mixed(self) -> bool:
-        """Whether a campaign may hold other people than the batch of its number has now."""
-        return self._mixed
+        return self.known_before or self.lost or self._others
 
     @property
     def tells_all(self) -> bool:
         """Whether every campaign of this send is a batch that stands here, with the people it has now."""
-        return self.known_before and self._shared and not self._mixed
+        return self.known_before and self.remembers and not self.mixed
+
+    def agree(self, **terms: Any) -> None:
+        """
+        Hold against earlier tries what has to be the same in all of them.
+
+        :param terms: by name, in words; None for what is not known.
+        :raises WatiConfigurationError: when something differs under which people were messaged: they could not be
+            found from here, and would be messaged again or not at all.
+        """
+        if self._batches or self.lost:
+            for name, value in terms.items():
+                before = self._terms.get(name)
+                if value is not None and before is not None and value != before:
+                    raise WatiConfigurationError(
+                        f"This send began with the {name} {before!r}, and now it is {value!r}: whom it has reached "
+                        "cannot be seen from here. Nothing was sent. Change it back, or give another send_key, "
+                        "under which all rows are sent anew."
+                    )
+        self._terms = {**self._terms, **{name: value for name, value in terms.items() if value is not None}}
 
     def mix(self) -> None:
         """Write down that there are campaigns whose people this ledger does not know."""
-        self._mixed = True
+        self.mixed = True
         self._save()
 
     def compare(self, fingerprints: dict[str, str]) -> None:
@@ -97,34 +140,59 @@ class Ledger:
 
         :param fingerprints: the people of each batch as it is planned now.
         """
-        if any(fingerprints.get(batch) != known.split()[0] for batch, known in self._batches.items()):
+        if any(fingerprints.get(batch) != _people(known) for batch, known in self._batches.items()):
             self.mix()
 
     def not_accepted(self, batch: str, fingerprint: str) -> list[int] | None:
-        """Return the positions in a batch of those who were not accepted; None if that is not known."""
-        known, *runs = self._batches.get(batch, "").split() or [""]
-        if known != fingerprint or _NO_ANSWER in runs or _NO_ROOM in runs:
+        """
+        Return the positions in a batch of those who were not accepted; None if that is not known.
+
+        Where they were sent again and no answer came, these are the ones in doubt.
+        """
+        known = self._batches.get(batch, "")
+        _, *runs = known.split() or [""]
+        if _people(known) != fingerprint or runs[:1] in ([_NO_ANSWER], [_NO_ROOM]):
             return None
-        return [position for run in runs for position in _positions(run)]
+        return [position for run in runs if run != _NO_ANSWER for position in _positions(run)]
+
+    def sent_before(self, batch: str) -> int | None:
+        """Return how often a batch was sent before its last time; None if it never was."""
+        known = self._batches.get(batch)
+        return None if known is None else int(known.split()[0].partition("/")[2] or 0)
 
     def intended_at(self, batch: str) -> datetime | None:
         """Return when a batch was about to be sent, at the latest, if WATI alone can tell who was accepted."""
         return self._unclear.get(batch)
 
-    def in_doubt(self, batch: str) -> bool:
-        """Tell whether a batch was about to be sent and no answer came."""
-        return self._batches.get(batch, "").endswith(_NO_ANSWER)
-
     @property
-    def has_doubts(self) -> bool:
-        """Whether anything may have gone out without an answer."""
-        return self._store is None or any(map(self.in_doubt, self._batches))
+    def doubts(self) -> list[str]:
+        """The batches that were about to be sent and had no answer."""
+        return [batch for batch, known in self._batches.items() if known.endswith(_NO_ANSWER)]
 
-    def intend(self, batch: str, fingerprint: str) -> None:
-        """Write down that a batch, or what is left of it, is about to be sent."""
-        self._batches[batch] = f"{fingerprint} {_NO_ANSWER}"
-        self.last_intended = self._unclear[batch] = datetime.now(UTC)
-        self._save()
+    def intend(self, batch: str, fingerprint: str, sent_before: int = 0) -> None:
+        """
+        Write down that a batch, or what is left of it, is about to be sent, or that no answer came.
+
+        :param sent_before: how often it was sent before.
+        """
+        before = self._batches, self._unclear, self.last_intended
+        # Who was accepted before is not in doubt.
+        others = self._runs_of(batch, fingerprint)
+        entry = " ".join([_label(fingerprint, sent_before), *others, _NO_ANSWER])
+        self.last_intended = datetime.now(UTC)
+        self._batches = {**self._batches, batch: entry}
+        self._unclear = {**self._unclear, batch: self.last_intended}
+        try:
+            self._save()
+        except BaseException:
+            self._batches, self._unclear, self.last_intended = before
+            raise
+
+    def _runs_of(self, batch: str, fingerprint: str) -> list[str]:
+        known = self._batches.get(batch, "")
+        if _people(known) != fingerprint:
+            return []
+        return [run for run in known.split()[1:] if run not in (_NO_ANSWER, _NO_ROOM)]
 
     def settle(self, batch: str, fingerprint: str, not_accepted: Collection[int]) -> None:
         """
@@ -132,24 +200,41 @@ class Ledger:
 
         :param not_accepted: the positions of those whom WATI has not accepted in any try.
         """
+        label = _label(fingerprint, self.sent_before(batch) or 0)
         self._unclear.pop(batch, None)
-        self._batches[batch] = " ".join([fingerprint, *_runs(not_accepted)])
+        self._batches[batch] = " ".join([label, *_runs(not_accepted)])
         if sum(map(len, self._batches.values())) - FINGERPRINT_LENGTH * len(self._batches) > _MAX_POSITIONS:
-            self._batches[batch] = f"{fingerprint} {_NO_ROOM}" if not_accepted else fingerprint
+            self._batches[batch] = f"{label} {_NO_ROOM}" if not_accepted else label
         self._save()
 
-    def resolve(self) -> None:
-        """Write down that WATI has shown all that it will of the batches that only it can tell about."""
-        if self._unclear:
+    def resolve(self, *, nothing_sent: bool) -> None:
+        """
+        Write down that WATI has shown all that it will of what only it can tell about.
+
+        :param nothing_sent: whether that was nothing at all.
+        """
+        if self._unclear or self.lost:
             for batch in self._unclear:
-                del self._batches[batch]
+                self._batches[batch] = _label(_RESOLVED, self.sent_before(batch) or 0)
             self._unclear.clear()
+            self.mixed = self.mixed and not (self.lost and nothing_sent)
+            self.lost = False
             self._save()
 
     def _save(self) -> None:
-        if self._store is not None and not self._reads_only:
-            last = self.last_intended and self.last_intended.isoformat(timespec="milliseconds")
-            self._store.set(self._key, {"batches": self._batches, "last": last, "mixed": self._mixed})
+        if self._store is None or self._reads_only:
+            return
+        last = self.last_intended and self.last_intended.isoformat(timespec="milliseconds")
+        entry = {"batches": self._batches, "last": last, "mixed": self.mixed, "terms": self._terms}
+        self._store.set(self._key, {**entry, "lost": True} if self.lost else entry)
+
+
+def _label(fingerprint: str, sent_before: int) -> str:
+    return f"{fingerprint}/{sent_before}" if sent_before else fingerprint
+
+
+def _people(known: str) -> str:
+    return known.split(maxsplit=1)[0].partition("/")[0] if known else ""
 
 
 def _runs(positions: Collection[int]) -> Iterator[str]:

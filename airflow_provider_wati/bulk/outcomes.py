@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -12,11 +13,17 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
-from airflow_provider_wati.masking import mask_target
+from airflow_provider_wati.masking import mask_numbers, mask_target
 
 #: How many problems a summary shows; the outcomes file has them all.
 SHOWN_PROBLEMS = 20
+#: How many campaigns a summary shows.
+SHOWN_BROADCASTS = 50
 _REASON_LENGTH = 240
+# What is shown where that is too much: campaigns, problems, and characters of a reason.
+_SHORTER = ((50, 20, 100), (25, 20, 60), (10, 20, 40), (5, 10, 40), (1, 5, 40), (0, 0, 0))
+# Bytes of JSON; an XCom is a row of Airflow's database, and the interface shows it.
+_SUMMARY_SIZE = 15_500
 
 
 class SendStatus(StrEnum):
@@ -82,7 +89,7 @@ def problem(row: int | None, target: str | None, status: str, reason: str | None
         "row": row,
         "target": mask_target(target or ""),
         "status": status,
-        "reason": (reason or "")[:_REASON_LENGTH],
+        "reason": mask_numbers(reason or "")[:_REASON_LENGTH],
     }
 
 
@@ -118,7 +125,7 @@ def failure_of(summary: Mapping[str, Any], failure_threshold: float) -> WatiErro
     """
     counts = dict(summary)
     if summary.get("dry_run"):
-        counts["accepted"], counts["unsent"] = counts["unsent"], 0
+        counts["accepted"], counts["unsent"] = counts.get("accepted", 0) + counts["unsent"], 0
     why = verdict(counts, failure_threshold)
     if why is None:
         return None
@@ -128,6 +135,29 @@ def failure_of(summary: Mapping[str, Any], failure_threshold: float) -> WatiErro
     elif counts.get("rejected"):
         failed = WatiRejectedError
     return failed(f"{why} {in_words(summary['problems'])}")
+
+
+def fitted(summary: dict[str, Any]) -> dict[str, Any]:
+    """
+    Shorten what a summary shows until it is under 16 kB, which long names and reasons could exceed.
+
+    The counts stay; reasons are cut, and what campaigns or problems are left out is counted or in the outcomes.
+
+    :param summary: with ``problems``, and maybe ``broadcasts`` and ``more_broadcasts``.
+    """
+    shown = summary
+    for campaigns, problems, length in _SHORTER:
+        if len(json.dumps(shown)) <= _SUMMARY_SIZE:
+            break
+        shown = {
+            **summary,
+            "problems": [{**p, "reason": p["reason"][:length]} for p in summary["problems"][:problems]],
+        }
+        if "broadcasts" in summary:
+            left_out = len(summary["broadcasts"][campaigns:])
+            shown["broadcasts"] = summary["broadcasts"][:campaigns]
+            shown["more_broadcasts"] = summary["more_broadcasts"] + left_out
+    return shown
 
 
 def in_words(problems: Iterable[Mapping[str, Any]]) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Container
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_provider_wati.bulk.send_file import SendFile
     from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import Campaign
 
 
 #: Recipients that go to the run file at once: a page.
 _PAGE = 100
+# What the sandbox calls it; WATI documents no word but `processing`.
+_CANCELLED = ("cancelled", "canceled")
 
 
 class ReadBack:
@@ -27,17 +33,27 @@ class ReadBack:
     :param channel: the channel that the send goes from.
     :param mark: what stands in square brackets before the number of the batch.
     :param file: where what is found is noted.
+    :param grace: for how long WATI may go on filling a campaign once it has begun.
     """
 
-    def __init__(self, client: WatiClient, channel: str | None, mark: str, file: SendFile) -> None:
+    def __init__(
+        self, client: WatiClient, channel: str | None, mark: str, file: SendFile, grace: timedelta
+    ) -> None:
         self._client = client
         self._channel = channel
-        self._name = re.compile(rf".*\[{re.escape(mark)}-(\d+)(r\d+)?\]", re.DOTALL)
+        self._name = re.compile(rf".*\[{re.escape(mark)}-(\d+)(?:r(\d+))?\]", re.DOTALL)
         self._file = file
         #: For each batch the campaigns that WATI has shown, by id: their number in the run file.
         self.campaigns: dict[int, dict[str, int]] = defaultdict(dict)
-        #: For each batch the names that campaigns of it have.
-        self.names: dict[int, set[str]] = defaultdict(set)
+        #: For each batch which of its campaigns there are: 0 for the first, 1 for ``r1``, and so on.
+        self.known: dict[int, set[int]] = defaultdict(set)
+        #: The same, of those that list somebody, which shows that WATI took them.
+        self.taken: dict[int, set[int]] = defaultdict(set)
+        #: The campaigns that were cancelled, by their number in the run file.
+        self.cancelled: set[int] = set()
+        self._grace = grace
+        self._begun: dict[str, datetime | None] = {}
+        self._places: dict[str, tuple[int, int]] = {}
         self._complete: set[str] = set()
 
     def look(self) -> None:
@@ -45,10 +61,15 @@ class ReadBack:
         for campaign in self._client.iter_campaigns(self._channel):
             match = self._name.fullmatch(campaign.get("name") or "")
             if match:
-                known = self.campaigns[int(match[1])]
-                self.names[int(match[1])].add(match.group())
-                if campaign["id"] not in known:
-                    known[campaign["id"]] = self._file.broadcast(campaign["id"], match.group())
+                batch, n = int(match[1]), int(match[2] or 0)
+                campaigns = self.campaigns[batch]
+                self.known[batch].add(n)
+                self._places[campaign["id"]] = batch, n
+                self._begun[campaign["id"]] = _begun(campaign)
+                if campaign["id"] not in campaigns:
+                    campaigns[campaign["id"]] = self._file.broadcast(campaign["id"], match.group())
+                if (campaign.get("status") or "").casefold() in _CANCELLED:
+                    self.cancelled.add(campaigns[campaign["id"]])
 
     def read(self, batches: Container[int] | None = None) -> set[int]:
         """
@@ -68,19 +89,35 @@ class ReadBack:
         return filling
 
     def _read(self, campaign_id: str, broadcast: int) -> bool:
-        """Read one campaign; tell whether it lists all of its people yet."""
-        listed = 0
-        page: list[str] = []
-        for entry in self._client.iter_campaign_recipients(campaign_id):
-            listed += 1
-            if entry.get("local_message_id"):
-                page.append(str(entry["local_message_id"]))
-            if len(page) == _PAGE:
-                self._file.listed(page, broadcast)
-                page.clear()
-        self._file.listed(page, broadcast)
-        statistics = self._client.get_campaign(campaign_id).get("statistics", {})
-        if listed < statistics.get("total_recipients", 0):
-            return False
-        self._complete.add(campaign_id)
-        return True
+        """
+        Read one campaign; tell whether it lists all of its people yet.
+
+        WATI's count of them may grow with its list, so an empty one says nothing before the grace is over, and any
+        is read anew until then.
+        """
+        begun = self._begun[campaign_id]
+        is_over = begun is not None and begun + self._grace <= datetime.now(UTC)
+        people: set[str] = set()
+        recipients = iter(self._client.iter_campaign_recipients(campaign_id))
+        while page := list(islice(recipients, _PAGE)):
+            # Somebody may come on two pages, when the list grows in between.
+            people.update(str(person.get("id") or person.get("local_message_id")) for person in page)
+            self._file.listed(page, broadcast)
+        if people:
+            batch, n = self._places[campaign_id]
+            self.taken[batch].add(n)
+        statistics = self._client.get_campaign(campaign_id).get("statistics") or {}
+        is_complete = len(people) >= (statistics.get("total_recipients") or (0 if is_over else 1))
+        if is_complete and is_over:
+            self._complete.add(campaign_id)
+        return is_complete
+
+
+def _begun(campaign: Campaign) -> datetime | None:
+    """Return when a campaign began or will: WATI may list nobody before."""
+    times = []
+    for name in ("created", "scheduled_at"):
+        with contextlib.suppress(ValueError):
+            time = datetime.fromisoformat(str(campaign.get(name)))
+            times.append(time if time.tzinfo else time.replace(tzinfo=UTC))
+    return max(times, default=None)

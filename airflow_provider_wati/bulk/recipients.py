@@ -7,9 +7,10 @@ import marshal
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wati.bulk.checks import parameter_complaint
+from airflow_provider_wati.bulk.numbers import line_of
 from airflow_provider_wati.bulk.rows import Column, Row, cell, text_of
 from airflow_provider_wati.exceptions import WatiValidationError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # WATI looks up 10 to 64 characters only, and they become a segment of a path.
 _LOCAL_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{10,64}")
+#: The pattern of those that are made here, as SQLite writes it.
+OUR_IDS = "[0-9a-f]" * 32
 _RECIPIENT = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id", "key"})
 _SHOWN_TARGET = 200
 
@@ -52,6 +55,17 @@ class RecipientColumns:
     template_constants: Mapping[str, Any] = field(default_factory=dict)
     key: Column | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("template_params", "template_constants"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise WatiValidationError(f"{name} is a dict, not {type(getattr(self, name)).__name__}.")
+        twice = self.template_params.keys() & self.template_constants.keys()
+        if twice:
+            raise WatiValidationError(
+                f"template_params and template_constants both have {', '.join(sorted(map(repr, twice)))}: "
+                "leave one of them out."
+            )
+
     def __call__(self, row: Row) -> Parts:
         return Parts(
             target=cell(row, self.to),
@@ -85,7 +99,10 @@ class RecipientDicts:
         targets = [row[name] for name in ("target", "phone_number") if row.get(name) is not None]
         if len(targets) > 1:
             raise WatiValidationError("it has both target and phone_number: give one of them")
-        params = _params(row.get("custom_params") if row.get("params") is None else row["params"])
+        given = [row[name] for name in ("params", "custom_params") if row.get(name) is not None]
+        if len(given) > 1:
+            raise WatiValidationError("it has both params and custom_params: give one of them")
+        params = _params(given[0] if given else None)
         key = row.get("key")
         if key is None and self.key is not None:
             key = cell(params, self.key)
@@ -100,10 +117,31 @@ def _params(params: Any) -> Mapping[str, Any]:
     if isinstance(params, Sequence) and all(
         isinstance(param, Mapping) and param.keys() == {"name", "value"} for param in params
     ):
-        return {param["name"]: param["value"] for param in params}
+        named = {param["name"]: param["value"] for param in params}
+        if len(named) < len(params):
+            raise WatiValidationError("its custom_params have a name twice")
+        return named
     raise WatiValidationError(
         "params is a dict, and custom_params that or a list of {'name': ..., 'value': ...}"
     )
+
+
+class CheckedRow(NamedTuple):
+    """What is known of a row before anything is sent."""
+
+    #: What is wrong with it; None if nothing is.
+    complaint: str | None
+    key: str | None
+    #: As WATI wants it; if that cannot be said, as it was given.
+    target: str
+    #: The same for all spellings of one line; None if there is no target.
+    line: str | None
+    #: Names the message; None if it is not known whom the row is about.
+    local_message_id: str | None
+    #: Whether that is the row's own, and not made of send, target and key.
+    names_itself: bool
+    #: The parameters, as `marshal` writes them; None if they are wrong.
+    params: bytes | None
 
 
 @dataclass(slots=True)
@@ -122,39 +160,56 @@ class Recipients:
     send_key: str
     needed: Sequence[str]
 
-    def read(self, row: Row) -> tuple[str | None, str, bytes | None, str | None, str | None]:
-        """Return key, target, parameters, local message id, and what is wrong; None for what is not there."""
-        key: str | None = None
-        target: str = ""
-        local_message_id: str | None = None
+    def read(self, row: Row) -> CheckedRow:
+        """Say all that can be said about a row; whatever is wrong with it concerns no other row."""
+        parts: Parts | None = None
+        key = target = given = None
         try:
             parts = self.take_apart(row)
-            target = str("" if parts.target is None else parts.target)[:_SHOWN_TARGET]
-            key = None if parts.key is None else _text_of(parts.key, "key")
+            key = None if parts.key is None else _text_of(parts.key, "key") or None
             target = self.targets.read(parts.target)
-            local_message_id = self._local_message_id(parts, target, key)
+            given = _local_message_id(parts.local_message_id)
             params = {
-                str(name): value if type(value) is str else _text_of(value, name)
+                name if type(name) is str and name.isascii() else _text_of(name, "a parameter's name"): (
+                    value if type(value) is str and value.isascii() else _text_of(value, name)
+                )
                 for name, value in parts.params.items()
             }
             complaint = parameter_complaint(params, self.needed)
-            if complaint:
-                return key, target, None, local_message_id, complaint
         except WatiValidationError as error:
-            return key, target, None, local_message_id, str(error)
+            complaint = str(error)
+        except Exception as error:
+            # The objects of a row are anybody's, and may raise anything when they are looked at.
+            complaint = f"the row cannot be read ({type(error).__name__})"
+        if target is None:
+            return CheckedRow(complaint, key, _shown(parts), None, None, False, None)
         # The fastest way into a file that this process alone reads, and which it does not outlive.
-        return key, target, marshal.dumps(params), local_message_id, None
+        packed = marshal.dumps(params) if complaint is None else None
+        names_itself = given is not None
+        given = given or self._id_of(target, key)
+        return CheckedRow(complaint, key, target, line_of(target), given, names_itself, packed)
 
-    def _local_message_id(self, parts: Parts, target: str, key: str | None) -> str:
-        given = parts.local_message_id
-        if given is None:
-            identity = f"{self.send_key}\n{target}\n{key or ''}"
-            return hashlib.sha256(identity.encode()).hexdigest()[:32]
-        if not isinstance(given, str) or not _LOCAL_MESSAGE_ID.fullmatch(given):
-            raise WatiValidationError(
-                "local_message_id is 10 to 64 letters, digits, - and _: WATI looks up no others"
-            )
-        return given
+    def _id_of(self, target: str, key: str | None) -> str:
+        return hashlib.sha256(f"{self.send_key}\n{target}\n{key or ''}".encode()).hexdigest()[:32]
+
+
+def _local_message_id(given: Any) -> str | None:
+    if given is not None and not (isinstance(given, str) and _LOCAL_MESSAGE_ID.fullmatch(given)):
+        raise WatiValidationError(
+            "local_message_id is 10 to 64 letters, digits, - and _: WATI looks up no others"
+        )
+    return given
+
+
+def _shown(parts: Parts | None) -> str:
+    """Write what stands in the place of a target, for the outcomes: as far as a file can take it."""
+    if parts is None or parts.target is None:
+        return ""
+    try:
+        text = str(parts.target)[:_SHOWN_TARGET]
+    except Exception:
+        return type(parts.target).__name__
+    return text.encode("utf-8", "replace").decode()
 
 
 def _text_of(value: Any, name: object) -> str | None:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.bulk.ledger import FINGERPRINT_LENGTH
+from airflow_provider_wati.bulk.numbers import line_of, spellings_of
 from airflow_provider_wati.bulk.outcomes import PROBLEMS, SEND_COLUMNS, SHOWN_PROBLEMS, SendStatus, problem
+from airflow_provider_wati.bulk.recipients import OUR_IDS
 from airflow_provider_wati.bulk.run_file import CHUNK, open_run_file
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.bulk.recipients import Recipients
+    from airflow_provider_wati.bulk.recipients import CheckedRow, Recipients
     from airflow_provider_wati.bulk.rows import Row
+    from airflow_provider_wati.client.types import CampaignRecipient
 
 
 _TABLES = """
 CREATE TABLE broadcasts (number INTEGER PRIMARY KEY, id TEXT, name TEXT);
 CREATE TABLE rows (
     row INTEGER PRIMARY KEY, status TEXT NOT NULL, reason TEXT, broadcast INTEGER, left_out INTEGER,
-    key TEXT, target TEXT NOT NULL, local_message_id TEXT, params BLOB
+    key TEXT, target TEXT NOT NULL, line TEXT, local_message_id TEXT, names_itself INTEGER, params BLOB
 );
-CREATE TABLE suppressed (target TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE contacts (target TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
+CREATE TABLE suppressed (line TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE contacts (line TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
 CREATE TABLE listed (local_message_id TEXT PRIMARY KEY, broadcast INTEGER) WITHOUT ROWID;
+CREATE TABLE strangers (
+    line TEXT, local_message_id TEXT, broadcast INTEGER, PRIMARY KEY (line, local_message_id)
+) WITHOUT ROWID;
 """
 
 _CONTACTS = 1_000
+_UNDER_ANOTHER_ID = "WATI shows a message to this person under another local_message_id"
+_CANCELLED = "its campaign was cancelled in WATI: give another send_key to send it after all"
 
 #: A message to be sent: row, target, parameters as `marshal` writes them, local message id.
 Message = tuple[int, str, bytes, str]
@@ -66,6 +74,8 @@ class SendFile:
 
     def __init__(self) -> None:
         self._db = open_run_file()
+        # Whether rows name their messages themselves, perhaps anew in each try.
+        self._names_itself = False
         self._db.executescript(_TABLES)
 
     def close(self) -> None:
@@ -89,37 +99,55 @@ class SendFile:
         while chunk := list(islice(numbered, CHUNK)):
             with self._at_once():
                 self._db.executemany(
-                    "INSERT INTO rows (row, status, reason, key, target, local_message_id, params) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [self._checked(number, row, recipients) for number, row in chunk],
+                    "INSERT INTO rows "
+                    "(row, status, reason, key, target, line, local_message_id, names_itself, params) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [self._checked(number, recipients.read(row)) for number, row in chunk],
                 )
-        self._skip_duplicates()
+        self._find_again(
+            "line, key",
+            "skipped",
+            "'the same person as in row ' || again.first || ', and no `key` tells two messages apart'",
+        )
+        self._names_itself = self._count("names_itself") > 0
+        if self._names_itself:
+            # Two messages under one id could not be told apart in what WATI shows.
+            self._find_again(
+                "local_message_id",
+                "invalid",
+                "'its local_message_id is that of row ' || again.first || ', which is another message'",
+            )
+        # What WATI shows under an id is the message of the one row that is to be sent, if there is one.
+        self._db.execute(
+            "UPDATE rows SET local_message_id = NULL WHERE status = 'invalid' AND local_message_id IN "
+            "(SELECT local_message_id FROM rows GROUP BY local_message_id HAVING COUNT(*) > 1)"
+        )
 
     @staticmethod
-    def _checked(number: int, row: Row, recipients: Recipients) -> tuple[Any, ...]:
-        key, target, params, local_message_id, complaint = recipients.read(row)
-        status = "invalid" if complaint else "unsent"
-        return number, status, complaint, key, target, local_message_id, params
+    def _checked(number: int, row: CheckedRow) -> tuple[Any, ...]:
+        return number, "invalid" if row.complaint else "unsent", *row
 
-    def _skip_duplicates(self) -> None:
-        self._db.execute("CREATE INDEX same ON rows (local_message_id) WHERE status = 'unsent'")
+    def _find_again(self, columns: str, status: str, reason: str) -> None:
+        """Give the rows that are like an earlier one in some columns a status, and no id of their own."""
+        self._db.execute(f"CREATE INDEX same ON rows ({columns}) WHERE status = 'unsent'")
+        alike = " AND ".join(f"rows.{column} IS again.{column}" for column in columns.split(", "))
         self._db.execute(
-            "UPDATE rows SET status = 'skipped', local_message_id = NULL, "
-            "reason = 'the same person as in row ' || again.first || ': give a `key` if both are meant' "
-            "FROM (SELECT local_message_id, MIN(row) AS first FROM rows WHERE status = 'unsent' "
-            "GROUP BY local_message_id HAVING COUNT(*) > 1) AS again "
-            "WHERE rows.status = 'unsent' AND rows.local_message_id = again.local_message_id "
-            "AND rows.row > again.first"
+            f"UPDATE rows SET status = '{status}', local_message_id = NULL, reason = {reason} "
+            f"FROM (SELECT {columns}, MIN(row) AS first FROM rows WHERE status = 'unsent' "
+            f"GROUP BY {columns} HAVING COUNT(*) > 1) AS again "
+            f"WHERE rows.status = 'unsent' AND {alike} AND rows.row > again.first"
         )
         self._db.execute("DROP INDEX same")
 
     def suppress(self, targets: Iterable[str]) -> None:
         """Leave out the rows of people who are to get nothing."""
         with self._at_once():
-            self._db.executemany("INSERT OR IGNORE INTO suppressed VALUES (?)", ((t,) for t in targets))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO suppressed VALUES (?)", ((line_of(target),) for target in targets)
+            )
         self._db.execute(
             "UPDATE rows SET status = 'skipped', reason = 'suppressed' "
-            "WHERE status = 'unsent' AND target IN (SELECT target FROM suppressed)"
+            "WHERE status = 'unsent' AND line IN (SELECT line FROM suppressed)"
         )
 
     def skip_opted_out(self, contacts: Iterable[tuple[str, str, bool]]) -> None:
@@ -129,18 +157,25 @@ class SendFile:
             self._db.executemany(
                 "INSERT INTO contacts VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET opted_out = opted_out OR excluded.opted_out",
-                contacts,
+                ((line_of(target), contact_id, opted_out) for target, contact_id, opted_out in contacts),
             )
         self._db.execute(
             "UPDATE rows SET status = 'skipped', reason = 'opted out: allow_broadcast is false in WATI' "
-            "WHERE status = 'unsent' AND target IN (SELECT target FROM contacts WHERE opted_out)"
+            "WHERE status = 'unsent' AND line IN (SELECT line FROM contacts WHERE opted_out)"
+        )
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Leave out the rows of people of whom WATI would not say whether they opted out."""
+        self._db.executemany(
+            "UPDATE rows SET status = 'rejected', reason = ? WHERE status = 'unsent' AND line = ?",
+            ((reason, line_of(target)) for target, reason in reasons.items()),
         )
 
     def contact_ids(self) -> Iterator[list[str | None]]:
         """Yield WATI's ids of those yet to be sent to, as far as they were looked up, some at a time."""
         with closing(self._db.cursor()) as cursor:
             cursor.execute(
-                "SELECT contact_id FROM rows LEFT JOIN contacts USING (target) WHERE status = 'unsent'"
+                "SELECT contact_id FROM rows LEFT JOIN contacts USING (line) WHERE status = 'unsent'"
             )
             while some := cursor.fetchmany(_CONTACTS):
                 yield [contact_id for (contact_id,) in some]
@@ -150,9 +185,12 @@ class SendFile:
         self._db.execute("UPDATE rows SET left_out = 1 WHERE status <> 'unsent'")
         batches: list[Batch] = []
         with closing(self._db.cursor()) as cursor:
-            cursor.execute("SELECT row, local_message_id FROM rows WHERE left_out IS NULL ORDER BY row")
+            cursor.execute("SELECT row, target, key FROM rows WHERE left_out IS NULL ORDER BY row")
             while members := cursor.fetchmany(size):
-                people = hashlib.sha256("".join(member for _, member in members).encode())
+                # Not their ids, which rows may name themselves, and anew each time.
+                people = hashlib.sha256(
+                    "".join(f"{target}\n{key or ''}\n" for _, target, key in members).encode()
+                )
                 batches.append(
                     Batch(
                         len(batches) + 1,
@@ -163,22 +201,15 @@ class SendFile:
                 )
         return batches
 
-    def unsent_targets(self) -> Iterator[str]:
-        """Yield everybody who is yet to be sent to, once."""
+    def people_to_ask_about(self) -> Iterator[str]:
+        """Yield everybody who is yet to be sent to, under each spelling of their number."""
         with closing(self._db.cursor()) as cursor:
-            for (target,) in cursor.execute("SELECT DISTINCT target FROM rows WHERE status = 'unsent'"):
-                yield target
+            for (line,) in cursor.execute("SELECT DISTINCT line FROM rows WHERE status = 'unsent'"):
+                yield from spellings_of(line)
 
     def count_unsent(self) -> int:
         """Count the rows that are yet to be sent."""
         return self._count("status = 'unsent'")
-
-    def count_unsent_targets(self) -> int:
-        """Count the people who are yet to be sent to."""
-        (people,) = self._db.execute(
-            "SELECT COUNT(DISTINCT target) FROM rows WHERE status = 'unsent'"
-        ).fetchone()
-        return int(people)
 
     # Sending
 
@@ -197,9 +228,10 @@ class SendFile:
         return number
 
     def mark(self, batch: Batch, was: SendStatus, status: SendStatus, reason: str | None = None) -> None:
-        """Give the rows of a batch that have one status another."""
+        """Give the rows of a batch that have one status another, but those of whom WATI shows a message."""
         self._db.execute(
-            "UPDATE rows SET status = ?, reason = ? WHERE row BETWEEN ? AND ? AND status = ? AND left_out IS NULL",
+            "UPDATE rows SET status = ?, reason = ? WHERE row BETWEEN ? AND ? AND status = ? "
+            "AND left_out IS NULL AND broadcast IS NULL",
             (status, reason, batch.first, batch.last, was),
         )
 
@@ -208,8 +240,8 @@ class SendFile:
         self._db.executemany("UPDATE rows SET status = 'rejected', reason = ? WHERE row = ?", rejected)
         self._accept(batch, broadcast)
 
-    def accepted_before(self, batch: Batch, not_accepted: Iterable[int], broadcast: int | None) -> None:
-        """Note that an earlier try had all of a batch accepted but those in some positions."""
+    def accepted_before(self, batch: Batch, not_accepted: Iterable[int]) -> None:
+        """Note that earlier tries had all of a batch accepted but those in some positions."""
         others = set(not_accepted)
         kept: list[int] = []
         if others:
@@ -218,16 +250,24 @@ class SendFile:
                 (batch.first, batch.last),
             )
             kept = [row for position, (row,) in enumerate(members) if position in others]
-        self._accept(batch, broadcast)
-        self._db.executemany(
-            "UPDATE rows SET status = 'unsent', broadcast = NULL WHERE row = ?", ((row,) for row in kept)
-        )
+        self._accept(batch, None)
+        self._db.executemany("UPDATE rows SET status = 'unsent' WHERE row = ?", ((row,) for row in kept))
 
     def _accept(self, batch: Batch, broadcast: int | None) -> None:
         self._db.execute(
             "UPDATE rows SET status = 'accepted', reason = NULL, broadcast = ? "
             "WHERE row BETWEEN ? AND ? AND status = 'unsent' AND left_out IS NULL",
             (broadcast, batch.first, batch.last),
+        )
+
+    def lacks_campaign(self, batch: Batch) -> bool:
+        """Tell whether it is not known of somebody who was accepted in which campaign."""
+        return (
+            self._count(
+                "row BETWEEN ? AND ? AND left_out IS NULL AND status = 'accepted' AND broadcast IS NULL",
+                (batch.first, batch.last),
+            )
+            > 0
         )
 
     def attribute(self, batch: Batch, broadcast: int) -> None:
@@ -255,6 +295,21 @@ class SendFile:
         )
         return found.fetchone() is not None
 
+    def has_keys(self) -> bool:
+        """Tell whether rows that are to be sent have keys."""
+        return self._count("key IS NOT NULL AND left_out IS NULL LIMIT 1") > 0
+
+    def may_show(self) -> bool:
+        """Tell whether WATI may show a message for any row that is not known to be accepted."""
+        return self._count("status <> 'accepted' AND local_message_id IS NOT NULL") > 0
+
+    def skip_cancelled(self, broadcasts: Iterable[int]) -> None:
+        """Note that campaigns were cancelled, so that nobody in them is messaged."""
+        self._db.executemany(
+            "UPDATE rows SET status = 'skipped', reason = ? WHERE status = 'accepted' AND broadcast = ?",
+            ((_CANCELLED, broadcast) for broadcast in broadcasts),
+        )
+
     def mark_all(self, was: SendStatus, status: SendStatus, reason: str | None = None) -> None:
         """Give all rows that have one status another."""
         self._db.execute("UPDATE rows SET status = ?, reason = ? WHERE status = ?", (status, reason, was))
@@ -265,26 +320,51 @@ class SendFile:
 
     # What WATI shows of earlier tries
 
-    def listed(self, local_message_ids: Iterable[str], broadcast: int) -> None:
+    def listed(self, people: Iterable[CampaignRecipient], broadcast: int) -> None:
         """Note whom a campaign lists."""
+        ids: list[tuple[str, int]] = []
+        strangers: list[tuple[str, str, int]] = []
+        for person in people:
+            id = str(person.get("local_message_id") or "")
+            if id:
+                ids.append((id, broadcast))
+            phone = str(person.get("contact_phone") or "").lstrip("+")
+            names = {phone, str(person.get("contact_id") or ""), str(person.get("bsuid") or "")}
+            strangers += [(line_of(name), id, broadcast) for name in names - {""}]
         with self._at_once():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO listed VALUES (?, ?)",
-                ((each, broadcast) for each in local_message_ids),
-            )
+            self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?)", ids)
+            self._db.executemany("INSERT OR IGNORE INTO strangers VALUES (?, ?, ?)", strangers)
 
     def accept_listed(self) -> None:
         """Take everybody whom a campaign lists for accepted, also where the row could not be sent any more."""
         self._db.execute(
             "UPDATE rows SET status = 'accepted', reason = NULL, broadcast = listed.broadcast FROM listed "
-            "WHERE rows.status <> 'accepted' AND rows.local_message_id = listed.local_message_id"
+            "WHERE (rows.status <> 'accepted' OR rows.broadcast IS NULL) "
+            "AND rows.local_message_id = listed.local_message_id"
         )
+        self._db.execute(
+            "DELETE FROM strangers WHERE local_message_id IN "
+            "(SELECT local_message_id FROM rows WHERE local_message_id IS NOT NULL)"
+        )
+        # Who is listed under an id that no row has now: the row named the person or its message otherwise when it
+        # was sent. With a key it may have been another message, unless the ids are not made of the key.
+        named_otherwise = f"{int(self._names_itself)} OR NOT strangers.local_message_id GLOB '{OUR_IDS}'"
+        for condition, status, reason in (
+            ("rows.key IS NULL", "accepted", None),
+            (f"rows.key IS NOT NULL AND ({named_otherwise})", "unknown", _UNDER_ANOTHER_ID),
+        ):
+            self._db.execute(
+                "UPDATE rows SET status = ?, reason = ?, broadcast = strangers.broadcast FROM strangers "
+                f"WHERE rows.status IN ('unsent', 'unknown') AND {condition} AND rows.line = strangers.line",
+                (status, reason),
+            )
 
     def count_earlier(self) -> int:
         """Count messages of earlier tries whose rows are gone now."""
         (earlier,) = self._db.execute(
             "SELECT COUNT(*) FROM listed WHERE local_message_id NOT IN "
-            "(SELECT local_message_id FROM rows WHERE local_message_id IS NOT NULL)"
+            "(SELECT local_message_id FROM rows WHERE local_message_id IS NOT NULL) AND local_message_id NOT IN "
+            "(SELECT strangers.local_message_id FROM strangers JOIN rows USING (line) WHERE key IS NULL)"
         ).fetchone()
         return int(earlier)
 
@@ -303,7 +383,8 @@ class SendFile:
         )
         self._db.execute("DELETE FROM reached")
         self._db.execute(
-            "INSERT INTO reached SELECT broadcast, COUNT(*) FROM rows WHERE broadcast IS NOT NULL GROUP BY broadcast"
+            "INSERT INTO reached SELECT broadcast, COUNT(*) FROM rows "
+            "WHERE broadcast IS NOT NULL AND status = 'accepted' GROUP BY broadcast"
         )
         (count,) = self._db.execute("SELECT COUNT(*) FROM reached").fetchone()
         first = self._db.execute(
@@ -331,6 +412,6 @@ class SendFile:
             for row in cursor:
                 yield dict(zip(SEND_COLUMNS, row, strict=True))
 
-    def _count(self, condition: str) -> int:
-        (count,) = self._db.execute(f"SELECT COUNT(*) FROM rows WHERE {condition}").fetchone()
+    def _count(self, condition: str, values: Sequence[Any] = ()) -> int:
+        (count,) = self._db.execute(f"SELECT COUNT(*) FROM rows WHERE {condition}", values).fetchone()
         return int(count)

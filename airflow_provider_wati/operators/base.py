@@ -75,18 +75,24 @@ class WatiOperator(BaseOperator):
     ) -> None:
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
-            from airflow_provider_wati.bulk.rows import is_json
+            from airflow_provider_wati.bulk.rows import is_address
 
             for name in self.unshown_fields:
                 value = getattr(self, name)
-                is_address = isinstance(value, str) and not is_json(value)
-                if value is not None and not is_address and not isinstance(value, Unshown):
+                is_shown = isinstance(value, str) and is_address(value)
+                if value is not None and not is_shown and not isinstance(value, Unshown):
                     setattr(self, name, Unshown(value))
 
 
 def shown(value: Any) -> Any:
     """Return an argument as it was given, whether it has been rendered or not."""
     return value.value if isinstance(value, Unshown) else value
+
+
+def is_mapped(context: Context) -> bool:
+    """Tell whether a task is one of several that ``.expand()`` has made."""
+    map_index = context["ti"].map_index
+    return map_index is not None and map_index >= 0
 
 
 def send_key_of(context: Context, send_key: str | None) -> str:
@@ -96,6 +102,7 @@ def send_key_of(context: Context, send_key: str | None) -> str:
     :param send_key: the user's own name for it; a task whose key is new sends anew.
     """
     if send_key:
-        return send_key
+        # Native templates make a number of digits.
+        return str(send_key)
     ti = context["ti"]
     return "/".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS, SendStatus
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
-from airflow_provider_wati.operators.base import send_key_of, shown
-from airflow_provider_wati.operators.files import open_rows, read_lines
+from airflow_provider_wati.operators.base import is_mapped, send_key_of, shown
+from airflow_provider_wati.operators.files import address, open_rows, read_lines
 from airflow_provider_wati.operators.rows import RowsOperator
 from airflow_provider_wati.operators.state import StateDirectory, setting, store_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_wati.bulk.ledger import Ledger
     from airflow_provider_wati.bulk.recipients import TakeApart
     from airflow_provider_wati.bulk.rows import Row
     from airflow_provider_wati.bulk.send import TemplateSend
@@ -39,24 +40,27 @@ class WatiBulkSendOperator(RowsOperator):
         unless nothing is left to send.
     :param batch_size: people per call, 1 to 10,000, which is WATI's limit.
     :param key: what makes two messages to one person distinct, such as an order id: the name of a column, or of
-        a parameter where recipients are dicts. Without it a person who comes twice is messaged once.
-    :param send_key: names this send (templated). The default is made of DAG, run, task and map index. Give one,
-        such as ``promo-{{ ds }}``, for a send that several runs share; a new one sends anew.
+        a parameter where recipients are dicts. Without it a person who comes twice is messaged once. To add or
+        leave out a key is another send, with another ``send_key``.
+    :param send_key: names this send, in 1,000 characters at the most (templated). The default is made of DAG, run,
+        task and map index. Give one, such as ``promo-{{ ds }}``, for a send that several runs share; a new one
+        sends anew. Under ``.expand()`` the map index is added.
     :param dry_run: whether to do everything but send; the summary's ``dry_run`` tells ``messages``, ``calls``,
         ``seconds`` at the plan's pace, and WATI's ``estimated_cost`` where it can tell.
     :param check_consent: whether to look up who opted out (``allow_broadcast`` is false), who then is skipped.
     :param consent_max_calls: how many calls that may take; a look-up that needs more fails before anything
         is sent.
-    :param suppress: targets that get nothing: a list, or the URI of a text file with one on each line
-        (templated; Airflow stores the number only).
+    :param suppress: targets that get nothing: a list, also as JSON, or the URI of a text file with one on each
+        line (templated; Airflow stores the number only).
     :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
         before the task fails.
     :param on_unknown: ``resend_after_grace``: a batch whose answer was lost and that WATI does not show within
-        the grace is sent again; ``hold``: it is not, and ends as unknown.
-    :param unknown_grace: the grace, in seconds; else the option ``[wati] unknown_grace``, else 120. It must
-        exceed the read timeout of the connection.
+        the grace is sent again; ``hold``: it is not, and ends as unknown (this needs a ``state_path``, or Airflow
+        3.3 and no ``send_key`` of your own).
+    :param unknown_grace: the grace, in seconds; else the option ``[wati] unknown_grace``, else 120, or more where
+        a call may take that long. It must exceed the two timeouts of the connection together.
     :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
-        ``.csv``, ``.jsonl`` or ``.parquet`` (templated).
+        ``.csv``, ``.jsonl`` or ``.parquet`` (templated). Mapped tasks need ``{{ ti.map_index }}`` in it.
     :param state_path: a directory or object-storage URI that all workers reach, for what a send has to remember
         (templated); else the option ``[wati] state_path``, else Airflow's own store of the task (3.3 and later).
     :param send_window: the hours in which people may be messaged, as ``("09:00", "21:00", "Asia/Kolkata")``; a
@@ -67,8 +71,11 @@ class WatiBulkSendOperator(RowsOperator):
         tries whose rows are gone now); ``broadcasts`` (the first 50, ``id``, ``name``, ``accepted`` each) and
         ``more_broadcasts``; ``calls``, ``seconds``, ``outcomes`` (the path), and the first 20 ``problems``
         (``row``, ``target`` masked, ``status``, ``reason``). Pushed to XCom also when the task fails.
-    :raises WatiValidationError: before anything is sent, for a template that is not approved or an argument that
-        cannot be right; afterwards, when too many rows were invalid.
+    :raises WatiValidationError: before anything is sent, for a template that is not approved, an argument that
+        cannot be right, or one that a template of Airflow's has left empty; afterwards, when too many rows were
+        invalid.
+    :raises WatiConfigurationError: before anything is sent, when account, channel or the use of keys are not those
+        of the earlier tries, so that whom they reached cannot be seen.
     :raises WatiRejectedError: when WATI refused too many messages.
     :raises WatiUnknownOutcomeError: when nobody can tell whether some went out; the next try looks.
     """
@@ -122,13 +129,16 @@ class WatiBulkSendOperator(RowsOperator):
         self.on_unknown = on_unknown
         self.unknown_grace = unknown_grace
         self.send_window = send_window
+        self._remember("channel", "scheduled_at", "send_key", "suppress", "send_window")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        self._check_report()
-        send = self._send(context)
+        tried_before = context["ti"].try_number > 1
+        ledger = self._ledger(context, tried_before=tried_before)
+        self._check(context)
+        send = self._send(context, ledger)
 
         def run() -> None:
-            send.run(self._rows(context), sent_before=self._sent_before(context, send))
+            send.run(self._rows(context), sent_before=tried_before or ledger.may_have_sent)
 
         return self._account_for(send, run, context)
 
@@ -140,8 +150,28 @@ class WatiBulkSendOperator(RowsOperator):
     def _take_apart(self) -> TakeApart:
         """Return what finds target and parameters in a row."""
 
-    def _send(self, context: Context) -> TemplateSend:
+    def _ledger(self, context: Context, *, tried_before: bool) -> Ledger:
+        """Open the ledger, before anything can go wrong that would leave a next try without one."""
         from airflow_provider_wati.bulk.ledger import Ledger
+
+        store = store_of(context, self.state_path, reads_only=self.is_dry_run)
+        ledger = Ledger(
+            store,
+            self._send_key(context),
+            # A key that the user gave may be another run's too, and Airflow's store is this task's alone.
+            others=self.send_key is not None,
+            shared=isinstance(store, StateDirectory),
+            reads_only=self.is_dry_run,
+        )
+        ledger.open(tried_before=tried_before)
+        return ledger
+
+    def _send_key(self, context: Context) -> str:
+        """Name the send; chunks under ``.expand()`` are sends of their own, whoever names them."""
+        key = send_key_of(context, self.send_key)
+        return f"{key}/{context['ti'].map_index}" if self.send_key and is_mapped(context) else key
+
+    def _send(self, context: Context, ledger: Ledger) -> TemplateSend:
         from airflow_provider_wati.bulk.numbers import TargetReader
         from airflow_provider_wati.bulk.send import ON_UNKNOWN, TemplateSend
         from airflow_provider_wati.bulk.window import SendWindow
@@ -150,16 +180,12 @@ class WatiBulkSendOperator(RowsOperator):
             raise WatiValidationError(
                 f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."
             )
-        send_key = send_key_of(context, self.send_key)
-        store = store_of(context, self.state_path, reads_only=self.is_dry_run)
-        # A key that the user gave may be another run's too, and Airflow's store is this task's alone.
-        shared = self.send_key is None or isinstance(store, StateDirectory)
         return TemplateSend(
             client=self.hook.client,
             template_name=self.template_name,
             broadcast_name=self.broadcast_name or self.template_name,
-            send_key=send_key,
-            ledger=Ledger(store, send_key, shared=shared, reads_only=self.is_dry_run),
+            send_key=self._send_key(context),
+            ledger=ledger,
             take_apart=self._take_apart(),
             targets=TargetReader(self.hook.default_region),
             channel=self.channel,
@@ -174,39 +200,26 @@ class WatiBulkSendOperator(RowsOperator):
             unknown_grace=self._unknown_grace(),
         )
 
-    @staticmethod
-    def _sent_before(context: Context, send: TemplateSend) -> bool:
-        return context["ti"].try_number > 1 or send.ledger.may_have_sent
-
     def _suppressed(self) -> Iterable[Any]:
-        suppress = shown(self.suppress)
+        from airflow_provider_wati.bulk.rows import json_of
+
+        suppress = json_of(shown(self.suppress), "suppress")
         if suppress is None:
             return ()
         if isinstance(suppress, str):
-            return read_lines(suppress)
+            return read_lines(address(suppress, "suppress"))
         if not isinstance(suppress, Iterable):
             raise WatiValidationError(
                 "suppress is a list of targets, or the URI of a file with one on each line."
             )
         return suppress
 
-    def _unknown_grace(self) -> timedelta:
-        from airflow_provider_wati.bulk import send
-
+    def _unknown_grace(self) -> timedelta | None:
         given: Any = self.unknown_grace if self.unknown_grace is not None else setting("unknown_grace")
-        if given is None:
-            return send.UNKNOWN_GRACE
         try:
-            grace = timedelta(seconds=float(given))
-        except ValueError:
+            return None if given is None else timedelta(seconds=float(given))
+        except (TypeError, ValueError, OverflowError):
             raise WatiConfigurationError(f"unknown_grace is {given!r}: give seconds.") from None
-        read_timeout = self.hook.client.timeout[1]
-        if grace.total_seconds() <= read_timeout:
-            raise WatiConfigurationError(
-                f"unknown_grace is {grace.total_seconds():g} s, and the connection waits {read_timeout:g} s for an "
-                "answer: the grace must be longer, or a batch still under way could be taken for lost."
-            )
-        return grace
 
     def _scheduled_at(self) -> datetime | None:
         if self.scheduled_at is None:
@@ -282,7 +295,7 @@ def rows_of(rows: Any, what: str) -> Iterable[Row]:
     from airflow_provider_wati.bulk.rows import is_json, rows_given
 
     if isinstance(rows, str) and not is_json(rows):
-        return _rows_of_file(rows)
+        return _rows_of_file(address(rows, what))
     return rows_given(rows, what)
 
 

@@ -98,7 +98,7 @@ class ContactSyncOperator(RowsOperator):
         self.max_removed = max_removed
 
     def execute(self, context: Context) -> dict[str, Any]:
-        self._check_report()
+        self._check(context)
         with self._sync(context) as sync:
 
             def run() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_provider_wati.bulk.outcomes import failure_of
+from airflow_provider_wati.bulk.outcomes import failure_of, fitted
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator
-from airflow_provider_wati.operators.files import open_table, table_suffix
+from airflow_provider_wati.operators.base import WatiOperator, is_mapped
+from airflow_provider_wati.operators.files import check_table, open_table
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -62,12 +62,35 @@ class RowsOperator(WatiOperator):
         self.failure_threshold = failure_threshold
         self.outcomes_path = outcomes_path
         self.state_path = state_path
+        self._given: list[str] = []
+        self._remember("outcomes_path", "state_path")
+        # Of a path without a template all mapped tasks have the same.
+        self._has_fixed_path = isinstance(outcomes_path, str) and "{{" not in outcomes_path
 
-    def _check_report(self) -> None:
-        """Find out before anything is done whether it can be told afterwards what became of it."""
+    def _remember(self, *arguments: str) -> None:
+        """Note which arguments are given, before templates are rendered, which may leave nothing of them."""
+        self._given += [name for name in arguments if getattr(self, name) is not None]
+
+    def _check(self, context: Context) -> None:
+        """Find out before anything is done whether it is what was meant, and can be told of afterwards."""
+        for name in self._given:
+            if getattr(self, name) in (None, ""):
+                # Without a list of whom to leave out, say, others would be messaged, and nobody would know why.
+                raise WatiValidationError(
+                    f"{name} was given, and is {getattr(self, name)!r} now that it has been rendered: mend the "
+                    "template, or leave the argument out."
+                )
+        if not isinstance(self.is_dry_run, bool):
+            raise WatiValidationError(f"dry_run is {self.is_dry_run!r}: give True or False.")
         if self.outcomes_path:
-            table_suffix(self.outcomes_path)
-        if not 0 <= self.failure_threshold <= 1:
+            self.outcomes_path = str(self.outcomes_path)
+            check_table(self.outcomes_path)
+            if self._has_fixed_path and is_mapped(context):
+                self.log.warning(
+                    "Each mapped task writes %s anew: put {{ ti.map_index }} into outcomes_path to keep them all.",
+                    self.outcomes_path,
+                )
+        if not isinstance(self.failure_threshold, (int, float)) or not 0 <= self.failure_threshold <= 1:
             raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
 
     def _account_for(self, job: RowsJob, run: Callable[[], None], context: Context) -> dict[str, Any]:
@@ -93,11 +116,18 @@ class RowsOperator(WatiOperator):
     def _report(self, job: RowsJob, context: Context) -> dict[str, Any]:
         """Write the outcomes where they are wanted, and return the summary."""
         summary = job.summary()
-        try:
-            summary["outcomes"] = self._keep_outcomes(job, summary, context)
-        except Exception:
-            context["ti"].xcom_push("return_value", summary)
-            raise
+        if job.has_all_rows:
+            try:
+                self._keep_outcomes(job, summary, context)
+            except Exception:
+                context["ti"].xcom_push("return_value", fitted(summary))
+                raise
+            summary["outcomes"] = self._outcomes_go_to
+        elif self._outcomes_go_to:
+            # The outcomes of an earlier try are worth more than none: whoever is sent to next is chosen from there.
+            self.log.warning(
+                "The rows were not read to the end, so %s stays as it was.", self._outcomes_go_to
+            )
         counts = ", ".join(f"{summary[status]:,} {status}" for status in self.statuses if summary[status])
         self.log.info(
             "Of %s %s: %s. Calls: %s.",
@@ -106,13 +136,16 @@ class RowsOperator(WatiOperator):
             counts or "none",
             f"{summary['calls']:,}",
         )
-        return summary
+        return fitted(summary)
 
-    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> str | None:
-        """Write the outcomes where they are wanted; return where that was."""
-        if not self.outcomes_path:
-            return None
-        with open_table(self.outcomes_path, self.outcome_columns) as write:
-            for outcome in job.outcomes():
-                write(outcome)
+    @property
+    def _outcomes_go_to(self) -> str | None:
+        """Where every row's outcome is written, if anywhere."""
         return self.outcomes_path
+
+    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> None:
+        """Write the outcomes where they are wanted."""
+        if self.outcomes_path:
+            with open_table(self.outcomes_path, self.outcome_columns) as write:
+                for outcome in job.outcomes():
+                    write(outcome)

@@ -65,13 +65,15 @@ class _SqlSource(RowsOperator):
         self.outcomes_conn_id = outcomes_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        # Before anything has gone to WATI.
-        if self.outcomes_table:
-            self._table().make()
         summary: dict[str, Any] = super().execute(context)
         if not self.is_dry_run:
             self._report_written()
         return summary
+
+    def _check(self, context: Context) -> None:
+        super()._check(context)
+        if self.outcomes_table:
+            self._table().make()
 
     @property
     @abstractmethod
@@ -100,19 +102,19 @@ class _SqlSource(RowsOperator):
         hook = hook_of(conn_id, self.sql_hook_params if conn_id == self.sql_conn_id else None)
         return OutcomesTable(hook, str(self.outcomes_table), (self.key_name, *self.outcome_columns))
 
-    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> str | None:
+    @property
+    def _outcomes_go_to(self) -> str | None:
+        return self.outcomes_path or self.outcomes_table
+
+    def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> None:
         """Write the outcomes to the table too, in place of those of an earlier try."""
-        kept = super()._keep_outcomes(job, summary, context)
-        if self.outcomes_table and not job.has_all_rows:
-            # The outcomes of an earlier try are worth more than none: queries look there for whom to leave out.
-            self.log.warning("The rows were not read to the end, so %s stays as it was.", self.outcomes_table)
-        elif self.outcomes_table:
+        super()._keep_outcomes(job, summary, context)
+        if self.outcomes_table:
             ti = context["ti"]
             task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
             key = summary[self.key_name]
             rows = ((key, *map(outcome.get, self.outcome_columns)) for outcome in job.outcomes())
             self._table().replace(task, rows)
-        return kept or self.outcomes_table
 
 
 class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):

@@ -201,7 +201,7 @@ def deployment(
         "conn_type": "wati",
         "host": deployed_sandbox.endpoint,
         "password": deployed_sandbox.token,
-        "extra": {**NO_PACING, "timeout": [2, 2]},
+        "extra": {**NO_PACING, "timeout": [1, 2]},
     }
     airflow = Deployment(tmp_path_factory.mktemp("home"), connection, {"TEST_SHARED": str(shared)})
     try:

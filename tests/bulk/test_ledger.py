@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.bulk.ledger import FINGERPRINT_LENGTH, Ledger
+from airflow_provider_wati.exceptions import WatiConfigurationError
 
 PEOPLE = "a" * FINGERPRINT_LENGTH
 OTHERS = "b" * FINGERPRINT_LENGTH
@@ -45,7 +46,7 @@ def test_a_later_try_knows_who_was_not_accepted(store: Store, not_accepted: Any)
     assert later.not_accepted("1", OTHERS) is later.not_accepted("2", PEOPLE) is None
     assert later.intended_at("1") is None
     assert later.tells_all
-    assert not later.has_doubts
+    assert later.doubts == []
     assert Ledger(store, "another key").known_before is False
 
 
@@ -56,19 +57,108 @@ def test_an_intent_without_an_answer_is_in_doubt_for_the_next_try(store: Store) 
     at = later.intended_at("1")
     assert at is not None
     assert before <= at <= datetime.now(UTC)
-    assert later.in_doubt("1")
-    assert later.has_doubts
+    assert later.doubts == ["1"]
     assert later.not_accepted("1", PEOPLE) is None
-    later.resolve()
-    assert not Ledger(store, "key").has_doubts
-    assert Ledger(store, "key").last_intended == at
+    later.resolve(nothing_sent=False)
+    resolved = Ledger(store, "key")
+    assert resolved.doubts == []
+    assert resolved.last_intended == at
 
 
 def test_what_was_sent_again_is_in_doubt_again(store: Store) -> None:
     ledger = Ledger(store, "key")
-    ledger.settle("1", PEOPLE, [1])
+    ledger.settle("1", PEOPLE, [1, 3, 4])
+    ledger.intend("1", PEOPLE, 1)
+    later = Ledger(store, "key")
+    assert later.doubts == ["1"]
+    # Who was accepted the first time is not.
+    assert later.not_accepted("1", PEOPLE) == [1, 3, 4]
+    assert later.not_accepted("1", OTHERS) is None
+    later.settle("1", PEOPLE, [3])
+    assert Ledger(store, "key").not_accepted("1", PEOPLE) == [3]
+
+
+@pytest.mark.parametrize("not_accepted", [[], [2]], ids=str)
+def test_how_often_a_batch_was_sent_is_kept(store: Store, not_accepted: list[int]) -> None:
+    assert Ledger(store, "key").sent_before("1") is None
+    for n in range(3):
+        ledger = Ledger(store, "key")
+        ledger.intend("1", PEOPLE, n)
+        assert Ledger(store, "key").sent_before("1") == n
+        ledger.settle("1", PEOPLE, not_accepted)
+        later = Ledger(store, "key")
+        assert later.sent_before("1") == n
+        assert later.not_accepted("1", PEOPLE) == not_accepted
+    later.intend("1", OTHERS, 3)
+    later.resolve(nothing_sent=False)
+    assert Ledger(store, "key").sent_before("1") == 3
+    assert Ledger(store, "key").not_accepted("1", OTHERS) is None
+
+
+def test_an_entry_is_there_from_the_first_try_on(store: Store) -> None:
+    Ledger(store, "key").open(tried_before=False)
+    second = Ledger(store, "key")
+    assert second.known_before
+    second.open(tried_before=True)
+    assert not second.lost
+    assert second.tells_all
+    assert second.last_intended is None
+
+
+def test_an_entry_that_is_gone_is_lost_until_wati_has_been_asked(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    Ledger(store, "key").open(tried_before=True)
+    for _ in range(2):
+        later = Ledger(store, "key")
+        later.open(tried_before=True)
+        assert later.lost
+        assert later.may_have_sent
+        assert not later.tells_all
+        assert later.last_intended is not None
+        assert before <= later.last_intended <= datetime.now(UTC)
+    later.resolve(nothing_sent=True)
+    found = Ledger(store, "key")
+    assert not found.lost
+    assert found.tells_all
+    Ledger(store, "another").open(tried_before=True)
+    sent = Ledger(store, "another")
+    sent.resolve(nothing_sent=False)
+    assert not Ledger(store, "another").tells_all
+
+
+def test_without_a_store_and_in_a_dry_run_nothing_is_written(store: Store) -> None:
+    Ledger(None, "key").open(tried_before=True)
+    Ledger(store, "key", reads_only=True).open(tried_before=True)
+    assert store.values == {}
+
+
+def test_what_has_to_stay_the_same_is_held_against_what_was_sent(store: Store) -> None:
+    ledger = Ledger(store, "key")
+    ledger.agree(account="a", channel="c", tenant=None)
+    ledger.agree(account="b", channel="c", tenant=None)  # nothing was sent there
     ledger.intend("1", PEOPLE)
-    assert Ledger(store, "key").in_doubt("1")
+    Ledger(store, "key").agree(account="b", channel="c", tenant="1")
+    with pytest.raises(
+        WatiConfigurationError, match="began with the channel 'c', and now it is 'd'.*send_key"
+    ):
+        Ledger(store, "key").agree(account="b", channel="d")
+
+
+def test_an_intent_that_cannot_be_written_down_is_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(store, "key")
+    ledger.settle("1", PEOPLE, [0])
+
+    def refuse(*_: object) -> None:
+        raise OSError("full")
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "set", refuse)
+        for batch in ("1", "2"):
+            with pytest.raises(OSError, match="full"):
+                ledger.intend(batch, PEOPLE, 1)
+    assert ledger.doubts == []
+    assert ledger.intended_at("1") is ledger.intended_at("2") is ledger.last_intended is None
+    assert ledger.not_accepted("1", PEOPLE) == [0]
 
 
 @pytest.mark.parametrize(
@@ -93,11 +183,14 @@ def test_batches_of_other_people_are_noticed_for_good(store: Store, now: dict[st
 
 
 def test_a_key_of_several_runs_and_no_store_do_not_tell_all(store: Store) -> None:
-    Ledger(store, "key", shared=False).settle("1", PEOPLE, [])
-    several = Ledger(store, "key", shared=False)
+    Ledger(store, "key", others=True).settle("1", PEOPLE, [])
+    several = Ledger(store, "key", others=True)
     assert several.may_have_sent
     assert not several.tells_all
     assert not several.remembers
+    in_a_directory = Ledger(store, "new key", others=True, shared=True)
+    assert in_a_directory.remembers
+    assert in_a_directory.may_have_sent  # before there was a directory
     nowhere = Ledger(None, "key")
     nowhere.settle("1", PEOPLE, [])
     assert not Ledger(None, "key").may_have_sent
@@ -109,7 +202,7 @@ def test_a_key_of_several_runs_and_no_store_do_not_tell_all(store: Store) -> Non
 def test_a_thousand_batches_stay_under_32_kb(store: Store, not_accepted: Any, answered: bool) -> None:
     ledger = Ledger(store, "key")
     for n in range(1, BATCHES + 1):
-        ledger.intend(str(n), PEOPLE)
+        ledger.intend(str(n), PEOPLE, n % 2)
         if answered:
             ledger.settle(str(n), PEOPLE, not_accepted)
         if n % 50 == 0:
@@ -126,6 +219,6 @@ def test_where_there_was_no_room_wati_is_asked_and_given_time_to_show_it(store: 
     later = Ledger(store, "key")
     assert later.not_accepted("1", PEOPLE) is None
     assert later.intended_at("1") is not None
-    assert not later.in_doubt("1")
+    assert later.doubts == []
     later.settle("1", PEOPLE, [])
     assert Ledger(store, "key").not_accepted("1", PEOPLE) == []

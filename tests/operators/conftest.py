@@ -26,6 +26,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what WATI may hide for a while be looked for once only, and pause between no two tries of a call."""
     monkeypatch.setattr("airflow_provider_wati.operators.once._APPEARS_WITHIN", timedelta(0))
     monkeypatch.setattr("airflow_provider_wati.bulk.send.UNKNOWN_GRACE", timedelta(0))
+    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", lambda _: timedelta(-1))
     monkeypatch.setattr("airflow_provider_wati.bulk.send._POLL_SECONDS", 0.05)
     monkeypatch.setattr(
         "airflow_provider_wati.client.transport.wait_exponential_jitter", lambda **_: wait_none()
@@ -83,7 +84,7 @@ def execute(
             task_id=operator.task_id,
             map_index=-1,
             try_number=try_number,
-            xcom_push=lambda *_: None,
+            xcom_push=lambda _, value: pushed.append(value),
         )
         context: Any = {
             "ti": ti,
@@ -92,6 +93,8 @@ def execute(
         }
         return operator.execute(context)
 
+    pushed: list[dict[str, Any]] = []
+    run.pushed = pushed  # type: ignore[attr-defined] # what a failed task leaves in XCom
     return run
 
 

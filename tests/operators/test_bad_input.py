@@ -151,11 +151,11 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
             ("2099-01-01T10:00:00", "without a time zone: add one"),
             ("2099-01-01", "without a time zone: add one"),
             ("tomorrow", "scheduled_at is 'tomorrow': give ISO 8601, such as"),
-            ("", "scheduled_at is '': give ISO 8601"),
+            ("", "scheduled_at was given, and is '' now that it has been rendered"),
             (None, "scheduled_at is None: give ISO 8601"),
             (4070908800, "scheduled_at is 4070908800: give ISO 8601"),
             ("2026-01-01T10:00:00+08:00", "which is in the past"),
-            (datetime(2026, 1, 1, tzinfo=UTC), "which is in the past. Nothing was sent"),
+            (datetime(2026, 1, 1, tzinfo=UTC), "which is in the past: give a later one"),
         )
     ],
     (UpdateStatus, {"target": ADA, "status": "closed"}, "one of open, solved, pending, block, not 'closed'"),

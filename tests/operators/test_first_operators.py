@@ -97,7 +97,7 @@ def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandb
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    with DAG("stored") as dag:
+    with DAG("stored_recipients") as dag:
 
         @task(multiple_outputs=False)
         def people() -> list[dict[str, Any]]:
@@ -112,11 +112,11 @@ def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandb
     with create_session() as session:
         rendered = {
             row.task_id: row.rendered_fields
-            for row in session.query(RenderedTaskInstanceFields).filter_by(dag_id="stored")
+            for row in session.query(RenderedTaskInstanceFields).filter_by(dag_id="stored_recipients")
         }
         xcoms = [
             str(row.value)
-            for row in session.query(XComModel).filter_by(dag_id="stored")
+            for row in session.query(XComModel).filter_by(dag_id="stored_recipients")
             if row.task_id != "people"
         ]
     assert rendered["plain"]["recipients"] == "<1 rows, not shown>"
@@ -130,7 +130,7 @@ def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandb
 
 @pytest.mark.parametrize(
     ("recipients", "says"),
-    [("{not json", "not valid JSON"), ("7", "not int"), (7, "not int"), ("people", "not valid JSON")],
+    [("{not json", "not valid JSON"), ("7", "not valid JSON"), (7, "not int"), ("people", "not valid JSON")],
 )
 def test_what_is_no_recipients_is_refused_before_anything_is_sent(
     recipients: Any, says: str, run_dag: RunDag, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]

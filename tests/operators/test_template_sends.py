@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, task
 
+from airflow_provider_wati.bulk.send import longest_call
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
     WatiConfigurationError,
@@ -473,6 +474,7 @@ def test_held_back_what_wati_does_not_show(execute: Execute, sandbox: Sandbox) -
 def test_a_grace_that_cannot_be_right_is_refused(
     grace: str, where: str, execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", longest_call)
     monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", grace if where == "option" else "30")
     says = "give seconds" if grace == "soon" else "the grace must be longer"
     with pytest.raises(WatiConfigurationError, match=says):

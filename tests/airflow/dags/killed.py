@@ -23,7 +23,7 @@ for name, state_path in (("airflow_remembers", None), ("files_remember", f"{SHAR
             template_constants={"status": "on its way"},
             batch_size=500,
             check_consent=False,
-            unknown_grace=3,
+            unknown_grace=4,
             state_path=state_path,
             outcomes_path=f"{SHARED}/{name}-outcomes.csv",
             retries=20,
