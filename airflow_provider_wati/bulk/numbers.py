@@ -62,6 +62,8 @@ class TargetReader:
 
         :raises WatiValidationError: saying why it is none of these; the number itself is not repeated.
         """
+        if self._region is None and is_phone(value):
+            return _international(value)  # as nearly all in a long list are
         is_target = isinstance(value, Target)
         text = RECIPIENTS.check(value).value if is_target else _text_of(value)
         if _CONTACT_ID.fullmatch(text):
@@ -81,8 +83,6 @@ class TargetReader:
         return self._number(_text_of(value), "it is no phone number")
 
     def _number(self, text: str, otherwise: str) -> str:
-        if self._region is None and is_phone(text):
-            return _international(text)
         if _FLOAT_RESIDUE.fullmatch(text):
             raise WatiValidationError(f"the number went through a float and may have lost digits: {_CAST}")
         if not _WRITTEN_NUMBER.fullmatch(text):
