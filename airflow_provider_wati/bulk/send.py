@@ -8,20 +8,23 @@ import logging
 import marshal
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.bulk import grace
 from airflow_provider_wati.bulk.checks import Consent, find_template, is_approved, parameter_names
+from airflow_provider_wati.bulk.earlier_tries import EarlierTries
 from airflow_provider_wati.bulk.numbers import TargetReader
 from airflow_provider_wati.bulk.outcomes import SHOWN_BROADCASTS, SendStatus
 from airflow_provider_wati.bulk.progress import Progress
 from airflow_provider_wati.bulk.read_back import ReadBack
 from airflow_provider_wati.bulk.recipients import Recipients, TakeApart
 from airflow_provider_wati.bulk.send_file import Batch, Message, SendFile
+from airflow_provider_wati.bulk.window import Timetable
 from airflow_provider_wati.client.checks import MAX_RECIPIENTS, utc_time
 from airflow_provider_wati.client.throttle import Family, seconds_at
 from airflow_provider_wati.exceptions import (
@@ -45,12 +48,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How long a campaign that WATI took may be missing from its lists; WATI names no figure.
-UNKNOWN_GRACE = timedelta(seconds=120)
 DEFAULT_BATCH_SIZE = 1_000
 #: What becomes of a batch whose answer was lost and that WATI does not show within the grace.
 ON_UNKNOWN = ("resend_after_grace", "hold")
-_POLL_SECONDS = 5.0
 # A batch whose answers are lost this often in one try is left for the next one.
 _TRIES_A_BATCH = 3
 _LONGEST_KEY = 1_000
@@ -62,31 +62,6 @@ class _NotWrittenDownError(Exception):
 
 class _TimePassedError(Exception):
     """While a call waited for its turn, the time came at which it has to be another call."""
-
-
-def grace_of(given: timedelta | None, timeout: tuple[float, float]) -> timedelta:
-    """
-    Return how long to look for a batch whose answer was lost.
-
-    :param given: what the user wants; if left out, 120 seconds, or more where a call may take as long.
-    :param timeout: seconds that a client waits for a connection and for an answer.
-    :raises WatiConfigurationError: for a grace that ends while the call itself may still be under way: its people
-        would be messaged twice.
-    """
-    longest = longest_call(timeout)
-    if given is None:
-        return UNKNOWN_GRACE if longest < UNKNOWN_GRACE else longest + UNKNOWN_GRACE
-    if given <= longest:
-        raise WatiConfigurationError(
-            f"unknown_grace is {given.total_seconds():g} s, and a call may take {longest.total_seconds():g} s (the "
-            "timeout of the connection): the grace must be longer, or a batch still under way could be taken for lost."
-        )
-    return given
-
-
-def longest_call(timeout: tuple[float, float]) -> timedelta:
-    """Return for how long a call may be under way after it was written down that it leaves."""
-    return timedelta(seconds=sum(timeout))
 
 
 @dataclass(kw_only=True)
@@ -111,7 +86,8 @@ class TemplateSend:
     :param dry_run: whether to do everything but send.
     :param hold: whether a batch whose answer was lost and that WATI does not show stays unknown, and is not sent
         again.
-    :param unknown_grace: how long to look for such a batch, counted from the call; see :func:`grace_of`.
+    :param unknown_grace: how long to look for such a batch, counted from the call; see
+        :func:`airflow_provider_wati.bulk.grace.grace_of`.
     :raises WatiValidationError: for a batch size, a name or a time that cannot be right.
     :raises WatiConfigurationError: for a grace that is too short, and for ``hold`` where the ledger would not know
         what is in doubt.
@@ -152,18 +128,25 @@ class TemplateSend:
                 "[wati] state_path) to a directory that all runs and workers reach. Without one, Airflow 3.3 and "
                 "later remember for a task without a send_key of its own."
             )
-        self._grace = grace_of(self.unknown_grace, self.client.timeout)
+        self._grace = grace.grace_of(self.unknown_grace, self.client.timeout)
         mark = hashlib.sha256(self.send_key.encode()).hexdigest()[:8]
         self._name = f"{self.broadcast_name} [{mark}-"
         self._file = SendFile()
         self._read_back = ReadBack(self.client, self.channel, mark, self._file, self._grace)
+        self._earlier = EarlierTries(
+            ledger=self.ledger,
+            read_back=self._read_back,
+            file=self._file,
+            grace=self._grace,
+            hold=self.hold,
+            waits=not self.dry_run,
+        )
+        self._timetable = Timetable(self.scheduled_at, self.send_window)
         #: Whether the rows have been read to the end; until then there are others of which nothing is told.
         self.has_all_rows = False
         # For each batch which of its campaigns this try has named.
         self._named: defaultdict[int, set[int]] = defaultdict(set)
-        self._without_campaign: list[Batch] = []
         self._calls = 0
-        self._earlier = 0
         self._forecast: dict[str, Any] = {}
         #: For when the call under way is to schedule its messages; None for messages at once.
         self._due: datetime | None = None
@@ -189,19 +172,18 @@ class TemplateSend:
             batches = self._file.plan(self.batch_size)
             self._agree(batches)
             if sent_before:
-                self._look_back(batches)
+                self._earlier.learn(batches)
                 known = True
             if self._file.has(SendStatus.UNSENT):
                 if problem:
                     raise problem
-                self._refuse_the_past()
+                self._timetable.refuse_the_past()
                 self._respect_consent()
             if self.dry_run:
                 self._foretell(batches, template)
             elif self._file.has(SendStatus.UNSENT):
                 self._send(batches)
-            self._find_campaigns()
-            self._file.skip_cancelled(self._read_back.cancelled)
+            self._earlier.find_campaigns()
         except BaseException as error:
             # Also for a timeout of Airflow's, which is no Exception.
             self._explain(batches if known else None, error)
@@ -280,120 +262,6 @@ class TemplateSend:
                 raise WatiValidationError(
                     f"Entry {n} of suppress cannot be read: {error}. Nothing was sent."
                 ) from None
-
-    def _look_back(self, batches: Sequence[Batch]) -> None:
-        """Learn who was accepted before: from the ledger what it knows, from WATI the rest."""
-        log.info("Some of it may have been sent before: looking before anything is sent.")
-        self.ledger.compare({batch.label: batch.fingerprint for batch in batches})
-        self._read_back.look()
-        unclear = {batch.number for batch in batches if not self._recall(batch)}
-        if self.ledger.tells_all:
-            self._read_back.read(unclear)
-            for batch in batches:
-                if self.ledger.intended_at(batch.label) and not self._file.has(SendStatus.UNSENT, batch):
-                    self._answered(batch)
-        elif self.ledger.mixed or self._file.may_show():
-            self._wait_for_everybody()
-            self._earlier = self._file.count_earlier()
-            if self._read_back.campaigns:
-                self.ledger.mix()
-        accepted = self._file.counts()["accepted"]
-        log.info(
-            "%s messages were sent before, in %s campaigns.",
-            f"{accepted:,}",
-            f"{sum(map(len, self._read_back.campaigns.values())):,}",
-        )
-
-    def _recall(self, batch: Batch) -> bool:
-        """Take from the ledger who of a batch was accepted; tell whether that is all there is to know."""
-        not_accepted = self.ledger.not_accepted(batch.label, batch.fingerprint)
-        if not_accepted is None:
-            return False
-        self._file.accepted_before(batch, not_accepted)
-        self._without_campaign.append(batch)
-        # Before somebody is sent to again, WATI's list has the last word on whether they were refused.
-        return self._attribute(batch) and not not_accepted
-
-    def _attribute(self, batch: Batch) -> bool:
-        """Note the campaign of an earlier try's messages; tell whether its name alone says who is in it."""
-        campaigns = self._read_back.campaigns.get(batch.number, {})
-        if self.ledger.mixed or self.ledger.sent_before(batch.label) or len(campaigns) > 1:
-            return False
-        for broadcast in campaigns.values():
-            self._file.attribute(batch, broadcast)
-        return True
-
-    def _find_campaigns(self) -> None:
-        """Look once more for the campaigns of what an earlier try sent, which WATI may have hidden at first."""
-        unknown = [batch for batch in self._without_campaign if self._file.lacks_campaign(batch)]
-        if not unknown:
-            return
-        try:
-            self._read_back.look()
-            self._read_back.read({batch.number for batch in unknown if not self._attribute(batch)})
-        except WatiError as error:
-            # Everybody has their message by now; only which campaign it was in stays untold.
-            log.warning("The campaigns of earlier tries could not be looked up: %s", error)
-
-    def _wait_for_everybody(self) -> None:
-        """
-        Read all campaigns, as long as one may exist that WATI does not list.
-
-        It holds for everybody who is not found, because rows may stand in other batches than in the earlier try.
-        """
-        # A dry run sends nobody anything, so it need not wait for the last of those who got something.
-        hidden_until = datetime.now(UTC) if self.dry_run else self._hidden_until()
-        filled_until = datetime.now(UTC) + self._grace
-        while True:
-            # Reading takes a while, and a campaign that appears meanwhile is not seen: so the time before it counts.
-            looked_at = datetime.now(UTC)
-            self._read_back.look()
-            filling = self._read_back.read()
-            if not self._file.has(SendStatus.UNSENT):
-                return
-            if looked_at >= (max(hidden_until, filled_until) if filling else hidden_until):
-                break
-            log.info(
-                "More of this send may still appear in WATI's lists, until %s: looking again.%s",
-                hidden_until.isoformat(timespec="seconds"),
-                ""
-                if self.ledger.remembers
-                else " With a state_path there is no wait when nothing is in doubt.",
-            )
-            time.sleep(_POLL_SECONDS)
-        why = self._why_nobody_can_tell(filling)
-        if why:
-            self._file.mark_all(SendStatus.UNSENT, SendStatus.UNKNOWN, why)
-            raise WatiUnknownOutcomeError(f"{why}: nothing was sent. Try again once WATI lists them all.")
-        self.ledger.resolve(nothing_sent=not self._read_back.campaigns)
-
-    def _why_nobody_can_tell(self, filling: Container[int]) -> str | None:
-        if filling:
-            return "a campaign of this send lists fewer people than it has, so nobody can tell who is missing"
-        if self.hold and self.ledger.lost:
-            return "what earlier tries had written down is gone, and on_unknown is `hold`"
-        if self.hold and not all(map(self._is_shown, self.ledger.doubts)):
-            return "WATI does not show a batch whose answer was lost, and on_unknown is `hold`"
-        return None
-
-    def _is_shown(self, label: str) -> bool:
-        """Tell whether WATI shows the campaign of a batch that was in doubt, with people in it."""
-        return self.ledger.sent_before(label) in self._read_back.taken[int(label)]
-
-    def _hidden_until(self) -> datetime:
-        """Return until when WATI may hide a campaign, also one that it answered."""
-        if self.ledger.remembers:
-            last = self.ledger.last_intended
-            return last + self._grace if last else datetime.now(UTC)
-        # Whoever else sent under this key, or this task without a ledger, did so before now: no more is known.
-        return datetime.now(UTC) + self._grace
-
-    def _refuse_the_past(self) -> None:
-        """Refuse a time gone by, also while batches wait; a Clear after everything went out never comes here."""
-        if self.scheduled_at is not None and self.scheduled_at <= datetime.now(UTC):
-            raise WatiValidationError(
-                f"scheduled_at is {self.scheduled_at.isoformat()}, which is in the past: give a later one."
-            )
 
     def _respect_consent(self) -> None:
         """Leave out who opted out; the cheaper way of the two is taken, and its cost is logged first."""
@@ -518,7 +386,7 @@ class TemplateSend:
 
     def _intend(self, batch: Batch, sent_before: int) -> None:
         """Write down that a batch leaves, if this is still the right moment for it."""
-        if self._when() != self._due:
+        if self._timetable.due() != self._due:
             raise _TimePassedError
         try:
             self.ledger.intend(batch.label, batch.fingerprint, sent_before)
@@ -528,7 +396,9 @@ class TemplateSend:
 
     def _call(self, name: str, recipients: list[dict[str, Any]]) -> TemplateSendResult:
         while True:
-            self._due = self._when()
+            before, self._due = self._due, self._timetable.due()
+            if self._due not in (before, self.scheduled_at):
+                log.info("Outside the send window: WATI is to send from %s on.", self._due)
             try:
                 if self._due is None:
                     return self.client.send_template_messages(
@@ -539,19 +409,6 @@ class TemplateSend:
                 )
             except _TimePassedError:
                 continue
-
-    def _when(self) -> datetime | None:
-        """Return for when to schedule what leaves now; None for a message at once."""
-        self._refuse_the_past()
-        if self.send_window is None:
-            return self.scheduled_at
-        wanted = self.scheduled_at or datetime.now(UTC)
-        opening = self.send_window.next_opening(wanted)
-        if opening == wanted:
-            return self.scheduled_at
-        if opening != self._due:
-            log.info("Outside the send window: WATI is to send from %s on.", opening.isoformat())
-        return opening
 
     def _next_campaign(self, batch: Batch) -> tuple[int, str]:
         """Return how often a batch was sent before, and the name of its next campaign: `3]`, `3r1]`, `3r2]`, ..."""
@@ -578,7 +435,7 @@ class TemplateSend:
                         if self._file.has(SendStatus.UNSENT, batch) and not self._post(batch):
                             doubts.append(batch)
             if doubts:
-                time.sleep(_POLL_SECONDS)
+                grace.pause()
 
     def _shown_by(self, batch: Batch) -> datetime:
         return (self.ledger.intended_at(batch.label) or datetime.now(UTC)) + self._grace
@@ -586,7 +443,7 @@ class TemplateSend:
     def _may_send_again(self, batch: Batch, filling: bool) -> bool:
         if filling:
             reason = "its campaign lists fewer people than it has, so nobody can tell who is missing"
-        elif self.hold and batch.label in self.ledger.doubts and not self._is_shown(batch.label):
+        elif self._earlier.is_held(batch.label):
             reason = "WATI does not show the batch, and on_unknown is `hold`"
         elif len(self._named[batch.number]) >= _TRIES_A_BATCH:
             reason = f"no answer came to {_TRIES_A_BATCH} calls"
@@ -608,7 +465,7 @@ class TemplateSend:
         summary: dict[str, Any] = {
             "send_key": self.send_key,
             **self._file.counts(),
-            "earlier": self._earlier,
+            "earlier": self._earlier.count,
             "broadcasts": first,
             "more_broadcasts": campaigns - len(first),
             "calls": self._calls,

@@ -1,4 +1,4 @@
-"""The hours in which people may be messaged."""
+"""When people are messaged: at once or at a time, and in which hours they may be."""
 
 from __future__ import annotations
 
@@ -74,3 +74,40 @@ class SendWindow:
         while not self.is_open(minute):
             minute += _MINUTE
         return minute
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """
+    Says when messages are due.
+
+    :param scheduled_at: the time that was asked for, with its time zone; None for at once.
+    :param send_window: the hours in which people may be messaged; None for all.
+    """
+
+    scheduled_at: datetime | None
+    send_window: SendWindow | None
+
+    def refuse_the_past(self) -> None:
+        """
+        Refuse a time gone by.
+
+        :raises WatiValidationError: also where it passes while messages wait for their turn.
+        """
+        if self.scheduled_at is not None and self.scheduled_at <= datetime.now(UTC):
+            raise WatiValidationError(
+                f"scheduled_at is {self.scheduled_at.isoformat()}, which is in the past: give a later one."
+            )
+
+    def due(self) -> datetime | None:
+        """
+        Return for when to schedule what leaves now; None for a message at once.
+
+        :raises WatiValidationError: when the time that was asked for is past.
+        """
+        self.refuse_the_past()
+        if self.send_window is None:
+            return self.scheduled_at
+        wanted = self.scheduled_at or datetime.now(UTC)
+        opening = self.send_window.next_opening(wanted)
+        return self.scheduled_at if opening == wanted else opening

@@ -24,10 +24,13 @@ import pytest
 from tenacity import wait_none
 
 from airflow_provider_wati.bulk import (
+    earlier_tries as earlier_tries_module,
+    grace as grace_module,
     ledger as ledger_module,
     read_back as read_back_module,
     send as send_module,
 )
+from airflow_provider_wati.bulk.earlier_tries import EarlierTries
 from airflow_provider_wati.bulk.ledger import Ledger
 from airflow_provider_wati.bulk.outcomes import SendStatus
 from airflow_provider_wati.bulk.read_back import ReadBack
@@ -411,10 +414,10 @@ def sandbox() -> Iterator[Sandbox]:
     with Sandbox(wrap=wrap) as server, pytest.MonkeyPatch.context() as patch:
         assert isinstance(server, Sandbox)
         servers.append(server)
-        for module in (send_module, ledger_module, read_back_module):
+        for module in (send_module, earlier_tries_module, ledger_module, read_back_module):
             patch.setattr(module, "datetime", SandboxTime)
-        patch.setattr(send_module, "_POLL_SECONDS", GRACE / 2)
-        for module in (send_module, transport_module):
+        patch.setattr(grace_module, "POLL_SECONDS", GRACE / 2)
+        for module in (send_module, grace_module, transport_module):
             patch.setattr(module, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
         patch.setattr(
             "airflow_provider_wati.client.transport.wait_exponential_jitter", lambda **_: wait_none()
@@ -547,7 +550,7 @@ def take_a_filling_list_for_full(patch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(TemplateSend, "_hidden_until", lambda _: ledger_module.datetime.min.replace(tzinfo=UTC))
+    patch.setattr(EarlierTries, "_hidden_until", lambda _: ledger_module.datetime.min.replace(tzinfo=UTC))
     patch.setattr(TemplateSend, "_shown_by", lambda *_: ledger_module.datetime.min.replace(tzinfo=UTC))
 
 

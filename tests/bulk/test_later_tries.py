@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wati.bulk.grace import UNKNOWN_GRACE, grace_of, longest_call
 from airflow_provider_wati.bulk.ledger import Ledger
 from airflow_provider_wati.bulk.read_back import ReadBack
-from airflow_provider_wati.bulk.send import UNKNOWN_GRACE, TemplateSend, grace_of, longest_call
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import (
     WatiConfigurationError,
@@ -35,6 +35,7 @@ from tests.bulk.test_send import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_wati.bulk.send import TemplateSend
     from tests.conftest import Sandbox
 
 __all__ = ["quickly"]  # a fixture
@@ -66,7 +67,7 @@ def named(row: dict[str, Any], local_message_id: str, key: str | None = None) ->
 
 @pytest.fixture
 def real_calls(quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", longest_call)
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.longest_call", longest_call)
 
 
 @pytest.mark.usefixtures("real_calls")
@@ -114,7 +115,7 @@ def test_a_try_that_dies_while_it_looks_leaves_the_next_one_careful(
     attempt(sandbox, Store(), ALL, first=True)
     store = Store()
     with monkeypatch.context() as dying:
-        dying.setattr("airflow_provider_wati.bulk.send.time.sleep", _die)
+        dying.setattr("airflow_provider_wati.bulk.grace.time.sleep", _die)
         with pytest.raises(KeyboardInterrupt):
             attempt(sandbox, store, ALL, grace=2)
     assert statuses(attempt(sandbox, store, ALL, grace=2)) == ["accepted"] * 3
@@ -454,10 +455,10 @@ def test_what_never_left_is_not_called_unknown(
     assert sends(sandbox) == (1 if where == "after a 429" else 0)
 
 
-def _with_ledger(sandbox: Sandbox, store: Store) -> TemplateSend:
+def _with_ledger(sandbox: Sandbox, store: Store, **settings: Any) -> TemplateSend:
     ledger = Ledger(store, "key")
     ledger.open(tried_before=False)
-    return sender(sandbox, store, ledger=ledger)
+    return sender(sandbox, store, ledger=ledger, **settings)
 
 
 def test_a_store_that_refuses_the_intent_leaves_nothing_in_doubt(sandbox: Sandbox) -> None:
@@ -484,8 +485,7 @@ def test_a_time_that_passes_while_batches_wait_stops_the_rest(
             time.sleep(max(0.0, (soon - datetime.now(UTC)).total_seconds() + 0.01))
 
     monkeypatch.setattr("airflow_provider_wati.client.throttle.Pacer.wait", wait)
-    job = _with_ledger(sandbox, Store())
-    job.scheduled_at = soon
+    job = _with_ledger(sandbox, Store(), scheduled_at=soon)
     with pytest.raises(WatiValidationError, match="which is in the past"):
         job.run(ALL, sent_before=False)
     assert statuses(job) == ["accepted", "unsent", "unsent"]
@@ -508,10 +508,7 @@ def test_the_window_is_looked_at_when_a_message_leaves(
         window.closed = sends(sandbox) == 1
 
     monkeypatch.setattr("airflow_provider_wati.client.throttle.Pacer.wait", wait)
-    store = Store()
-    ledger = Ledger(store, "key")
-    ledger.open(tried_before=False)
-    job = sender(sandbox, store, ledger=ledger, send_window=window)
+    job = _with_ledger(sandbox, Store(), send_window=window)
     job.run([FIRST, SECOND], sent_before=False)
     assert statuses(job) == ["accepted", "accepted"]
     assert messages(sandbox) == [1, 0, 0]

@@ -34,9 +34,9 @@ class Store(dict[str, Any]):
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_wati.bulk.send._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.POLL_SECONDS", 0.05)
     # So that a grace may be shorter than the client's timeout.
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", lambda _: timedelta(-1))
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.longest_call", lambda _: timedelta(-1))
 
 
 def send(

@@ -25,9 +25,9 @@ Execute = Callable[..., Any]
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what WATI may hide for a while be looked for once only, and pause between no two tries of a call."""
     monkeypatch.setattr("airflow_provider_wati.operators.once._APPEARS_WITHIN", timedelta(0))
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.UNKNOWN_GRACE", timedelta(0))
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", lambda _: timedelta(-1))
-    monkeypatch.setattr("airflow_provider_wati.bulk.send._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.UNKNOWN_GRACE", timedelta(0))
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.longest_call", lambda _: timedelta(-1))
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.POLL_SECONDS", 0.05)
     monkeypatch.setattr(
         "airflow_provider_wati.client.transport.wait_exponential_jitter", lambda **_: wait_none()
     )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, task
 
-from airflow_provider_wati.bulk.send import longest_call
+from airflow_provider_wati.bulk.grace import longest_call
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
     WatiConfigurationError,
@@ -429,7 +429,7 @@ def test_a_state_path_makes_runs_with_one_key_know_of_each_other(
     where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With state that all runs share nothing has to be waited for; without, this would take far too long.
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.UNKNOWN_GRACE", timedelta(seconds=600))
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.UNKNOWN_GRACE", timedelta(seconds=600))
     given = {"state_path": str(tmp_path / "argument")} if where == "argument" else {}
     monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path / "option"))
     first = execute(broadcast(send_key="promo", **given))
@@ -474,7 +474,7 @@ def test_held_back_what_wati_does_not_show(execute: Execute, sandbox: Sandbox) -
 def test_a_grace_that_cannot_be_right_is_refused(
     grace: str, where: str, execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.longest_call", longest_call)
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.longest_call", longest_call)
     monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", grace if where == "option" else "30")
     says = "give seconds" if grace == "soon" else "the grace must be longer"
     with pytest.raises(WatiConfigurationError, match=says):
@@ -486,7 +486,7 @@ def test_the_option_s_grace_counts(
     execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", "2.5")
-    monkeypatch.setattr("airflow_provider_wati.bulk.send.UNKNOWN_GRACE", timedelta(hours=1))
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.UNKNOWN_GRACE", timedelta(hours=1))
     sandbox.fault("drop", method="POST", when="before", count=1)
     began = datetime.now(UTC)
     assert execute(broadcast())["calls"] == 2
