@@ -32,11 +32,11 @@ class WatiError(Exception):
 
 
 class WatiConfigurationError(WatiError):
-    """The connection or a setting is incomplete or contradicts itself; nothing was sent."""
+    """The connection or a setting is incomplete or contradicts itself or what a send began with; nothing was sent."""
 
 
 class WatiValidationError(WatiError, ValueError):
-    """The caller's input cannot be right; nothing was sent."""
+    """The caller's input cannot be right; nothing was sent of what it concerns."""
 
 
 class WatiBadRequestError(WatiError):
