@@ -85,7 +85,7 @@ class Consent:
     Look up who does not want to be messaged: contacts whose ``allow_broadcast`` is false.
 
     :param client: the account.
-    :param people: how many are asked about.
+    :param people: how many targets are asked about; a number that has two spellings is two of them.
     :param max_calls: how many calls the look-up may take.
     :param channel: name or number of the channel that the messages go from.
     :raises WatiValidationError: when it would take more, before any of them.
@@ -102,14 +102,14 @@ class Consent:
         self.calls = min(pages, people)
         if self.calls > max_calls:
             raise WatiValidationError(
-                f"Looking up who opted out takes {self.calls:,} calls for {people:,} people, and consent_max_calls "
+                f"Looking up who opted out takes {self.calls:,} calls for {people:,} targets, and consent_max_calls "
                 f"is {max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in the query and set "
                 "check_consent=False."
             )
         log.info(
             "Looking up who opted out: %s calls, %s.",
             f"{self.calls:,}",
-            "listing all contacts" if self.by_listing else "one for each person",
+            "listing all contacts" if self.by_listing else "one for each target",
         )
 
     def look_up(self, targets: Iterable[str]) -> Iterator[tuple[str, str, bool]]:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_HOLD = (
+    "on_unknown is `hold`: once you know from WATI's dashboard that nothing more of it went out, clear the task with "
+    "`resend_after_grace`"
+)
+
 
 @dataclass(kw_only=True)
 class EarlierTries:
@@ -52,6 +57,12 @@ class EarlierTries:
         :raises WatiUnknownOutcomeError: when nobody can tell who was, so that nobody may be sent to.
         """
         log.info("Some of it may have been sent before: looking before anything is sent.")
+        if self.ledger.lost:
+            log.warning(
+                "What earlier tries have written down is gone (or there was nothing yet), so WATI alone tells what they "
+                "sent, and is given %.0f s to show it.",
+                self.grace.total_seconds(),
+            )
         self.ledger.compare({batch.label: batch.fingerprint for batch in batches})
         self.read_back.look()
         unclear = {batch.number for batch in batches if not self._recall(batch)}
@@ -100,7 +111,6 @@ class EarlierTries:
             except WatiError as error:
                 # Everybody has their message by now; only which campaign it was in stays untold.
                 log.warning("The campaigns of earlier tries could not be looked up: %s", error)
-        self.file.skip_cancelled(self.read_back.cancelled)
 
     def _wait_for_everybody(self) -> None:
         """
@@ -108,38 +118,49 @@ class EarlierTries:
 
         It holds for everybody who is not found, because rows may stand in other batches than in the earlier try.
         """
-        hidden_until = self._hidden_until() if self.waits else datetime.now(UTC)
-        filled_until = datetime.now(UTC) + self.grace
+        now = datetime.now(UTC)
+        hidden_until = self._hidden_until() if self.waits else now
+        filled_until = max(hidden_until, now + self.grace) if self.waits else now
+        said = None
         while True:
             # Reading takes a while, and a campaign that appears meanwhile is not seen: so the time before it counts.
             looked_at = datetime.now(UTC)
             self.read_back.look()
-            filling = self.read_back.read()
+            filling = self.read_back.read(anew=looked_at >= hidden_until)
             if not self.file.has(SendStatus.UNSENT):
                 return
-            if looked_at >= (max(hidden_until, filled_until) if filling else hidden_until):
+            until = filled_until if filling else hidden_until
+            if looked_at >= until:
                 break
-            log.info(
-                "More of this send may still appear in WATI's lists, until %s: looking again.%s",
-                hidden_until.isoformat(timespec="seconds"),
-                ""
-                if self.ledger.remembers
-                else " With a state_path there is no wait when nothing is in doubt.",
-            )
+            if until != said:
+                said = until
+                log.info(
+                    "More of this send may still appear in WATI's lists: looking until %s.%s",
+                    until.isoformat(timespec="seconds"),
+                    ""
+                    if self.ledger.remembers
+                    else " With a state_path there is no wait when nothing is in doubt.",
+                )
             grace.pause()
         why = self._why_nobody_can_tell(filling)
         if why:
             self.file.mark_all(SendStatus.UNSENT, SendStatus.UNKNOWN, why)
-            raise WatiUnknownOutcomeError(f"{why}: nothing was sent. Try again once WATI lists them all.")
-        self.ledger.resolve(nothing_sent=not self.read_back.campaigns)
+            if self.waits:
+                raise WatiUnknownOutcomeError(f"Nothing was sent: {why}.")
+        else:
+            self.ledger.resolve(nothing_sent=not self.read_back.campaigns)
 
     def _why_nobody_can_tell(self, filling: Container[int]) -> str | None:
         if filling:
-            return "a campaign of this send lists fewer people than it has, so nobody can tell who is missing"
+            return (
+                "a campaign of this send lists fewer people than it has, so nobody can tell who is missing. Try again "
+                "later; if that changes nothing, send to those of whom you know that they got nothing, under another "
+                "send_key"
+            )
         if self.hold and self.ledger.lost:
-            return "what earlier tries had written down is gone, and on_unknown is `hold`"
+            return f"what earlier tries had written down is gone, and {_HOLD}"
         if any(map(self.is_held, self.ledger.doubts)):
-            return "WATI does not show a batch whose answer was lost, and on_unknown is `hold`"
+            return f"WATI does not show a batch whose answer was lost, and {_HOLD}"
         return None
 
     def is_held(self, label: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
@@ -43,7 +44,7 @@ class Ledger:
     :param send_key: the send.
     :param others: whether others may send under this key, as they may if the user gave it.
     :param shared: whether they, if there are any, write here what they send.
-    :param reads_only: whether nothing is written, as in a dry run.
+    :param reads_only: whether nothing is written but that there was a try, as in a dry run.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class Ledger:
         self.known_before = bool(stored)
         #: Whether what is not in the ledger did not happen.
         self.remembers = store is not None and (shared or not others)
-        # Batch: fingerprint and how often it was sent before, then the positions of those not accepted, as in
-        # "0-3 7", or a mark for not knowing.
+        # Batch: fingerprint, how often it was sent before and in which campaigns nobody was accepted, as in "a1b2/1!1";
+        # then the positions of those not accepted, as in "0-3 7", or a mark for not knowing.
         self._batches: dict[str, str] = dict(stored.get("batches", {}))
         #: When the last batch of all tries was about to be sent; what WATI hides longest is that.
         self.last_intended: datetime | None = (
@@ -81,6 +82,8 @@ class Ledger:
         self.mixed: bool = stored.get("mixed", False)
         #: Whether an earlier try wrote down what it sent, and that is gone.
         self.lost: bool = stored.get("lost", False)
+        # Whether something may have been sent under these terms.
+        self._is_bound: bool = stored.get("bound", False)
         # What must stay the same for this send to be found again: account, channel, whether rows have keys.
         self._terms: dict[str, Any] = stored.get("terms", {})
 
@@ -95,10 +98,12 @@ class Ledger:
         """
         if self.known_before or self._store is None:
             return
+        # What others sent under this key before there was an entry does not stand in it.
+        self.mixed = self._others or tried_before
         if tried_before:
-            self.lost = self.mixed = True
+            self.lost = self._is_bound = True
             self.last_intended = datetime.now(UTC)
-        self._save()
+        self._save(although_it_reads_only=True)
 
     @property
     def may_have_sent(self) -> bool:
@@ -118,7 +123,7 @@ class Ledger:
         :raises WatiConfigurationError: when something differs under which people were messaged: they could not be
             found from here, and would be messaged again or not at all.
         """
-        if self._batches or self.lost:
+        if self._batches or self._is_bound:
             for name, value in terms.items():
                 before = self._terms.get(name)
                 if value is not None and before is not None and value != before:
@@ -158,7 +163,11 @@ class Ledger:
     def sent_before(self, batch: str) -> int | None:
         """Return how often a batch was sent before its last time; None if it never was."""
         known = self._batches.get(batch)
-        return None if known is None else int(known.split()[0].partition("/")[2] or 0)
+        return None if known is None else _times(known)
+
+    def reached_nobody(self, batch: str, n: int) -> bool:
+        """Tell whether WATI's answer to a campaign was that it accepted nobody: 0 for a batch's first one."""
+        return n in _empty(self._batches.get(batch, ""))
 
     def intended_at(self, batch: str) -> datetime | None:
         """Return when a batch was about to be sent, at the latest, if WATI alone can tell who was accepted."""
@@ -178,7 +187,8 @@ class Ledger:
         before = self._batches, self._unclear, self.last_intended
         # Who was accepted before is not in doubt.
         others = self._runs_of(batch, fingerprint)
-        entry = " ".join([_label(fingerprint, sent_before), *others, _NO_ANSWER])
+        label = _label(fingerprint, sent_before, _empty(self._batches.get(batch, "")))
+        entry = " ".join([label, *others, _NO_ANSWER])
         self.last_intended = datetime.now(UTC)
         self._batches = {**self._batches, batch: entry}
         self._unclear = {**self._unclear, batch: self.last_intended}
@@ -194,13 +204,18 @@ class Ledger:
             return []
         return [run for run in known.split()[1:] if run not in (_NO_ANSWER, _NO_ROOM)]
 
-    def settle(self, batch: str, fingerprint: str, not_accepted: Collection[int]) -> None:
+    def settle(
+        self, batch: str, fingerprint: str, not_accepted: Collection[int], *, reached_nobody: bool = False
+    ) -> None:
         """
         Write down that WATI's answer to a batch is known.
 
         :param not_accepted: the positions of those whom WATI has not accepted in any try.
+        :param reached_nobody: whether it accepted nobody this time, so that its campaign, if there is one, is empty.
         """
-        label = _label(fingerprint, self.sent_before(batch) or 0)
+        known = self._batches.get(batch, "")
+        times = _times(known) if known else 0
+        label = _label(fingerprint, times, _empty(known) | ({times} if reached_nobody else set()))
         self._unclear.pop(batch, None)
         self._batches[batch] = " ".join([label, *_runs(not_accepted)])
         if sum(map(len, self._batches.values())) - FINGERPRINT_LENGTH * len(self._batches) > _MAX_POSITIONS:
@@ -213,28 +228,39 @@ class Ledger:
 
         :param nothing_sent: whether that was nothing at all.
         """
-        if self._unclear or self.lost:
-            for batch in self._unclear:
-                self._batches[batch] = _label(_RESOLVED, self.sent_before(batch) or 0)
-            self._unclear.clear()
-            self.mixed = self.mixed and not (self.lost and nothing_sent)
-            self.lost = False
-            self._save()
+        self.mixed = self.mixed and not (nothing_sent and not self._batches)
+        for batch in self._unclear:
+            known = self._batches[batch]
+            self._batches[batch] = _label(_RESOLVED, _times(known), _empty(known))
+        self._unclear = {}
+        self.lost = False
+        self._save()
 
-    def _save(self) -> None:
-        if self._store is None or self._reads_only:
+    def _save(self, *, although_it_reads_only: bool = False) -> None:
+        if self._store is None or (self._reads_only and not although_it_reads_only):
             return
         last = self.last_intended and self.last_intended.isoformat(timespec="milliseconds")
         entry = {"batches": self._batches, "last": last, "mixed": self.mixed, "terms": self._terms}
-        self._store.set(self._key, {**entry, "lost": True} if self.lost else entry)
+        flags = {name: True for name, value in (("lost", self.lost), ("bound", self._is_bound)) if value}
+        self._store.set(self._key, {**entry, **flags})
 
 
-def _label(fingerprint: str, sent_before: int) -> str:
-    return f"{fingerprint}/{sent_before}" if sent_before else fingerprint
+def _label(fingerprint: str, times: int, empty: set[int]) -> str:
+    label = f"{fingerprint}/{times}" if times else fingerprint
+    return f"{label}!{','.join(map(str, sorted(empty)))}" if empty else label
 
 
 def _people(known: str) -> str:
-    return known.split(maxsplit=1)[0].partition("/")[0] if known else ""
+    return re.split("[ /!]", known, maxsplit=1)[0]
+
+
+def _times(known: str) -> int:
+    return int(known.split()[0].partition("!")[0].partition("/")[2] or 0)
+
+
+def _empty(known: str) -> set[int]:
+    campaigns = known.partition(" ")[0].partition("!")[2]
+    return set(map(int, campaigns.split(","))) if campaigns else set()
 
 
 def _runs(positions: Collection[int]) -> Iterator[str]:

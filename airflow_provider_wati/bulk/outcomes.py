@@ -66,6 +66,8 @@ class SyncStatus(StrEnum):
     UNSENT = "unsent"
 
 
+#: The reason of what a dry run would do.
+DRY_RUN = "dry run"
 #: Where ``reason`` says what is wrong.
 PROBLEMS = ("rejected", "invalid", "unknown", "unsent")
 _DONE = ("accepted", "created", "updated", "unchanged", "cleared")

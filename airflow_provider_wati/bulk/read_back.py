@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow_provider_wati.bulk.ledger import Ledger
     from airflow_provider_wati.bulk.send_file import SendFile
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Campaign
@@ -33,11 +34,18 @@ class ReadBack:
     :param channel: the channel that the send goes from.
     :param mark: what stands in square brackets before the number of the batch.
     :param file: where what is found is noted.
+    :param ledger: what is known of the campaigns from WATI's answers.
     :param grace: for how long WATI may go on filling a campaign once it has begun.
     """
 
     def __init__(
-        self, client: WatiClient, channel: str | None, mark: str, file: SendFile, grace: timedelta
+        self,
+        client: WatiClient,
+        channel: str | None,
+        mark: str,
+        file: SendFile,
+        ledger: Ledger,
+        grace: timedelta,
     ) -> None:
         self._client = client
         self._channel = channel
@@ -51,10 +59,12 @@ class ReadBack:
         self.taken: dict[int, set[int]] = defaultdict(set)
         #: The campaigns that were cancelled, by their number in the run file.
         self.cancelled: set[int] = set()
+        self._ledger = ledger
         self._grace = grace
-        self._begun: dict[str, datetime | None] = {}
+        self._begun: dict[str, datetime] = {}
         self._places: dict[str, tuple[int, int]] = {}
         self._complete: set[str] = set()
+        self._seem_complete: set[str] = set()
 
     def look(self) -> None:
         """Find the campaigns that there are by now."""
@@ -65,51 +75,55 @@ class ReadBack:
                 campaigns = self.campaigns[batch]
                 self.known[batch].add(n)
                 self._places[campaign["id"]] = batch, n
-                self._begun[campaign["id"]] = _begun(campaign)
+                first_seen = self._begun.get(campaign["id"], datetime.now(UTC))
+                self._begun[campaign["id"]] = _begun(campaign) or first_seen
                 if campaign["id"] not in campaigns:
-                    campaigns[campaign["id"]] = self._file.broadcast(campaign["id"], match.group())
+                    campaigns[campaign["id"]] = self._file.broadcast(campaign["id"], match.group(), batch)
                 if (campaign.get("status") or "").casefold() in _CANCELLED:
                     self.cancelled.add(campaigns[campaign["id"]])
 
-    def read(self, batches: Container[int] | None = None) -> set[int]:
+    def read(self, batches: Container[int] | None = None, *, anew: bool = True) -> set[int]:
         """
         Note everybody whom the campaigns list.
 
+        WATI's count of a campaign's people may grow with its list, so that one that seems complete is so for good
+        only once its grace is over.
+
         :param batches: the numbers of the batches whose campaigns are read; all if left out.
+        :param anew: whether to read those again that seemed complete before their grace was over.
         :return: the batches of campaigns that list fewer people than they have, so that who is missing there
             may have got a message nevertheless.
         """
         filling = set()
+        done = self._complete if anew else self._complete | self._seem_complete
         for number, campaigns in self.campaigns.items():
             if batches is None or number in batches:
                 for campaign_id, broadcast in campaigns.items():
-                    if campaign_id not in self._complete and not self._read(campaign_id, broadcast):
+                    if campaign_id not in done and not self._read(campaign_id, broadcast):
                         filling.add(number)
-        self._file.accept_listed()
+        self._file.accept_listed(same_people=not self._ledger.mixed)
         return filling
 
     def _read(self, campaign_id: str, broadcast: int) -> bool:
-        """
-        Read one campaign; tell whether it lists all of its people yet.
-
-        WATI's count of them may grow with its list, so an empty one says nothing before the grace is over, and any
-        is read anew until then.
-        """
-        begun = self._begun[campaign_id]
-        is_over = begun is not None and begun + self._grace <= datetime.now(UTC)
+        """Read one campaign; tell whether it lists all of its people, as far as can be seen yet."""
+        is_over = self._begun[campaign_id] + self._grace <= datetime.now(UTC)
         people: set[str] = set()
         recipients = iter(self._client.iter_campaign_recipients(campaign_id))
         while page := list(islice(recipients, _PAGE)):
             # Somebody may come on two pages, when the list grows in between.
             people.update(str(person.get("id") or person.get("local_message_id")) for person in page)
             self._file.listed(page, broadcast)
+        batch, n = self._places[campaign_id]
         if people:
-            batch, n = self._places[campaign_id]
             self.taken[batch].add(n)
-        statistics = self._client.get_campaign(campaign_id).get("statistics") or {}
-        is_complete = len(people) >= (statistics.get("total_recipients") or (0 if is_over else 1))
-        if is_complete and is_over:
+        elif self._ledger.reached_nobody(str(batch), n) or broadcast in self.cancelled:
             self._complete.add(campaign_id)
+            return True
+        statistics = self._client.get_campaign(campaign_id).get("statistics") or {}
+        # An empty list says nothing before the grace is over.
+        is_complete = len(people) >= (statistics.get("total_recipients") or (0 if is_over else 1))
+        if is_complete:
+            (self._complete if is_over else self._seem_complete).add(campaign_id)
         return is_complete
 
 

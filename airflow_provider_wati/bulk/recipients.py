@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wati.bulk.checks import parameter_complaint
 from airflow_provider_wati.bulk.numbers import line_of
-from airflow_provider_wati.bulk.rows import Column, Row, cell, text_of
+from airflow_provider_wati.bulk.rows import Column, Row, as_written, cell, complaint_of, text_of
 from airflow_provider_wati.exceptions import WatiValidationError
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 # WATI looks up 10 to 64 characters only, and they become a segment of a path.
 _LOCAL_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{10,64}")
-#: The pattern of those that are made here, as SQLite writes it.
-OUR_IDS = "[0-9a-f]" * 32
 _RECIPIENT = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id", "key"})
-_SHOWN_TARGET = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +79,8 @@ class RecipientDicts:
     """
     Take recipients apart as a DAG's author writes them.
 
-    :param key: the parameter (or other entry) that makes two messages to one person distinct, where a recipient
-        has no ``key`` of its own.
+    :param key: the parameter that makes two messages to one person distinct, where a recipient has no ``key`` of
+        its own.
     """
 
     key: str | None = None
@@ -176,21 +173,18 @@ class Recipients:
                 for name, value in parts.params.items()
             }
             complaint = parameter_complaint(params, self.needed)
-        except WatiValidationError as error:
-            complaint = str(error)
         except Exception as error:
-            # The objects of a row are anybody's, and may raise anything when they are looked at.
-            complaint = f"the row cannot be read ({type(error).__name__})"
+            complaint = complaint_of(error)
         if target is None:
-            return CheckedRow(complaint, key, _shown(parts), None, None, False, None)
+            return CheckedRow(complaint, key, as_written(parts and parts.target), None, None, False, None)
         # The fastest way into a file that this process alone reads, and which it does not outlive.
         packed = marshal.dumps(params) if complaint is None else None
-        names_itself = given is not None
-        given = given or self._id_of(target, key)
-        return CheckedRow(complaint, key, target, line_of(target), given, names_itself, packed)
+        line = line_of(target)
+        local_message_id = given or self._id_of(line, key)
+        return CheckedRow(complaint, key, target, line, local_message_id, given is not None, packed)
 
-    def _id_of(self, target: str, key: str | None) -> str:
-        return hashlib.sha256(f"{self.send_key}\n{target}\n{key or ''}".encode()).hexdigest()[:32]
+    def _id_of(self, line: str, key: str | None) -> str:
+        return hashlib.sha256(f"{self.send_key}\n{line}\n{key or ''}".encode()).hexdigest()[:32]
 
 
 def _local_message_id(given: Any) -> str | None:
@@ -199,17 +193,6 @@ def _local_message_id(given: Any) -> str | None:
             "local_message_id is 10 to 64 letters, digits, - and _: WATI looks up no others"
         )
     return given
-
-
-def _shown(parts: Parts | None) -> str:
-    """Write what stands in the place of a target, for the outcomes: as far as a file can take it."""
-    if parts is None or parts.target is None:
-        return ""
-    try:
-        text = str(parts.target)[:_SHOWN_TARGET]
-    except Exception:
-        return type(parts.target).__name__
-    return text.encode("utf-8", "replace").decode()
 
 
 def _text_of(value: Any, name: object) -> str | None:

@@ -24,9 +24,10 @@ Column = str | int
 # Half of a character outside Unicode's first plane; neither WATI nor any file takes it.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EXACT_FLOAT = 2**53
+_SHOWN_LENGTH = 200
 _LONGEST_ADDRESS = 2_000
-#: Several lines, or what may be a phone number or a list of them.
-_NO_ADDRESS = re.compile(r"[\r\n]|\A[\d\s()+,;.-]*\Z")
+#: One line that has a directory or a suffix, and is not made of digits and signs alone, as phone numbers are.
+_ADDRESS = re.compile(r"(?=.*[^\d\s()+,;./-])(.*/.*|.*\.[A-Za-z][A-Za-z0-9]*)")
 _JSON_START = re.compile(r"\s*[\[{]")
 
 
@@ -68,7 +69,7 @@ def json_of(value: Any, what: str) -> Any:
 
 def is_address(text: str) -> bool:
     """Tell whether a text can be the address of a file, and is not rather what should stand in the file."""
-    return not is_json(text) and len(text) <= _LONGEST_ADDRESS and not _NO_ADDRESS.search(text)
+    return not is_json(text) and len(text) <= _LONGEST_ADDRESS and bool(_ADDRESS.fullmatch(text))
 
 
 def is_json(text: str) -> bool:
@@ -202,6 +203,31 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, UUID):
         return str(value)
     raise WatiValidationError(f"a {type(value).__name__} cannot be written as text: cast it in the query")
+
+
+def as_written(value: Any) -> str:
+    """Write a value for the outcomes that could not be read: as far as a file can take it, and not all of a long one."""
+    if value is None:
+        return ""
+    try:
+        return _clean(str(value)[:_SHOWN_LENGTH])
+    except Exception:
+        return type(value).__name__
+
+
+def complaint_of(error: Exception) -> str:
+    """
+    Say what is wrong with a row that could not be read.
+
+    The objects of a row are anybody's, and may raise anything when they are looked at: it concerns no other row.
+    """
+    if isinstance(error, WatiValidationError):
+        return _clean(str(error))
+    return f"the row cannot be read ({type(error).__name__})"
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def is_null(value: Any) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
+
+from airflow_provider_wati.bulk.outcomes import DRY_RUN, PROBLEMS, SHOWN_PROBLEMS, problem
 
 #: Rows that go to the file at once.
 CHUNK = 5_000
@@ -20,3 +23,18 @@ def open_run_file() -> sqlite3.Connection:
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -8000", "temp_store = FILE"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def first_problems(connection: sqlite3.Connection, order: str) -> list[dict[str, Any]]:
+    """
+    Describe the first rows that did not end well, their numbers masked: those that were attempted before the others.
+
+    :param order: the column that says which row comes first.
+    """
+    statuses = ", ".join("?" * len(PROBLEMS))
+    found = connection.execute(
+        f"SELECT row, target, status, reason FROM rows WHERE status IN ({statuses}) AND reason IS NOT ? "
+        f"ORDER BY status = 'unsent', {order} LIMIT ?",
+        (*PROBLEMS, DRY_RUN, SHOWN_PROBLEMS),
+    )
+    return [problem(*row) for row in found]

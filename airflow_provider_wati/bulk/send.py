@@ -19,7 +19,7 @@ from airflow_provider_wati.bulk import grace
 from airflow_provider_wati.bulk.checks import Consent, find_template, is_approved, parameter_names
 from airflow_provider_wati.bulk.earlier_tries import EarlierTries
 from airflow_provider_wati.bulk.numbers import TargetReader
-from airflow_provider_wati.bulk.outcomes import SHOWN_BROADCASTS, SendStatus
+from airflow_provider_wati.bulk.outcomes import DRY_RUN, SHOWN_BROADCASTS, SendStatus
 from airflow_provider_wati.bulk.progress import Progress
 from airflow_provider_wati.bulk.read_back import ReadBack
 from airflow_provider_wati.bulk.recipients import Recipients, TakeApart
@@ -132,7 +132,7 @@ class TemplateSend:
         mark = hashlib.sha256(self.send_key.encode()).hexdigest()[:8]
         self._name = f"{self.broadcast_name} [{mark}-"
         self._file = SendFile()
-        self._read_back = ReadBack(self.client, self.channel, mark, self._file, self._grace)
+        self._read_back = ReadBack(self.client, self.channel, mark, self._file, self.ledger, self._grace)
         self._earlier = EarlierTries(
             ledger=self.ledger,
             read_back=self._read_back,
@@ -188,6 +188,12 @@ class TemplateSend:
             # Also for a timeout of Airflow's, which is no Exception.
             self._explain(batches if known else None, error)
             raise
+        finally:
+            self._file.skip_cancelled(self._read_back.cancelled)
+
+    def close(self) -> None:
+        """Throw the rows away; nothing can be asked any more."""
+        self._file.close()
 
     def _agree(self, batches: Sequence[Batch]) -> None:
         """Make sure that what earlier tries sent can be found from here."""
@@ -196,7 +202,7 @@ class TemplateSend:
             account=endpoint.base_url,
             tenant=endpoint.tenant_id,
             channel=self.channel or self.client.channel or "default",
-            key=("each row's" if self._file.has_keys() else "none") if batches else None,
+            key=("each row's" if self._file.has_keys else "none") if batches else None,
         )
 
     def _explain(self, batches: Sequence[Batch] | None, error: BaseException) -> None:
@@ -290,7 +296,7 @@ class TemplateSend:
             "seconds": self._seconds_for(calls),
             "estimated_cost": self._estimated_cost(template),
         }
-        self._file.explain_unsent("dry run")
+        self._file.explain_unsent(DRY_RUN)
         log.info(
             "Dry run: %s messages would go in %s calls, in %s s or more.",
             f"{messages:,}",
@@ -345,7 +351,12 @@ class TemplateSend:
                 # A call that may have taken effect is not tried again, so nothing of this one has.
                 raise error.__cause__ or error from None
             except WatiUnknownOutcomeError as error:
-                log.warning("No answer for %r: looking for it later. %s", name, error)
+                log.warning(
+                    "No answer for %r: looking for it, when the others have gone, for %.0f s. %s",
+                    name,
+                    self._grace.total_seconds(),
+                    error,
+                )
                 self._calls += 1
                 self._file.mark(batch, SendStatus.UNSENT, SendStatus.UNKNOWN, str(error))
                 # Once more, for the time: WATI may have begun with it only now.
@@ -355,6 +366,7 @@ class TemplateSend:
                 log.warning("WATI refused all of %r: %s", name, error)
                 self._calls += 1
                 self._file.mark(batch, SendStatus.UNSENT, SendStatus.REJECTED, str(error))
+                reached_nobody = True
             except WatiError:
                 self._answered(batch)
                 raise
@@ -368,21 +380,25 @@ class TemplateSend:
                 raise
             else:
                 self._calls += 1
-                self._take(batch, messages, result, name)
-        self._answered(batch)
+                reached_nobody = self._take(batch, messages, result, name)
+        self._answered(batch, reached_nobody=reached_nobody)
         self._progress.add(len(messages))
         return True
 
-    def _take(self, batch: Batch, messages: Sequence[Message], result: TemplateSendResult, name: str) -> None:
+    def _take(self, batch: Batch, messages: Sequence[Message], result: TemplateSendResult, name: str) -> bool:
+        """Note WATI's answer; tell whether it accepted nobody."""
         rejected = [
             (answer.error, message[0])
             for message, answer in zip(messages, result.recipients, strict=True)
             if answer.error is not None
         ]
-        self._file.answered(batch, rejected, self._file.broadcast(result.broadcast_id, name))
+        self._file.answered(batch, rejected, self._file.broadcast(result.broadcast_id, name, batch.number))
+        return len(rejected) == len(messages)
 
-    def _answered(self, batch: Batch) -> None:
-        self.ledger.settle(batch.label, batch.fingerprint, self._file.not_accepted(batch))
+    def _answered(self, batch: Batch, *, reached_nobody: bool = False) -> None:
+        self.ledger.settle(
+            batch.label, batch.fingerprint, self._file.not_accepted(batch), reached_nobody=reached_nobody
+        )
 
     def _intend(self, batch: Batch, sent_before: int) -> None:
         """Write down that a batch leaves, if this is still the right moment for it."""
@@ -422,13 +438,15 @@ class TemplateSend:
         """Look for batches whose answer was lost, until WATI shows them or the grace is over."""
         while doubts:
             looked_at = datetime.now(UTC)
+            over = [batch for batch in doubts if looked_at >= self._shown_by(batch)]
             self._read_back.look()
-            filling = self._read_back.read({batch.number for batch in doubts})
+            filling = self._read_back.read({batch.number for batch in doubts}, anew=bool(over))
             for batch in list(doubts):
                 if not self._file.has(SendStatus.UNKNOWN, batch):
+                    log.info("Batch %s: WATI shows that all of it was accepted.", batch.number)
                     doubts.remove(batch)
                     self._answered(batch)
-                elif looked_at >= self._shown_by(batch):
+                elif batch in over:
                     doubts.remove(batch)
                     if self._may_send_again(batch, batch.number in filling):
                         self._file.mark(batch, SendStatus.UNKNOWN, SendStatus.UNSENT)

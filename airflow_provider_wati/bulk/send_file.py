@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.bulk.ledger import FINGERPRINT_LENGTH
 from airflow_provider_wati.bulk.numbers import line_of, spellings_of
-from airflow_provider_wati.bulk.outcomes import PROBLEMS, SEND_COLUMNS, SHOWN_PROBLEMS, SendStatus, problem
-from airflow_provider_wati.bulk.recipients import OUR_IDS
-from airflow_provider_wati.bulk.run_file import CHUNK, open_run_file
+from airflow_provider_wati.bulk.outcomes import SEND_COLUMNS, SendStatus
+from airflow_provider_wati.bulk.run_file import CHUNK, first_problems, open_run_file
 
 if TYPE_CHECKING:
     from airflow_provider_wati.bulk.recipients import CheckedRow, Recipients
@@ -22,17 +21,20 @@ if TYPE_CHECKING:
 
 
 _TABLES = """
-CREATE TABLE broadcasts (number INTEGER PRIMARY KEY, id TEXT, name TEXT);
+CREATE TABLE batches (batch INTEGER PRIMARY KEY, first INTEGER, last INTEGER);
+CREATE TABLE broadcasts (number INTEGER PRIMARY KEY, id TEXT, name TEXT, batch INTEGER);
 CREATE TABLE rows (
     row INTEGER PRIMARY KEY, status TEXT NOT NULL, reason TEXT, broadcast INTEGER, left_out INTEGER,
     key TEXT, target TEXT NOT NULL, line TEXT, local_message_id TEXT, names_itself INTEGER, params BLOB
 );
 CREATE TABLE suppressed (line TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE contacts (line TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
-CREATE TABLE listed (local_message_id TEXT PRIMARY KEY, broadcast INTEGER) WITHOUT ROWID;
-CREATE TABLE strangers (
-    line TEXT, local_message_id TEXT, broadcast INTEGER, PRIMARY KEY (line, local_message_id)
+CREATE TABLE listed (
+    entry TEXT, line TEXT, local_message_id TEXT, broadcast INTEGER, PRIMARY KEY (entry, line)
 ) WITHOUT ROWID;
+CREATE INDEX listed_ids ON listed (local_message_id);
+CREATE INDEX listed_lines ON listed (line);
+CREATE TABLE found (row INTEGER PRIMARY KEY, entry TEXT, broadcast INTEGER, otherwise_named INTEGER);
 """
 
 _CONTACTS = 1_000
@@ -74,8 +76,8 @@ class SendFile:
 
     def __init__(self) -> None:
         self._db = open_run_file()
-        # Whether rows name their messages themselves, perhaps anew in each try.
-        self._names_itself = False
+        #: Whether rows have keys.
+        self.has_keys = False
         self._db.executescript(_TABLES)
 
     def close(self) -> None:
@@ -104,24 +106,37 @@ class SendFile:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     [self._checked(number, recipients.read(row)) for number, row in chunk],
                 )
+        self.has_keys = self._any("key IS NOT NULL")
+        if self.has_keys:
+            # It could not be told from another message to its person.
+            self._db.execute(
+                "UPDATE rows SET status = 'invalid', reason = 'it has no key, and other rows have one' "
+                "WHERE status = 'unsent' AND key IS NULL"
+            )
         self._find_again(
             "line, key",
             "skipped",
             "'the same person as in row ' || again.first || ', and no `key` tells two messages apart'",
         )
-        self._names_itself = self._count("names_itself") > 0
-        if self._names_itself:
+        if self._any("names_itself"):
             # Two messages under one id could not be told apart in what WATI shows.
             self._find_again(
                 "local_message_id",
                 "invalid",
                 "'its local_message_id is that of row ' || again.first || ', which is another message'",
             )
-        # What WATI shows under an id is the message of the one row that is to be sent, if there is one.
+        if self._any("status = 'invalid'"):
+            self._leave_to_the_right_row()
+
+    def _leave_to_the_right_row(self) -> None:
+        """Take their ids from wrong rows whose person and key another row has: what WATI shows is that one's message."""
+        self._db.execute("CREATE INDEX same ON rows (line, key)")
         self._db.execute(
-            "UPDATE rows SET local_message_id = NULL WHERE status = 'invalid' AND local_message_id IN "
-            "(SELECT local_message_id FROM rows GROUP BY local_message_id HAVING COUNT(*) > 1)"
+            "UPDATE rows SET local_message_id = NULL WHERE status = 'invalid' AND EXISTS (SELECT 1 FROM rows AS other "
+            "WHERE other.line = rows.line AND other.key IS rows.key AND other.row <> rows.row "
+            "AND (other.status = 'unsent' OR other.row < rows.row))"
         )
+        self._db.execute("DROP INDEX same")
 
     @staticmethod
     def _checked(number: int, row: CheckedRow) -> tuple[Any, ...]:
@@ -167,8 +182,8 @@ class SendFile:
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """Leave out the rows of people of whom WATI would not say whether they opted out."""
         self._db.executemany(
-            "UPDATE rows SET status = 'rejected', reason = ? WHERE status = 'unsent' AND line = ?",
-            ((reason, line_of(target)) for target, reason in reasons.items()),
+            "UPDATE rows SET status = 'rejected', reason = ? WHERE status = 'unsent' AND target = ?",
+            ((reason, target) for target, reason in reasons.items()),
         )
 
     def contact_ids(self) -> Iterator[list[str | None]]:
@@ -199,6 +214,10 @@ class SendFile:
                         people.hexdigest()[:FINGERPRINT_LENGTH],
                     )
                 )
+        self._db.executemany(
+            "INSERT INTO batches VALUES (?, ?, ?)",
+            ((batch.number, batch.first, batch.last) for batch in batches),
+        )
         return batches
 
     def people_to_ask_about(self) -> Iterator[str]:
@@ -221,9 +240,10 @@ class SendFile:
             (batch.first, batch.last),
         ).fetchall()
 
-    def broadcast(self, id: str | None, name: str) -> int:
-        """Note a campaign, and return its number here."""
-        number = self._db.execute("INSERT INTO broadcasts (id, name) VALUES (?, ?)", (id, name)).lastrowid
+    def broadcast(self, id: str | None, name: str, batch: int) -> int:
+        """Note a campaign of the batch with a number, and return its own number here."""
+        insert = "INSERT INTO broadcasts (id, name, batch) VALUES (?, ?, ?)"
+        number = self._db.execute(insert, (id, name, batch)).lastrowid
         assert number is not None  # noqa: S101 # SQLite numbers every row that it inserts
         return number
 
@@ -262,12 +282,9 @@ class SendFile:
 
     def lacks_campaign(self, batch: Batch) -> bool:
         """Tell whether it is not known of somebody who was accepted in which campaign."""
-        return (
-            self._count(
-                "row BETWEEN ? AND ? AND left_out IS NULL AND status = 'accepted' AND broadcast IS NULL",
-                (batch.first, batch.last),
-            )
-            > 0
+        return self._any(
+            "row BETWEEN ? AND ? AND left_out IS NULL AND status = 'accepted' AND broadcast IS NULL",
+            (batch.first, batch.last),
         )
 
     def attribute(self, batch: Batch, broadcast: int) -> None:
@@ -289,19 +306,11 @@ class SendFile:
     def has(self, status: SendStatus, batch: Batch | None = None) -> bool:
         """Tell whether any row, of a batch or of all, has a status."""
         first, last = (batch.first, batch.last) if batch else (0, 2**62)
-        found = self._db.execute(
-            "SELECT 1 FROM rows WHERE row BETWEEN ? AND ? AND status = ? AND left_out IS NULL LIMIT 1",
-            (first, last, status),
-        )
-        return found.fetchone() is not None
-
-    def has_keys(self) -> bool:
-        """Tell whether rows that are to be sent have keys."""
-        return self._count("key IS NOT NULL AND left_out IS NULL LIMIT 1") > 0
+        return self._any("row BETWEEN ? AND ? AND status = ? AND left_out IS NULL", (first, last, status))
 
     def may_show(self) -> bool:
         """Tell whether WATI may show a message for any row that is not known to be accepted."""
-        return self._count("status <> 'accepted' AND local_message_id IS NOT NULL") > 0
+        return self._any("status <> 'accepted' AND local_message_id IS NOT NULL")
 
     def skip_cancelled(self, broadcasts: Iterable[int]) -> None:
         """Note that campaigns were cancelled, so that nobody in them is messaged."""
@@ -322,49 +331,49 @@ class SendFile:
 
     def listed(self, people: Iterable[CampaignRecipient], broadcast: int) -> None:
         """Note whom a campaign lists."""
-        ids: list[tuple[str, int]] = []
-        strangers: list[tuple[str, str, int]] = []
+        listed: list[tuple[str, str, str, int]] = []
         for person in people:
             id = str(person.get("local_message_id") or "")
-            if id:
-                ids.append((id, broadcast))
             phone = str(person.get("contact_phone") or "").lstrip("+")
-            names = {phone, str(person.get("contact_id") or ""), str(person.get("bsuid") or "")}
-            strangers += [(line_of(name), id, broadcast) for name in names - {""}]
+            names = {phone, str(person.get("contact_id") or ""), str(person.get("bsuid") or "")} - {""}
+            entry = f"{broadcast} {person.get('id') or f'{id} {phone}'}"
+            listed += [(entry, line_of(name), id, broadcast) for name in names or {""}]
         with self._at_once():
-            self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?)", ids)
-            self._db.executemany("INSERT OR IGNORE INTO strangers VALUES (?, ?, ?)", strangers)
+            self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?)", listed)
 
-    def accept_listed(self) -> None:
-        """Take everybody whom a campaign lists for accepted, also where the row could not be sent any more."""
-        self._db.execute(
-            "UPDATE rows SET status = 'accepted', reason = NULL, broadcast = listed.broadcast FROM listed "
-            "WHERE (rows.status <> 'accepted' OR rows.broadcast IS NULL) "
-            "AND rows.local_message_id = listed.local_message_id"
-        )
-        self._db.execute(
-            "DELETE FROM strangers WHERE local_message_id IN "
-            "(SELECT local_message_id FROM rows WHERE local_message_id IS NOT NULL)"
-        )
-        # Who is listed under an id that no row has now: the row named the person or its message otherwise when it
-        # was sent. With a key it may have been another message, unless the ids are not made of the key.
-        named_otherwise = f"{int(self._names_itself)} OR NOT strangers.local_message_id GLOB '{OUR_IDS}'"
-        for condition, status, reason in (
-            ("rows.key IS NULL", "accepted", None),
-            (f"rows.key IS NOT NULL AND ({named_otherwise})", "unknown", _UNDER_ANOTHER_ID),
-        ):
+    def accept_listed(self, *, same_people: bool) -> None:
+        """
+        Take everybody whom a campaign lists for accepted, also where the row could not be sent any more.
+
+        An id that is made here says all. One that a row brings along may be another's next time, or a new one, so it
+        is the person that counts, and where a person may get several messages, whether the campaign is that of the
+        row's own batch.
+
+        :param same_people: whether a campaign holds the people that the batch of its number has now.
+        """
+        find = "INSERT OR IGNORE INTO found SELECT rows.row, listed.entry, listed.broadcast, {} FROM rows JOIN listed {}"
+        by_id = "ON rows.local_message_id = listed.local_message_id AND (NOT names_itself OR listed.line IN ('', rows.line))"
+        by_person = "ON rows.local_message_id IS NOT NULL AND rows.line = listed.line"
+        self._db.execute(find.format(0, by_id))
+        if not self.has_keys:
+            self._db.execute(find.format(0, by_person))
+        elif same_people:
             self._db.execute(
-                "UPDATE rows SET status = ?, reason = ?, broadcast = strangers.broadcast FROM strangers "
-                f"WHERE rows.status IN ('unsent', 'unknown') AND {condition} AND rows.line = strangers.line",
-                (status, reason),
+                find.format(1, by_person)
+                + " JOIN broadcasts ON number = listed.broadcast JOIN batches USING (batch) "
+                "WHERE rows.row BETWEEN first AND last "
+                "AND listed.entry NOT IN (SELECT entry FROM found)"
             )
+        self._db.execute(
+            "UPDATE rows SET status = iif(otherwise_named, 'unknown', 'accepted'), broadcast = found.broadcast, "
+            f"reason = iif(otherwise_named, '{_UNDER_ANOTHER_ID}', NULL) FROM found WHERE rows.row = found.row "
+            "AND (rows.status <> 'accepted' OR (rows.broadcast IS NULL AND NOT otherwise_named))"
+        )
 
     def count_earlier(self) -> int:
         """Count messages of earlier tries whose rows are gone now."""
         (earlier,) = self._db.execute(
-            "SELECT COUNT(*) FROM listed WHERE local_message_id NOT IN "
-            "(SELECT local_message_id FROM rows WHERE local_message_id IS NOT NULL) AND local_message_id NOT IN "
-            "(SELECT strangers.local_message_id FROM strangers JOIN rows USING (line) WHERE key IS NULL)"
+            "SELECT COUNT(DISTINCT entry) FROM listed WHERE entry NOT IN (SELECT entry FROM found)"
         ).fetchone()
         return int(earlier)
 
@@ -394,13 +403,8 @@ class SendFile:
         return int(count), [{"id": id, "name": name, "accepted": n} for id, name, n in first]
 
     def problems(self) -> list[dict[str, Any]]:
-        """Return the first rows that did not end well, their numbers masked."""
-        statuses = ", ".join("?" * len(PROBLEMS))
-        found = self._db.execute(
-            f"SELECT row, target, status, reason FROM rows WHERE status IN ({statuses}) ORDER BY row LIMIT ?",
-            (*PROBLEMS, SHOWN_PROBLEMS),
-        )
-        return [problem(*row) for row in found]
+        """Describe the first rows that did not end well, their numbers masked."""
+        return first_problems(self._db, "row")
 
     def outcomes(self) -> Iterator[dict[str, Any]]:
         """Yield what became of each row, in order."""
@@ -412,6 +416,11 @@ class SendFile:
             for row in cursor:
                 yield dict(zip(SEND_COLUMNS, row, strict=True))
 
-    def _count(self, condition: str, values: Sequence[Any] = ()) -> int:
-        (count,) = self._db.execute(f"SELECT COUNT(*) FROM rows WHERE {condition}", values).fetchone()
+    def _any(self, condition: str, values: Sequence[Any] = ()) -> bool:
+        return (
+            self._db.execute(f"SELECT 1 FROM rows WHERE {condition} LIMIT 1", values).fetchone() is not None
+        )
+
+    def _count(self, condition: str) -> int:
+        (count,) = self._db.execute(f"SELECT COUNT(*) FROM rows WHERE {condition}").fetchone()
         return int(count)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.bulk.numbers import TargetReader
-from airflow_provider_wati.bulk.outcomes import SyncStatus
+from airflow_provider_wati.bulk.outcomes import DRY_RUN, SyncStatus
 from airflow_provider_wati.bulk.progress import Progress
-from airflow_provider_wati.bulk.rows import cell, text_of
+from airflow_provider_wati.bulk.rows import as_written, cell, complaint_of, text_of
 from airflow_provider_wati.bulk.snapshot import read_snapshot, vals_of, write_snapshot
 from airflow_provider_wati.bulk.sync_file import KNOWN, NO_NAME, Person, SyncFile
 from airflow_provider_wati.client.throttle import Family, seconds_at
@@ -58,7 +58,6 @@ _CONTACTS_A_PAGE = 100
 _SECONDS_BETWEEN_SNAPSHOTS = 300.0
 # One contact that WATI cannot digest must not hold up the others; several in a row are an outage.
 _MOST_UNANSWERED = 3
-_SHOWN_TARGET = 200
 
 #: WATI refused what was asked, and would refuse it again.
 _REFUSALS = (WatiBadRequestError, WatiConflictError, WatiNotFoundError, WatiRejectedError)
@@ -67,7 +66,6 @@ _NOT_NOW = (WatiAuthenticationError, WatiPermissionError, WatiRateLimitError)
 # Whatever the spelling: consent is the customer's, and no table may overrule it.
 _CONSENT = frozenset({"allowbroadcast", "allowsms", "optedin", "optin", "optedout", "optout"})
 
-_DRY_RUN = "dry run"
 _ENDED = "the sync ended during the call"
 _NOT_CLEARED = "not cleared: there are rows whose number cannot be read, and one of them may be this person"
 _NO_LONGER = "WATI does not have the contact any more"
@@ -138,7 +136,7 @@ class ContactSync:
         ):
             if value not in known:
                 raise WatiValidationError(f"{what} is {value!r}: give {' or '.join(map(repr, known))}.")
-        if not 0 <= self.max_removed <= 1:
+        if not isinstance(self.max_removed, (int, float)) or not 0 <= self.max_removed <= 1:
             raise WatiValidationError(f"max_removed is {self.max_removed!r}: give 0 to 1.")
         if self.snapshot is None and self.on_removed == "clear":
             raise WatiConfigurationError(
@@ -182,7 +180,7 @@ class ContactSync:
                 self._clear_removed()
             self._announce()
             if self.dry_run:
-                self._file.explain_unsent(_DRY_RUN)
+                self._file.explain_unsent(DRY_RUN)
             else:
                 self._apply()
         except BaseException as error:
@@ -197,19 +195,18 @@ class ContactSync:
     def _checked(self, row: Row) -> tuple[str | None, str, str | None, str | None, str | None]:
         """Return number, target as it stands in the row, name, values, and what is wrong; None for what is not there."""
         number: str | None = None
-        target = ""
         name: str | None = None
+        given: Any = None
         try:
             given = cell(row, self.columns.number)
-            target = str("" if given is None else given)[:_SHOWN_TARGET]
-            number = target = self.targets.read_number(given)
+            number = self.targets.read_number(given)
             if self.columns.name is not None:
                 name = (_text(row, self.columns.name) or "").strip() or None
             # NULL and an empty text are the same: no value.
             values = [_text(row, column) or "" for column in self.columns.attributes.values()]
-        except WatiValidationError as error:
-            return number, target, name, None, str(error)
-        return number, target, name, vals_of(values), None
+        except Exception as error:
+            return number, number or as_written(given), name, None, complaint_of(error)
+        return number, number, name, vals_of(values), None
 
     # Before anything is written
 

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wati.bulk.outcomes import PROBLEMS, SHOWN_PROBLEMS, SYNC_COLUMNS, SyncStatus, problem
-from airflow_provider_wati.bulk.run_file import CHUNK, open_run_file
+from airflow_provider_wati.bulk.outcomes import SYNC_COLUMNS, SyncStatus
+from airflow_provider_wati.bulk.run_file import CHUNK, first_problems, open_run_file
 from airflow_provider_wati.bulk.snapshot import vals_of
 
 if TYPE_CHECKING:
@@ -370,12 +370,7 @@ class SyncFile:
 
     def problems(self) -> list[dict[str, Any]]:
         """Describe the first rows that did not end well, their numbers masked."""
-        statuses = ", ".join("?" * len(PROBLEMS))
-        found = self._db.execute(
-            f"SELECT row, target, status, reason FROM rows WHERE status IN ({statuses}) ORDER BY id LIMIT ?",
-            (*PROBLEMS, SHOWN_PROBLEMS),
-        )
-        return [problem(*row) for row in found]
+        return first_problems(self._db, "id")
 
     def outcomes(self) -> Iterator[dict[str, Any]]:
         """Yield what became of each row, in order."""

@@ -554,7 +554,9 @@ class WatiClient:
     def iter_campaign_recipients(self, campaign_id: str) -> Iterator[CampaignRecipient]:
         """Go through what became of each recipient of a campaign, 100 a call."""
         path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}/recipients"
-        return self._pages(path, "recipients", Family.CAMPAIGNS, CampaignRecipient, total="total_count")
+        return self._pages(
+            path, "recipients", Family.CAMPAIGNS, CampaignRecipient, total="total_count", ends_at_total=True
+        )
 
     def get_campaigns_overview(
         self, date_from: datetime, date_to: datetime, channel: str | None = None
@@ -769,8 +771,14 @@ class WatiClient:
         target: Target | None = None,
         params: Mapping[str, str | None] | None = None,
         total: str | None = None,
+        ends_at_total: bool = False,
     ) -> Iterator[Shape]:
-        """Go through a list until a page is not full, and on to its total; one that lags behind cuts nothing off."""
+        """
+        Go through a list until a page is not full, and on to its total.
+
+        :param ends_at_total: whether it ends there also where a page is full; a total that lags behind its list would
+            cut the list off.
+        """
         only = {name: value for name, value in (params or {}).items() if value}
         seen = 0
         last: list[Shape] = []
@@ -788,8 +796,9 @@ class WatiClient:
             yield from rows
             seen += len(rows)
             asked_or_capped = min(PAGE_SIZE, answer.get("page_size") or PAGE_SIZE)
-            known_total = answer.get(total) if total else None
-            if not rows or (len(rows) < asked_or_capped and seen >= (known_total or 0)):
+            known_total = (answer.get(total) if total else None) or 0
+            is_last = len(rows) < asked_or_capped or (ends_at_total and known_total > 0)
+            if not rows or (is_last and seen >= known_total):
                 return
             last = rows
             page_number += 1

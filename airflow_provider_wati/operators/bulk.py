@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -40,8 +41,9 @@ class WatiBulkSendOperator(RowsOperator):
         unless nothing is left to send.
     :param batch_size: people per call, 1 to 10,000, which is WATI's limit.
     :param key: what makes two messages to one person distinct, such as an order id: the name of a column, or of
-        a parameter where recipients are dicts. Without it a person who comes twice is messaged once. To add or
-        leave out a key is another send, with another ``send_key``.
+        a parameter where recipients are dicts. Without it a person who comes twice is messaged once. If some
+        rows have one, the others are invalid; to add or leave out a key is another send, with another
+        ``send_key``.
     :param send_key: names this send, in 1,000 characters at the most (templated). The default is made of DAG, run,
         task and map index. Give one, such as ``promo-{{ ds }}``, for a send that several runs share; a new one
         sends anew. Under ``.expand()`` the map index is added.
@@ -140,7 +142,8 @@ class WatiBulkSendOperator(RowsOperator):
         def run() -> None:
             send.run(self._rows(context), sent_before=tried_before or ledger.may_have_sent)
 
-        return self._account_for(send, run, context)
+        with contextlib.closing(send):
+            return self._account_for(send, run, context)
 
     @abstractmethod
     def _rows(self, context: Context) -> Iterable[Row]:
@@ -154,7 +157,7 @@ class WatiBulkSendOperator(RowsOperator):
         """Open the ledger, before anything can go wrong that would leave a next try without one."""
         from airflow_provider_wati.bulk.ledger import Ledger
 
-        store = store_of(context, self.state_path, reads_only=self.is_dry_run)
+        store = store_of(context, self.state_path, signs=not self.is_dry_run)
         ledger = Ledger(
             store,
             self._send_key(context),
@@ -176,6 +179,8 @@ class WatiBulkSendOperator(RowsOperator):
         from airflow_provider_wati.bulk.send import ON_UNKNOWN, TemplateSend
         from airflow_provider_wati.bulk.window import SendWindow
 
+        if not isinstance(self.consent_max_calls, int):
+            raise WatiValidationError(f"consent_max_calls is {self.consent_max_calls!r}: give a whole number.")
         if self.on_unknown not in ON_UNKNOWN:
             raise WatiValidationError(
                 f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."

@@ -96,6 +96,7 @@ class ContactSyncOperator(RowsOperator):
         self.on_removed = on_removed
         self.sync_key = sync_key
         self.max_removed = max_removed
+        self._remember("sync_key")
 
     def execute(self, context: Context) -> dict[str, Any]:
         self._check(context)
@@ -119,7 +120,8 @@ class ContactSyncOperator(RowsOperator):
         from airflow_provider_wati.bulk.sync import ContactColumns, ContactSync
 
         ti = context["ti"]
-        sync_key = self.sync_key or f"{ti.dag_id}/{ti.task_id}"
+        # Native templates make a number of digits.
+        sync_key = str(self.sync_key or f"{ti.dag_id}/{ti.task_id}")
         client = self.hook.client
         directory = state_directory(self.state_path)
         # Another account has other contacts; a snapshot of this one would call them unchanged.

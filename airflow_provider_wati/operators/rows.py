@@ -62,19 +62,22 @@ class RowsOperator(WatiOperator):
         self.failure_threshold = failure_threshold
         self.outcomes_path = outcomes_path
         self.state_path = state_path
-        self._given: list[str] = []
+        self._given: dict[str, bool] = {}
         self._remember("outcomes_path", "state_path")
         # Of a path without a template all mapped tasks have the same.
         self._has_fixed_path = isinstance(outcomes_path, str) and "{{" not in outcomes_path
 
     def _remember(self, *arguments: str) -> None:
-        """Note which arguments are given, before templates are rendered, which may leave nothing of them."""
-        self._given += [name for name in arguments if getattr(self, name) is not None]
+        """Note which arguments are given, and which as templates, which may leave nothing of them."""
+        for name in arguments:
+            value = getattr(self, name)
+            if value is not None:
+                self._given[name] = isinstance(value, str) and "{" in value
 
     def _check(self, context: Context) -> None:
         """Find out before anything is done whether it is what was meant, and can be told of afterwards."""
-        for name in self._given:
-            if getattr(self, name) in (None, ""):
+        for name, is_template in self._given.items():
+            if getattr(self, name) in (None, "", *(["None"] if is_template else [])):
                 # Without a list of whom to leave out, say, others would be messaged, and nobody would know why.
                 raise WatiValidationError(
                     f"{name} was given, and is {getattr(self, name)!r} now that it has been rendered: mend the "

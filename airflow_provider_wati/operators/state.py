@@ -77,16 +77,16 @@ class SendState(StateDirectory):
     new signature, and stops; or the newer the intent, and looks for what came of it.
 
     :param root: as for :class:`StateDirectory`.
-    :param reads_only: whether it neither signs nor writes, as a dry run must not.
+    :param signs: whether it has a say; a dry run has none.
     """
 
-    def __init__(self, root: str, *, reads_only: bool = False) -> None:
+    def __init__(self, root: str, *, signs: bool = True) -> None:
         super().__init__(root)
-        self._reads_only = reads_only
+        self._signs = signs
         self._signature = secrets.token_hex(8)
 
     def get(self, key: str) -> Any:
-        if not self._reads_only:
+        if self._signs:
             super().set(f"{key}_try", self._signature)
         return super().get(key)
 
@@ -96,15 +96,13 @@ class SendState(StateDirectory):
 
         :raises WatiError: when one has; nothing may be sent from here any more.
         """
-        if self._reads_only:
-            return
         # Once before, so that nothing of the later try's is written over.
         self._check(key)
         super().set(key, value)
         self._check(key)
 
     def _check(self, key: str) -> None:
-        if super().get(f"{key}_try") != self._signature:
+        if self._signs and super().get(f"{key}_try") != self._signature:
             raise WatiError(
                 "Another try or task with the same send_key has begun since and goes on with this send; this one "
                 "stops, so that nobody is messaged twice."
@@ -222,7 +220,7 @@ def state_directory(state_path: str | None) -> StateDirectory | None:
     return StateDirectory(root) if root else None
 
 
-def store_of(context: Context, state_path: str | None = None, *, reads_only: bool = False) -> Store | None:
+def store_of(context: Context, state_path: str | None = None, *, signs: bool = True) -> Store | None:
     """
     Return where a send's state is kept: the user's directory, else Airflow's store, else nowhere.
 
@@ -230,11 +228,11 @@ def store_of(context: Context, state_path: str | None = None, *, reads_only: boo
 
     :param context: the task's context; it has a store from Airflow 3.3 on.
     :param state_path: as for :func:`state_directory`.
-    :param reads_only: whether nothing is to be sent, and so nothing to be written in the user's directory.
+    :param signs: whether something may be sent; what a dry run has found out must not stop a send.
     """
     directory = state_directory(state_path)
     if directory is not None:
-        return SendState(directory.root, reads_only=reads_only)
+        return SendState(directory.root, signs=signs)
     store: Store | None = context.get("task_state_store")
     return store
 

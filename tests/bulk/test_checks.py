@@ -120,6 +120,6 @@ def test_the_list_names_people_by_id_too(sandbox: Sandbox) -> None:
 def test_a_look_up_that_takes_too_many_calls_makes_none_of_them(sandbox: Sandbox) -> None:
     seed_contacts(sandbox, 350)
     before = len(sandbox.requests())
-    with pytest.raises(WatiValidationError, match=r"takes 3 calls for 3 people.*is 2.*check_consent=False"):
+    with pytest.raises(WatiValidationError, match=r"takes 3 calls for 3 targets.*is 2.*check_consent=False"):
         Consent(sandbox.client(), 3, max_calls=2)
     assert len(sandbox.requests()) - before == 1

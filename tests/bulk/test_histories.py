@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -32,6 +32,7 @@ from airflow_provider_wati.bulk import (
 )
 from airflow_provider_wati.bulk.earlier_tries import EarlierTries
 from airflow_provider_wati.bulk.ledger import Ledger
+from airflow_provider_wati.bulk.numbers import line_of
 from airflow_provider_wati.bulk.outcomes import SendStatus
 from airflow_provider_wati.bulk.read_back import ReadBack
 from airflow_provider_wati.bulk.recipients import RecipientDicts, Recipients
@@ -184,6 +185,8 @@ class People:
 
     random: Random
     keyed: bool
+    #: How they change though they stay the same: numbers in another spelling, ids of their own in each try.
+    habits: Collection[str] = ()
     rows: list[Row] = field(default_factory=list)
     _made: int = 0
 
@@ -192,7 +195,9 @@ class People:
 
     def _one(self) -> Row:
         self._made += 1
-        number = f"852643187{self._made:02d}"
+        number = (
+            f"52155123456{self._made:02d}" if "two spellings" in self.habits else f"852643187{self._made:02d}"
+        )
         if self.keyed and self.rows and self.random.random() < 0.4:
             number = self.random.choice(self.rows)["target"]
         order = str(1000 + self._made) if self.keyed else "1000"
@@ -220,6 +225,16 @@ class People:
                 bad["params"] = {**bad["params"], "status": None}
             self.rows.insert(self.random.randint(0, len(self.rows)), bad)
 
+    def as_written_now(self) -> Iterator[Row]:
+        """Write the rows as a query or a DAG file gives them in one try."""
+        for row in self.rows:
+            target, own_id = row["target"], {}
+            if "two spellings" in self.habits and self.random.random() < 0.5:
+                target = target.replace("521", "52", 1)
+            if "ids of their own" in self.habits:
+                own_id = {"local_message_id": f"{self.random.getrandbits(128):032x}"}
+            yield {**row, "target": target, **own_id}
+
     @property
     def numbers(self) -> list[str]:
         return sorted({row["target"] for row in self.rows})
@@ -230,7 +245,7 @@ def is_right(row: Row) -> bool:
 
 
 def whom(row: Row) -> tuple[str, str]:
-    return row["target"], f"Hi Ada, your order {row['params']['order_id']} is packed."
+    return line_of(row["target"]), f"Hi Ada, your order {row['params']['order_id']} is packed."
 
 
 class History:
@@ -246,7 +261,12 @@ class History:
         self.sandbox = sandbox
         self.client = client
         self.random = Random(seed)
-        self.people = People(self.random, keyed=self.random.random() < 0.3)
+        keyed = self.random.random() < 0.3
+        habits = ["two spellings"] if self.random.random() < 0.2 else []
+        # With a key, it takes the same id in each try to find a message again.
+        if not keyed and self.random.random() < 0.2:
+            habits.append("ids of their own")
+        self.people = People(self.random, keyed, habits)
         self.memory = self.random.choice(("task", "task", "task", "directory", "none"))
         # Only a key that the user gave is shared by several runs.
         self.given_key = self.random.random() < 0.3
@@ -269,7 +289,7 @@ class History:
                     break
                 self._pass(self.random.choice((0.0, 0.0, 0.0, 10.0, GRACE)))
                 self.people.change()
-                if self.random.random() < 0.05:
+                if self.random.random() < 0.15:
                     self.store = Store()  # somebody emptied it
                 if self.random.random() < 0.2:
                     self.batch_size = self.random.randint(1, 4)
@@ -292,7 +312,7 @@ class History:
     def attempt(self, accident: Accident, faults: Iterable[Fault] = ()) -> bool:
         """Run one try and hold what it says against what the sandbox shows; tell whether all is done."""
         self.tries += 1
-        rows = list(self.people.rows)
+        rows = list(self.people.as_written_now())
         self.sandbox.workspace.faults.clear()
         for fault in faults:
             self.sandbox.workspace.faults.add(fault)
@@ -350,7 +370,7 @@ class History:
         """What people got."""
         workspace = self.sandbox.workspace
         sent = [sent_message(workspace, number) for number in workspace.state.sent()]
-        return Counter((message["phone"], message["text"]) for message in sent)
+        return Counter((line_of(message["phone"]), message["text"]) for message in sent)
 
     def _nobody_twice(self) -> Counter[tuple[str, str]]:
         messages = self._messages()
@@ -456,8 +476,8 @@ def test_a_campaign_that_appears_while_others_are_read_is_not_overlooked(
     change: Callable[..., Iterable[Row]],
     quick_reads: int,
 ) -> None:
-    def read_for_long(self: ReadBack, *batches: Any) -> set[int]:
-        filling = read(self, *batches)
+    def read_for_long(self: ReadBack, *batches: Any, **how: Any) -> set[int]:
+        filling = read(self, *batches, **how)
         durations.append(GRACE if len(durations) >= quick_reads else 0)
         sandbox.workspace.clock.advance(durations[-1])
         return filling
@@ -482,7 +502,7 @@ def test_a_campaign_that_appears_while_others_are_read_is_not_overlooked(
 def write_no_intent_down(patch: pytest.MonkeyPatch) -> None:
     def intend(self: Ledger, *batch: str) -> None:
         with pytest.MonkeyPatch.context() as unwritten:
-            unwritten.setattr(self, "_save", lambda: None)
+            unwritten.setattr(self, "_save", lambda **_: None)
             written(self, *batch)
 
     written = Ledger.intend
@@ -494,7 +514,7 @@ def take_a_lost_ledger_for_an_empty_one(patch: pytest.MonkeyPatch) -> None:
 
 
 def settle_as_if_never_sent(patch: pytest.MonkeyPatch) -> None:
-    def settle(self: Ledger, batch: str, *_: object) -> None:
+    def settle(self: Ledger, batch: str, *_: object, **__: object) -> None:
         self._batches.pop(batch, None)
         self._unclear.pop(batch, None)
         self._save()
@@ -510,9 +530,9 @@ def settle_as_if_all_were_rejected(patch: pytest.MonkeyPatch) -> None:
 def forget_the_time_of_the_last_call(patch: pytest.MonkeyPatch) -> None:
     save = Ledger._save
 
-    def forget(self: Ledger) -> None:
+    def forget(self: Ledger, **how: Any) -> None:
         last, self.last_intended = self.last_intended, None
-        save(self)
+        save(self, **how)
         self.last_intended = last
 
     patch.setattr(Ledger, "_save", forget)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -20,7 +21,8 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
-from airflow_provider_wati.sandbox import campaigns as sandbox_campaigns
+from airflow_provider_wati.sandbox import render as sandbox_page
+from airflow_provider_wati.sandbox.campaigns import listed_recipients
 from tests.bulk.test_send import (
     FIRST,
     PARAMS,
@@ -96,6 +98,14 @@ def test_a_sender_without_a_grace_looks_at_the_client_s_timeout(sandbox: Sandbox
         sender(sandbox, Store(), client=client, unknown_grace=timedelta(seconds=120))
 
 
+@pytest.fixture
+def never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits() -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.pause", waits)
+
+
 # State that is gone
 
 
@@ -126,6 +136,7 @@ def _die(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("never_waits")
 def test_a_first_try_that_sent_nothing_costs_the_next_one_no_waiting(sandbox: Sandbox) -> None:
     store = Store()
 
@@ -135,10 +146,46 @@ def test_a_first_try_that_sent_nothing_costs_the_next_one_no_waiting(sandbox: Sa
 
     with pytest.raises(ValueError, match="broke off"):
         attempt(sandbox, store, rows(), first=True)
-    # An hour's wait would be noticed.
     assert statuses(attempt(sandbox, store, ALL, grace=3600)) == ["accepted"] * 3
 
 
+def test_what_others_sent_is_looked_for_until_a_try_has_seen_it_all(sandbox: Sandbox) -> None:
+    attempt(sandbox, Store(), ALL, first=True, others=True, grace=0)
+    store = Store()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield FIRST
+        raise ValueError("the file broke off")
+
+    runs: Any = {"others": True, "shared": True, "grace": 0, "batch_size": 2}
+    with pytest.raises(ValueError, match="broke off"):
+        attempt(sandbox, store, rows(), first=True, **runs)
+    assert statuses(attempt(sandbox, store, [SECOND, THIRD], **runs)) == ["accepted", "accepted"]
+    assert messages(sandbox) == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("never_waits")
+def test_a_rehearsal_costs_the_send_after_it_no_waiting(sandbox: Sandbox) -> None:
+    store = Store()
+    for first in (True, False):
+        job = attempt(sandbox, store, ALL, first=first, dry_run=True, hold=True, grace=3600)
+        assert statuses(job) == ["unsent"] * 3
+    assert statuses(attempt(sandbox, store, ALL, hold=True, grace=3600)) == ["accepted"] * 3
+
+
+@pytest.mark.usefixtures("never_waits")
+@pytest.mark.parametrize("filling", [False, True])
+def test_a_rehearsal_waits_for_nothing(sandbox: Sandbox, filling: bool) -> None:
+    store = Store()
+    if filling:
+        sandbox.fault("slow_listing", method="POST", seconds=3600, fill=True, count=1)
+    attempt(sandbox, store, [FIRST, SECOND], first=True, grace=0, batch_size=2)
+    job = attempt(sandbox, store, [SECOND, FIRST, THIRD], dry_run=True, grace=3600, batch_size=2)
+    assert statuses(job) == ["unknown"] * 3 if filling else ["accepted", "accepted", "unsent"]
+    assert job.summary()["dry_run"]["messages"] == (0 if filling else 1)
+
+
+@pytest.mark.usefixtures("never_waits")
 def test_a_key_of_several_runs_is_looked_for_where_a_directory_is_new(sandbox: Sandbox) -> None:
     attempt(sandbox, Store(), ALL, first=True, others=True, grace=0)
     job = attempt(sandbox, Store(), ALL, first=True, others=True, shared=True, grace=3600)
@@ -177,9 +224,9 @@ def test_ids_that_are_made_anew_in_each_try_message_nobody_twice(
     if lost:
         sandbox.fault("drop", method="POST", when="after", count=1)
         sandbox.fault("slow_listing", seconds=0.5)
-    attempt(sandbox, store, [named(FIRST, "first-try-1", key)], first=True, grace=0, hold=True)
-    for n in (2, 3):
-        job = attempt(sandbox, store, [named(FIRST, f"later-try-{n}", key)], grace=1)
+    attempt(sandbox, store, [named(FIRST, uuid4().hex, key)], first=True, grace=0, hold=True)
+    for again in (named(FIRST, uuid4().hex, key), {**FIRST, **({"key": key} if key else {})}):
+        job = attempt(sandbox, store, [again], grace=1)
         assert statuses(job) == ["unknown" if lost and key else "accepted"]
         assert messages(sandbox)[0] == 1
 
@@ -190,6 +237,56 @@ def test_a_person_who_is_named_otherwise_now_is_found_by_their_number(sandbox: S
     attempt(sandbox, store, [{**FIRST, "target": contact_id}], first=True)
     assert statuses(attempt(sandbox, store, [FIRST, SECOND], grace=0)) == ["accepted", "accepted"]
     assert messages(sandbox) == [1, 1, 0]
+
+
+def test_an_id_that_is_another_person_s_next_time_tells_nothing_of_them(sandbox: Sandbox) -> None:
+    """As with promo-1, promo-2, ... by the place of the row."""
+    store = Store()
+    sandbox.fault("recipient_errors", numbers=[SECOND["target"]], method="POST", count=1)
+    rows = [named(FIRST, "promo-000001"), named(SECOND, "promo-000002")]
+    assert statuses(attempt(sandbox, store, rows, first=True, batch_size=2)) == ["accepted", "rejected"]
+    rows = [named(SECOND, "promo-000001"), named(FIRST, "promo-000002")]
+    assert statuses(attempt(sandbox, store, rows, grace=0, batch_size=2)) == ["accepted", "accepted"]
+    assert messages(sandbox) == [1, 1, 0]
+
+
+def test_a_second_message_to_a_person_goes_under_an_id_and_a_key_of_its_own(sandbox: Sandbox) -> None:
+    runs: Any = {"others": True, "shared": True, "first": True, "grace": 0}
+    for n in (1, 2, 2):
+        job = attempt(sandbox, Store(), [named(FIRST, f"order-10000{n}", key=f"100{n}")], **runs)
+        assert statuses(job) == ["accepted"]
+    assert messages(sandbox) == [2, 0, 0]
+
+
+LUZ = [{**FIRST, "target": target} for target in ("5215512345678", "525512345678")]
+
+
+@pytest.mark.parametrize("key", [{}, {"key": "7"}], ids=str)
+def test_two_spellings_are_one_person_in_all_tries(sandbox: Sandbox, key: dict[str, str]) -> None:
+    store = Store()
+    rows = [{**row, **key} for row in LUZ]
+    for first, again in ((True, rows), (False, rows[::-1]), (False, rows)):
+        assert statuses(attempt(sandbox, store, again, first=first, grace=0)) == ["accepted", "skipped"]
+    assert [len(sandbox.texts_to(row["target"])) for row in LUZ] == [1, 0]
+
+
+def test_a_row_without_a_key_among_rows_that_have_one_is_wrong(sandbox: Sandbox) -> None:
+    """Filled in the next time, it would be another message."""
+    store = Store()
+    keyed: list[dict[str, Any]] = [{**FIRST, "key": "1"}, {**SECOND, "key": None}]
+    job = attempt(sandbox, store, keyed, first=True)
+    assert statuses(job) == ["accepted", "invalid"]
+    assert "it has no key, and other rows have one" in str(reasons(job)[1])
+    keyed[1]["key"] = "2"
+    assert statuses(attempt(sandbox, store, keyed, grace=0)) == ["accepted", "accepted"]
+    assert messages(sandbox) == [1, 1, 0]
+
+
+def test_a_row_that_is_corrected_does_not_change_the_send(sandbox: Sandbox) -> None:
+    store = Store()
+    wrong = {**FIRST, "key": "1", "params": {**PARAMS, "name": None}}
+    assert statuses(attempt(sandbox, store, [wrong], first=True)) == ["invalid"]
+    assert statuses(attempt(sandbox, store, [{**wrong, "params": PARAMS}], grace=0)) == ["accepted"]
 
 
 def test_keys_that_come_later_would_message_people_again_and_are_refused(sandbox: Sandbox) -> None:
@@ -276,9 +373,13 @@ def test_hold_needs_a_place_that_remembers(sandbox: Sandbox, settings: dict[str,
 
 
 def test_hold_keeps_everybody_when_the_state_is_gone(sandbox: Sandbox) -> None:
-    job = attempt(sandbox, Store(), ALL, hold=True, grace=0)
-    assert statuses(job) == ["unknown"] * 3
-    assert "what earlier tries had written down is gone" in str(reasons(job))
+    store = Store()
+    for _ in range(2):
+        job = attempt(sandbox, store, ALL, hold=True, grace=0)
+        assert statuses(job) == ["unknown"] * 3
+        assert "what earlier tries had written down is gone" in str(reasons(job))
+        assert "clear the task with `resend_after_grace`" in str(reasons(job))
+    assert statuses(attempt(sandbox, store, ALL, grace=0)) == ["accepted"] * 3
 
 
 # What WATI shows, and how
@@ -288,14 +389,17 @@ def test_a_list_that_grows_with_its_count_is_not_taken_for_full(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def statistics(state: Any, broadcast: Any, *, cumulative: bool) -> dict[str, int]:
-        listed = sandbox_campaigns.listed_recipients(state, broadcast)
+        listed = listed_recipients(state, broadcast)
+        looks.append(listed)
         return {**told(state, broadcast, cumulative=cumulative), "total_recipients": listed}
 
-    told = sandbox_campaigns.statistics
-    monkeypatch.setattr(sandbox_campaigns, "statistics", statistics)
+    looks: list[int] = []
+    told = sandbox_page.statistics
+    monkeypatch.setattr(sandbox_page, "statistics", statistics)
     sandbox.fault("drop", method="POST", when="after", count=1)
-    sandbox.fault("slow_listing", seconds=1, fill=True, method="POST", count=1)
+    sandbox.fault("slow_listing", method="POST", seconds=1, fill=True, count=1)
     job = attempt(sandbox, Store(), ALL, first=True, grace=3, batch_size=3)
+    assert 0 < min(filter(None, looks)) < 3, "it was never seen half full"
     assert statuses(job) == ["accepted"] * 3
     assert messages(sandbox) == [1, 1, 1]
 
@@ -316,6 +420,37 @@ def test_a_schedule_that_lists_nobody_before_its_time_is_not_taken_for_empty(
     assert sends(sandbox) == 1
 
 
+def test_an_empty_schedule_that_wati_answered_blocks_nobody(sandbox: Sandbox) -> None:
+    """It is empty because WATI refused all its people, and stays so until its time."""
+    store = Store()
+    settings: Any = {"scheduled_at": datetime(2099, 1, 1, tzinfo=UTC), "grace": 0}
+    sandbox.fault("recipient_errors", numbers=[SECOND["target"]], method="POST")
+    job = attempt(sandbox, store, [FIRST, SECOND], first=True, **settings)
+    assert statuses(job) == ["accepted", "rejected"]
+    for _ in range(2):
+        assert statuses(attempt(sandbox, store, [FIRST, THIRD], **settings)) == ["accepted", "accepted"]
+
+
+def test_the_time_at_which_a_call_ended_counts(sandbox: Sandbox) -> None:
+    """WATI may take as long as we wait for it, and begin only then."""
+    client = sandbox.client(timeout=(5, 1))
+    sandbox.fault("delay", method="POST", seconds=1.5, when="before", count=1)
+    job = attempt(sandbox, Store(), [FIRST], first=True, client=client, grace=0.9)
+    time.sleep(1)
+    assert statuses(job) == ["accepted"]
+    assert messages(sandbox)[0] == 1
+
+
+def test_the_campaign_is_looked_for_once_more_when_all_has_gone(sandbox: Sandbox) -> None:
+    store = Store()
+    sandbox.fault("slow_listing", method="POST", seconds=1, count=1)
+    attempt(sandbox, store, [FIRST], first=True)
+    sandbox.fault("delay", path="*/contacts*", seconds=1.5, count=1)
+    job = attempt(sandbox, store, [FIRST, SECOND], check_consent=True)
+    names = [outcome["broadcast_name"] for outcome in job.outcomes()]
+    assert names == ["orders [2c70e12b-1]", "orders [2c70e12b-2]"]
+
+
 def test_people_who_come_on_two_pages_count_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that grows while it is read shows some twice and others not at all."""
 
@@ -328,8 +463,13 @@ def test_people_who_come_on_two_pages_count_once(sandbox: Sandbox, monkeypatch: 
     read = WatiClient.iter_campaign_recipients
     monkeypatch.setattr(WatiClient, "iter_campaign_recipients", shifted)
     sandbox.fault("drop", method="POST", when="after", count=1)
-    job = attempt(sandbox, Store(), ALL, first=True, grace=1, batch_size=3)
-    assert statuses(job) == ["accepted"] * 3
+    store = Store()
+    with monkeypatch.context() as dying:
+        dying.setattr(ReadBack, "look", _die)
+        with pytest.raises(KeyboardInterrupt):
+            attempt(sandbox, store, ALL, first=True, grace=0, batch_size=3)
+    # Its grace is over, so that one look at a full list would do.
+    assert statuses(attempt(sandbox, store, ALL, grace=0, batch_size=3)) == ["accepted"] * 3
     assert messages(sandbox) == [1, 1, 1]
 
 
@@ -478,7 +618,7 @@ def test_a_store_that_refuses_the_intent_leaves_nothing_in_doubt(sandbox: Sandbo
 def test_a_time_that_passes_while_batches_wait_stops_the_rest(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    soon = datetime.now(UTC) + timedelta(seconds=4)
 
     def wait(self: Any, family: Any) -> None:
         if sends(sandbox):

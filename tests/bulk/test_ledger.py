@@ -116,20 +116,57 @@ def test_an_entry_that_is_gone_is_lost_until_wati_has_been_asked(store: Store) -
         assert not later.tells_all
         assert later.last_intended is not None
         assert before <= later.last_intended <= datetime.now(UTC)
+    later.agree(channel="a")
     later.resolve(nothing_sent=True)
     found = Ledger(store, "key")
     assert not found.lost
     assert found.tells_all
+    # On another channel it was not looked for.
+    with pytest.raises(WatiConfigurationError):
+        Ledger(store, "key").agree(channel="b")
     Ledger(store, "another").open(tried_before=True)
     sent = Ledger(store, "another")
     sent.resolve(nothing_sent=False)
     assert not Ledger(store, "another").tells_all
 
 
-def test_without_a_store_and_in_a_dry_run_nothing_is_written(store: Store) -> None:
-    Ledger(None, "key").open(tried_before=True)
+def test_a_rehearsal_writes_nothing_but_that_it_was_there(store: Store) -> None:
+    rehearsal = Ledger(store, "key", reads_only=True)
+    rehearsal.open(tried_before=False)
+    rehearsal.mix()
+    rehearsal.intend("1", PEOPLE)
+    later = Ledger(store, "key")
+    later.open(tried_before=True)
+    assert later.tells_all
+    assert later.doubts == []
+    Ledger(None, "key").open(tried_before=True)  # nowhere
+
+
+def test_a_rehearsal_that_finds_no_entry_leaves_the_next_try_careful(store: Store) -> None:
     Ledger(store, "key", reads_only=True).open(tried_before=True)
-    assert store.values == {}
+    assert Ledger(store, "key").lost
+
+
+def test_what_others_sent_before_there_was_an_entry_does_not_stand_in_it(store: Store) -> None:
+    Ledger(store, "key", others=True, shared=True).open(tried_before=False)
+    later = Ledger(store, "key", others=True, shared=True)
+    assert not later.tells_all
+    later.resolve(nothing_sent=True)
+    assert Ledger(store, "key", others=True, shared=True).tells_all
+
+
+def test_which_campaigns_reached_nobody_is_kept(store: Store) -> None:
+    ledger = Ledger(store, "key")
+    for n, not_accepted, reached_nobody in ((0, [0, 1], True), (1, [1], False), (2, [1], True)):
+        ledger.intend("7", PEOPLE, n)
+        ledger.settle("7", PEOPLE, not_accepted, reached_nobody=reached_nobody)
+    later = Ledger(store, "key")
+    assert [later.reached_nobody("7", n) for n in range(4)] == [True, False, True, False]
+    assert later.sent_before("7") == 2
+    assert later.not_accepted("7", PEOPLE) == [1]
+    later.compare({"7": PEOPLE})
+    assert later.tells_all
+    assert not later.reached_nobody("8", 0)
 
 
 def test_what_has_to_stay_the_same_is_held_against_what_was_sent(store: Store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_wati.bulk.recipients import RecipientColumns
+from airflow_provider_wati.bulk.rows import cell, is_address
 from airflow_provider_wati.exceptions import WatiError, WatiRejectedError, WatiValidationError
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator as SendTemplate
 from tests.conftest import Sandbox
@@ -85,6 +86,7 @@ def with_param(name: Any, value: Any) -> dict[str, Any]:
         (recipient(params=[{"name": ["a"], "value": "1"}]), "the row cannot be read \\(TypeError\\)"),
         (recipient(params=Rude()), "params is a dict"),
         ({"919876543210": {"name": "Ada"}}, "a recipient has no \\*+3210"),
+        ({"\ud800": 1, "target": "85264318723"}, "a recipient has no \\?"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
@@ -161,7 +163,7 @@ def test_consent_is_asked_on_the_channel_of_the_send(execute: Execute, sandbox: 
 @pytest.mark.parametrize(
     "argument", ["suppress", "send_window", "send_key", "channel", "state_path", "outcomes_path"]
 )
-@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("nothing", [None, "", "None"])
 def test_a_caution_that_renders_to_nothing_is_not_left_out(
     argument: str, nothing: str | None, execute: Execute, sandbox: Sandbox
 ) -> None:
@@ -186,9 +188,11 @@ def test_an_upstream_task_that_gives_no_list_of_the_suppressed_fails_the_send(
     assert sandbox.requests("POST") == []
 
 
-def test_native_templates_may_make_a_number_of_a_key(run_dag: RunDag, sandbox: Sandbox) -> None:
+def test_native_templates_may_make_a_number_of_a_key(
+    run_dag: RunDag, sandbox: Sandbox, tmp_path: Path
+) -> None:
     with DAG("native", render_template_as_native_obj=True) as dag:
-        Broadcast(task_id="send", rows=DICTS, send_key="{{ '20261124' }}", unknown_grace=4.5, **MAPPED)
+        Broadcast(task_id="send", rows=DICTS, send_key="{{ '20261124' }}", state_path=str(tmp_path), **MAPPED)
     ti = run_dag(dag)["send"]
     assert ti.state == "success"
     assert ti.xcom_pull("send")["send_key"] == "20261124"
@@ -215,7 +219,12 @@ def test_a_list_of_the_suppressed_may_be_empty_or_json(
         ({"suppress": NEW}, "suppress is a text that is neither JSON nor the address"),
         ({"suppress": f"+{NEW}, {OTHER}"}, "suppress is a text that is neither JSON nor the address"),
         ({"rows": f"phone,name\n{NEW},Ada"}, "rows is a text that is neither JSON nor the address of a file"),
-        ({"rows": f"{NEW},Ada"}, "does not end in .csv"),
+        ({"rows": f"{NEW},Ada"}, "rows is a text that is neither JSON nor the address of a file"),
+        ({"rows": f"/data/{NEW}"}, "does not end in .csv"),
+        ({"suppress": f"{NEW};Ada"}, "suppress is a text that is neither JSON nor the address"),
+        ({"suppress": f"Ada {NEW}"}, "suppress is a text that is neither JSON nor the address"),
+        ({"suppress": f"tel:+{NEW}"}, "suppress is a text that is neither JSON nor the address"),
+        ({"consent_max_calls": "many"}, "consent_max_calls is 'many': give a whole number"),
         ({"dry_run": "False"}, "dry_run is 'False': give True or False"),
         ({"failure_threshold": "0.5"}, "failure_threshold is '0.5': give 0 to 1"),
         ({"template_params": ["name"]}, "template_params is a dict, not list"),
@@ -245,11 +254,12 @@ def test_airflow_stores_no_people_whatever_their_list_is_written_as(
     with DAG("unshown_texts") as dag:
         Broadcast(task_id="lines", rows=DICTS, suppress=f"{ADA}\n{OTHER}", **MAPPED)
         Broadcast(task_id="one", rows=DICTS, suppress=ADA, **MAPPED)
+        Broadcast(task_id="named", rows=f"{OTHER},Ben", suppress=f"tel:+{ADA}", **MAPPED)
     run_dag(dag)
     with create_session() as session:
         rows = session.query(RenderedTaskInstanceFields).filter_by(dag_id="unshown_texts")
         stored = [str(row.rendered_fields) for row in rows]
-    assert len(stored) == 2
+    assert len(stored) == 3
     for fields in stored:
         assert ADA not in fields
         assert OTHER not in fields
@@ -317,6 +327,28 @@ def test_a_parquet_file_with_a_column_twice_is_refused(
     parquet.write_table(pa.Table.from_arrays(arrays, names=["phone", *COLUMNS]), tmp_path / "a.parquet")
     with pytest.raises(WatiValidationError, match="the Parquet file has a column twice"):
         execute(broadcast(rows=str(tmp_path / "a.parquet")))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("s3://bucket/people", True),
+        ("people.csv", True),
+        ("/data/2026-11-24/stop.txt", True),
+        ("out/Ada", True),
+        ("85264318721", False),
+        ("+852 6431 8721 / 85264318722", False),
+        ("85264318721,Ada", False),
+        ("Ada 85264318721", False),
+        ("tel:+85264318721", False),
+        ("9876543210.0", False),
+        ("a.csv\nb.csv", False),
+        ("[1]", False),
+        ("", False),
+    ],
+)
+def test_what_can_be_an_address(text: str, answer: bool) -> None:
+    assert is_address(text) is answer
 
 
 # Outcomes and summary
@@ -395,6 +427,21 @@ def test_chunks_with_a_key_of_the_user_s_are_sends_of_their_own(
     keys = {ti.xcom_pull(task_ids="chunk", map_indexes=ti.map_index)["send_key"] for ti in tis.values()}
     assert keys == {"promo/0", "promo/1"}
     assert sent(sandbox) == SENT
+
+
+def test_a_rehearsal_that_fails_says_what_is_wrong(execute: Execute, sandbox: Sandbox) -> None:
+    rows = [{"phone": f"852643187{n:02}", "first_name": "A", "id": "1"} for n in range(30)]
+    rows.append({"phone": "12", "first_name": "A", "id": "1"})
+    with pytest.raises(WatiValidationError, match=r"1 of 31 rows failed \(1 invalid\).*row 31 \(12\): "):
+        execute(broadcast(rows=rows, dry_run=True))
+    [problem] = execute.pushed[-1]["problems"]  # type: ignore[attr-defined] # the fixture notes what was pushed
+    assert problem["row"] == 31
+    assert execute(broadcast(rows=rows[:30], dry_run=True, task_id="b"))["problems"] == []
+
+
+def test_a_column_that_is_missing_shows_no_number_of_those_there_are() -> None:
+    with pytest.raises(WatiValidationError, match="there are '\\*+8721', 'name'"):
+        cell({NEW: 1, "name": 2}, "phone")
 
 
 def test_columns_that_say_two_things_of_one_parameter_are_refused() -> None:

@@ -266,3 +266,43 @@ def test_two_accounts_without_a_tenant_do_not_share_a_snapshot(
     sandbox.reset(seed=False)
     second = execute(sync(state_path=str(tmp_path), wati_conn_id="wati_b"))
     assert first["total"] == second["created"] == 4
+
+
+class Rude:
+    def __str__(self) -> str:
+        raise RuntimeError(ROWS[0]["phone"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"phone": "85264318723\ud800"},
+        {"phone": 10**5000},
+        {"phone": Rude()},
+        {"tier": Rude()},
+        {"tier": 10**5000},
+        {"name": "Ad\ud800"},
+    ],
+    ids=["half a character", "long", "rude", "rude value", "long value", "half a name"],
+)
+def test_a_row_that_cannot_be_right_is_the_only_one_that_is_not_synced(
+    wrong: dict[str, Any], execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    rows = [ROWS[0], {**ROWS[1], **wrong}, ROWS[2]]
+    outcomes = tmp_path / "outcomes.csv"
+    with pytest.raises(WatiValidationError, match="1 of 3 rows failed \\(1 invalid\\)") as raised:
+        execute(sync(rows, outcomes_path=str(outcomes)))
+    with outcomes.open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["created", "invalid", "created"]
+    assert ROWS[0]["phone"] not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", [None, "None", ""])
+def test_a_key_that_renders_to_nothing_is_not_another_sync(
+    key: str | None, execute: Execute, sandbox: Sandbox
+) -> None:
+    operator = sync(sync_key="{{ given }}")
+    operator.sync_key = key
+    with pytest.raises(WatiValidationError, match=f"sync_key was given, and is {key!r} now"):
+        execute(operator)
+    assert writes(sandbox) == 0

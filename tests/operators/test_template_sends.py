@@ -309,7 +309,7 @@ def test_who_opted_out_gets_nothing(people: int, execute: Execute, sandbox: Sand
 
 
 def test_a_dear_look_up_of_consent_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:
-    with pytest.raises(WatiValidationError, match=r"takes 1 calls for 2 people, and consent_max_calls is 0"):
+    with pytest.raises(WatiValidationError, match=r"takes 1 calls for 2 targets, and consent_max_calls is 0"):
         execute(broadcast(consent_max_calls=0))
     sandbox.fault("status", status=403, method="GET", path="*/contacts*")
     with pytest.raises(WatiPermissionError, match="set check_consent=False"):
