@@ -155,6 +155,7 @@ class WatiBulkSendOperator(RowsOperator):
 
     def _ledger(self, context: Context, *, tried_before: bool) -> Ledger:
         """Open the ledger, before anything can go wrong that would leave a next try without one."""
+        self._refuse_empty(("send_key", "state_path"))
         from airflow_provider_wati.bulk.ledger import Ledger
 
         store = store_of(context, self.state_path, signs=not self.is_dry_run)
@@ -180,7 +181,9 @@ class WatiBulkSendOperator(RowsOperator):
         from airflow_provider_wati.bulk.window import SendWindow
 
         if not isinstance(self.consent_max_calls, int):
-            raise WatiValidationError(f"consent_max_calls is {self.consent_max_calls!r}: give a whole number.")
+            raise WatiValidationError(
+                f"consent_max_calls is {self.consent_max_calls!r}: give a whole number."
+            )
         if self.on_unknown not in ON_UNKNOWN:
             raise WatiValidationError(
                 f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -74,15 +74,20 @@ class RowsOperator(WatiOperator):
             if value is not None:
                 self._given[name] = isinstance(value, str) and "{" in value
 
-    def _check(self, context: Context) -> None:
-        """Find out before anything is done whether it is what was meant, and can be told of afterwards."""
-        for name, is_template in self._given.items():
-            if getattr(self, name) in (None, "", *(["None"] if is_template else [])):
+    def _refuse_empty(self, arguments: Iterable[str]) -> None:
+        """Refuse what was given and of which rendering has left nothing."""
+        for name in arguments:
+            value = getattr(self, name)
+            if name in self._given and (value in (None, "") or (value == "None" and self._given[name])):
                 # Without a list of whom to leave out, say, others would be messaged, and nobody would know why.
                 raise WatiValidationError(
-                    f"{name} was given, and is {getattr(self, name)!r} now that it has been rendered: mend the "
+                    f"{name} was given, and is {value!r} now that it has been rendered: mend the "
                     "template, or leave the argument out."
                 )
+
+    def _check(self, context: Context) -> None:
+        """Find out before anything is done whether it is what was meant, and can be told of afterwards."""
+        self._refuse_empty(self._given)
         if not isinstance(self.is_dry_run, bool):
             raise WatiValidationError(f"dry_run is {self.is_dry_run!r}: give True or False.")
         if self.outcomes_path:
