@@ -118,9 +118,8 @@ class EarlierTries:
 
         It holds for everybody who is not found, because rows may stand in other batches than in the earlier try.
         """
-        now = datetime.now(UTC)
-        hidden_until = self._hidden_until() if self.waits else now
-        filled_until = max(hidden_until, now + self.grace) if self.waits else now
+        hidden_until = self._hidden_until()
+        filled_until = max(hidden_until, datetime.now(UTC) + self.grace)
         said = None
         while True:
             # Reading takes a while, and a campaign that appears meanwhile is not seen: so the time before it counts.
@@ -130,7 +129,7 @@ class EarlierTries:
             if not self.file.has(SendStatus.UNSENT):
                 return
             until = filled_until if filling else hidden_until
-            if looked_at >= until:
+            if looked_at >= until or not self.waits:
                 break
             if until != said:
                 said = until
@@ -143,11 +142,13 @@ class EarlierTries:
                 )
             grace.pause()
         why = self._why_nobody_can_tell(filling)
+        if not why and looked_at < hidden_until and (self.ledger.lost or self.ledger.doubts):
+            why = "an earlier try may have sent it"
         if why:
             self.file.mark_all(SendStatus.UNSENT, SendStatus.UNKNOWN, why)
             if self.waits:
                 raise WatiUnknownOutcomeError(f"Nothing was sent: {why}.")
-        else:
+        elif self.waits:
             self.ledger.resolve(nothing_sent=not self.read_back.campaigns)
 
     def _why_nobody_can_tell(self, filling: Container[int]) -> str | None:

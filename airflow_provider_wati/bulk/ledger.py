@@ -98,12 +98,18 @@ class Ledger:
         """
         if self.known_before or self._store is None:
             return
+        # A rehearsal leaves a note of its own, because the entry is for those who send.
+        note = f"{self._key}_rehearsed"
+        if tried_before and self._store.get(note):
+            tried_before = False
         # What others sent under this key before there was an entry does not stand in it.
         self.mixed = self._others or tried_before
         if tried_before:
             self.lost = self._is_bound = True
             self.last_intended = datetime.now(UTC)
-        self._save(although_it_reads_only=True)
+        elif self._reads_only:
+            self._store.set(note, True)
+        self._save()
 
     @property
     def may_have_sent(self) -> bool:
@@ -236,8 +242,8 @@ class Ledger:
         self.lost = False
         self._save()
 
-    def _save(self, *, although_it_reads_only: bool = False) -> None:
-        if self._store is None or (self._reads_only and not although_it_reads_only):
+    def _save(self) -> None:
+        if self._store is None or self._reads_only:
             return
         last = self.last_intended and self.last_intended.isoformat(timespec="milliseconds")
         entry = {"batches": self._batches, "last": last, "mixed": self.mixed, "terms": self._terms}

@@ -75,11 +75,12 @@ class ReadBack:
                 campaigns = self.campaigns[batch]
                 self.known[batch].add(n)
                 self._places[campaign["id"]] = batch, n
+                is_cancelled = (campaign.get("status") or "").casefold() in _CANCELLED
                 first_seen = self._begun.get(campaign["id"], datetime.now(UTC))
-                self._begun[campaign["id"]] = _begun(campaign) or first_seen
+                self._begun[campaign["id"]] = _begun(campaign, is_cancelled) or first_seen
                 if campaign["id"] not in campaigns:
                     campaigns[campaign["id"]] = self._file.broadcast(campaign["id"], match.group(), batch)
-                if (campaign.get("status") or "").casefold() in _CANCELLED:
+                if is_cancelled:
                     self.cancelled.add(campaigns[campaign["id"]])
 
     def read(self, batches: Container[int] | None = None, *, anew: bool = True) -> set[int]:
@@ -101,7 +102,7 @@ class ReadBack:
                 for campaign_id, broadcast in campaigns.items():
                     if campaign_id not in done and not self._read(campaign_id, broadcast):
                         filling.add(number)
-        self._file.accept_listed(same_people=not self._ledger.mixed)
+        self._file.accept_listed(same_people=self._ledger.tells_all)
         return filling
 
     def _read(self, campaign_id: str, broadcast: int) -> bool:
@@ -116,7 +117,7 @@ class ReadBack:
         batch, n = self._places[campaign_id]
         if people:
             self.taken[batch].add(n)
-        elif self._ledger.reached_nobody(str(batch), n) or broadcast in self.cancelled:
+        elif self._ledger.reached_nobody(str(batch), n):
             self._complete.add(campaign_id)
             return True
         statistics = self._client.get_campaign(campaign_id).get("statistics") or {}
@@ -127,10 +128,10 @@ class ReadBack:
         return is_complete
 
 
-def _begun(campaign: Campaign) -> datetime | None:
-    """Return when a campaign began or will: WATI may list nobody before."""
+def _begun(campaign: Campaign, is_cancelled: bool) -> datetime | None:
+    """Return when a campaign began or will: WATI may list nobody before. One that is cancelled has nothing to wait for."""
     times = []
-    for name in ("created", "scheduled_at"):
+    for name in ("created",) if is_cancelled else ("created", "scheduled_at"):
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(str(campaign.get(name)))
             times.append(time if time.tzinfo else time.replace(tzinfo=UTC))

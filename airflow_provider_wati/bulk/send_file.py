@@ -30,7 +30,7 @@ CREATE TABLE rows (
 CREATE TABLE suppressed (line TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE contacts (line TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
 CREATE TABLE listed (
-    entry TEXT, line TEXT, local_message_id TEXT, broadcast INTEGER, PRIMARY KEY (entry, line)
+    entry TEXT, kind TEXT, line TEXT, local_message_id TEXT, broadcast INTEGER, PRIMARY KEY (entry, kind)
 ) WITHOUT ROWID;
 CREATE INDEX listed_ids ON listed (local_message_id);
 CREATE INDEX listed_lines ON listed (line);
@@ -331,28 +331,36 @@ class SendFile:
 
     def listed(self, people: Iterable[CampaignRecipient], broadcast: int) -> None:
         """Note whom a campaign lists."""
-        listed: list[tuple[str, str, str, int]] = []
+        listed: list[tuple[str, str, str | None, str, int]] = []
         for person in people:
             id = str(person.get("local_message_id") or "")
-            phone = str(person.get("contact_phone") or "").lstrip("+")
-            names = {phone, str(person.get("contact_id") or ""), str(person.get("bsuid") or "")} - {""}
+            phone = (person.get("contact_phone") or "").lstrip("+")
+            names = {
+                "phone": line_of(phone),
+                "contact": person.get("contact_id"),
+                "bsuid": person.get("bsuid"),
+            }
             entry = f"{broadcast} {person.get('id') or f'{id} {phone}'}"
-            listed += [(entry, line_of(name), id, broadcast) for name in names or {""}]
+            listed += [(entry, kind, name or None, id, broadcast) for kind, name in names.items()]
         with self._at_once():
-            self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?)", listed)
+            self._db.executemany("INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?, ?)", listed)
 
     def accept_listed(self, *, same_people: bool) -> None:
         """
         Take everybody whom a campaign lists for accepted, also where the row could not be sent any more.
 
-        An id that is made here says all. One that a row brings along may be another's next time, or a new one, so it
-        is the person that counts, and where a person may get several messages, whether the campaign is that of the
-        row's own batch.
+        An id that is made here says all. One that a row brings along may be another's next time, so it does not count
+        where WATI names somebody else; or it may be a new one each time, so that the person counts, and where a person
+        may get several messages, whether the campaign is that of the row's own batch.
 
         :param same_people: whether a campaign holds the people that the batch of its number has now.
         """
         find = "INSERT OR IGNORE INTO found SELECT rows.row, listed.entry, listed.broadcast, {} FROM rows JOIN listed {}"
-        by_id = "ON rows.local_message_id = listed.local_message_id AND (NOT names_itself OR listed.line IN ('', rows.line))"
+        by_id = (
+            "ON rows.local_message_id = listed.local_message_id WHERE NOT names_itself OR NOT EXISTS "
+            "(SELECT 1 FROM listed AS name WHERE name.entry = listed.entry AND name.line <> rows.line AND name.kind = "
+            "CASE WHEN instr(rows.line, '.') THEN 'bsuid' WHEN length(rows.line) = 24 THEN 'contact' ELSE 'phone' END)"
+        )
         by_person = "ON rows.local_message_id IS NOT NULL AND rows.line = listed.line"
         self._db.execute(find.format(0, by_id))
         if not self.has_keys:

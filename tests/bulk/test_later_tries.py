@@ -174,6 +174,22 @@ def test_a_rehearsal_costs_the_send_after_it_no_waiting(sandbox: Sandbox) -> Non
 
 
 @pytest.mark.usefixtures("never_waits")
+@pytest.mark.parametrize("now", [[FIRST], [SECOND, FIRST]], ids=["the same", "others"])
+def test_a_rehearsal_does_not_call_unsent_what_may_have_gone(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, now: list[dict[str, Any]]
+) -> None:
+    store = Store()
+    sandbox.fault("drop", method="POST", when="after", count=1)
+    sandbox.fault("slow_listing", method="POST", seconds=3600, count=1)
+    with monkeypatch.context() as dying:
+        dying.setattr(ReadBack, "look", _die)
+        with pytest.raises(KeyboardInterrupt):
+            attempt(sandbox, store, [FIRST], first=True)
+    job = attempt(sandbox, store, now, dry_run=True, grace=3600)
+    assert statuses(job) == ["unknown"] * len(now)
+
+
+@pytest.mark.usefixtures("never_waits")
 @pytest.mark.parametrize("filling", [False, True])
 def test_a_rehearsal_waits_for_nothing(sandbox: Sandbox, filling: bool) -> None:
     store = Store()
@@ -248,6 +264,41 @@ def test_an_id_that_is_another_person_s_next_time_tells_nothing_of_them(sandbox:
     rows = [named(SECOND, "promo-000001"), named(FIRST, "promo-000002")]
     assert statuses(attempt(sandbox, store, rows, grace=0, batch_size=2)) == ["accepted", "accepted"]
     assert messages(sandbox) == [1, 1, 0]
+
+
+def test_an_id_counts_where_wati_does_not_name_the_person(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phone number may be missing from its list, and a BSUID stands in the newest versions only."""
+
+    def nameless(self: WatiClient, campaign_id: str) -> Iterator[Any]:
+        for person in read(self, campaign_id):
+            yield {**person, "contact_phone": None, "bsuid": None}
+
+    read = WatiClient.iter_campaign_recipients
+    monkeypatch.setattr(WatiClient, "iter_campaign_recipients", nameless)
+    sandbox.fault("drop", method="POST", when="after", count=1)
+    bsuid = {**FIRST, "target": next(iter(sandbox.state.by_bsuid))}
+    rows = [named(bsuid, "own-id-00001"), named(SECOND, "own-id-00002"), THIRD]
+    job = attempt(sandbox, Store(), rows, first=True, grace=0.3, batch_size=3)
+    assert statuses(job) == ["accepted"] * 3
+    assert sends(sandbox) == 1
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_another_order_of_a_customer_is_another_message_without_a_store_too(
+    sandbox: Sandbox, others: bool
+) -> None:
+    def key(row: dict[str, Any], n: str) -> dict[str, Any]:
+        return {**row, "key": n}
+
+    settings: Any = {"others": others, "grace": 0, "batch_size": 9}
+    attempt(sandbox, None, [key(FIRST, "1001"), key(SECOND, "1002")], first=True, **settings)
+    for _ in range(2):
+        job = attempt(sandbox, None, [key(FIRST, "1003"), key(THIRD, "1004")], **settings)
+        assert statuses(job) == ["accepted", "accepted"]
+        assert job.summary()["earlier"] == 2
+    assert messages(sandbox) == [2, 1, 1]
 
 
 def test_a_second_message_to_a_person_goes_under_an_id_and_a_key_of_its_own(sandbox: Sandbox) -> None:
@@ -523,6 +574,23 @@ def test_a_schedule_that_was_cancelled_is_not_called_accepted(sandbox: Sandbox) 
         assert statuses(job) == ["skipped", "skipped", "accepted"]
         assert "cancelled in WATI: give another send_key" in str(reasons(job)[0])
         assert job.summary()["calls"] == 0
+
+
+def test_a_schedule_that_was_cancelled_before_it_listed_anybody_is_not_made_again(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    settings: Any = {"scheduled_at": datetime(2099, 1, 1, tzinfo=UTC), "grace": 3, "batch_size": 2}
+    sandbox.fault("drop", method="POST", when="after", count=1)
+    sandbox.fault("slow_listing", method="POST", seconds=1.5, fill=True, count=1)
+    with monkeypatch.context() as dying:
+        dying.setattr(ReadBack, "look", _die)
+        with pytest.raises(KeyboardInterrupt):
+            attempt(sandbox, store, [FIRST, SECOND], first=True, **settings)
+    [campaign] = sandbox.client().iter_campaigns()
+    sandbox.client().cancel_scheduled_campaign(campaign["id"])
+    assert statuses(attempt(sandbox, store, [FIRST, SECOND], **settings)) == ["skipped", "skipped"]
+    assert sends(sandbox) == 1
 
 
 def test_without_a_store_who_was_sent_to_does_not_end_invalid(sandbox: Sandbox) -> None:
