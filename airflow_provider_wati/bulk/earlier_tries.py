@@ -95,7 +95,12 @@ class EarlierTries:
     def _attribute(self, batch: Batch) -> bool:
         """Note the campaign of a batch's messages; tell whether its name alone says who is in it."""
         campaigns = self.read_back.campaigns.get(batch.number, {})
-        if self.ledger.mixed or self.ledger.sent_before(batch.label) or len(campaigns) > 1:
+        last = {self.ledger.sent_before(batch.label)}
+        if (
+            self.ledger.mixed
+            or len(campaigns) > 1
+            or (campaigns and self.read_back.known[batch.number] != last)
+        ):
             return False
         for broadcast in campaigns.values():
             self.file.attribute(batch, broadcast)

@@ -563,6 +563,17 @@ def test_each_message_is_told_with_its_own_campaign(sandbox: Sandbox) -> None:
     assert job.summary()["calls"] == 0
 
 
+def test_a_clear_reads_no_people_of_a_batch_whose_first_call_never_arrived(sandbox: Sandbox) -> None:
+    store = Store()
+    sandbox.fault("drop", method="POST", when="before", count=1)
+    assert statuses(attempt(sandbox, store, ALL, first=True, grace=0, batch_size=3)) == ["accepted"] * 3
+    asked = len(sandbox.requests())
+    job = attempt(sandbox, store, ALL, batch_size=3)
+    assert [outcome["broadcast_name"] for outcome in job.outcomes()] == ["orders [2c70e12b-1r1]"] * 3
+    # The templates and the campaigns.
+    assert len(sandbox.requests()) - asked == 2
+
+
 def test_a_schedule_that_was_cancelled_is_not_called_accepted(sandbox: Sandbox) -> None:
     store = Store()
     settings: Any = {"scheduled_at": datetime(2099, 1, 1, tzinfo=UTC), "batch_size": 2}
