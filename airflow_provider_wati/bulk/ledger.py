@@ -100,8 +100,8 @@ class Ledger:
             return
         # A rehearsal leaves a note of its own, because the entry is for those who send.
         note = f"{self._key}_rehearsed"
-        if tried_before and self._store.get(note):
-            tried_before = False
+        was_rehearsed = tried_before and bool(self._store.get(note))
+        tried_before = tried_before and not was_rehearsed
         # What others sent under this key before there was an entry does not stand in it.
         self.mixed = self._others or tried_before
         if tried_before:
@@ -110,6 +110,9 @@ class Ledger:
         elif self._reads_only:
             self._store.set(note, True)
         self._save()
+        if was_rehearsed and not self._reads_only:
+            # From here on the entry is there; without it, the note must not make a send look like a rehearsal.
+            self._store.set(note, False)
 
     @property
     def may_have_sent(self) -> bool:

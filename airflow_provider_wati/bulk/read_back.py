@@ -76,8 +76,12 @@ class ReadBack:
                 self.known[batch].add(n)
                 self._places[campaign["id"]] = batch, n
                 is_cancelled = (campaign.get("status") or "").casefold() in _CANCELLED
+                # WATI may list nobody before a schedule's time, unless nobody is to come.
+                is_settled = is_cancelled or self._ledger.reached_nobody(str(batch), n)
                 first_seen = self._begun.get(campaign["id"], datetime.now(UTC))
-                self._begun[campaign["id"]] = _begun(campaign, is_cancelled) or first_seen
+                self._begun[campaign["id"]] = (
+                    _latest(campaign, "created", *([] if is_settled else ["scheduled_at"])) or first_seen
+                )
                 if campaign["id"] not in campaigns:
                     campaigns[campaign["id"]] = self._file.broadcast(campaign["id"], match.group(), batch)
                 if is_cancelled:
@@ -114,12 +118,9 @@ class ReadBack:
             # Somebody may come on two pages, when the list grows in between.
             people.update(str(person.get("id") or person.get("local_message_id")) for person in page)
             self._file.listed(page, broadcast)
-        batch, n = self._places[campaign_id]
         if people:
+            batch, n = self._places[campaign_id]
             self.taken[batch].add(n)
-        elif self._ledger.reached_nobody(str(batch), n):
-            self._complete.add(campaign_id)
-            return True
         statistics = self._client.get_campaign(campaign_id).get("statistics") or {}
         # An empty list says nothing before the grace is over.
         is_complete = len(people) >= (statistics.get("total_recipients") or (0 if is_over else 1))
@@ -128,10 +129,10 @@ class ReadBack:
         return is_complete
 
 
-def _begun(campaign: Campaign, is_cancelled: bool) -> datetime | None:
-    """Return when a campaign began or will: WATI may list nobody before. One that is cancelled has nothing to wait for."""
+def _latest(campaign: Campaign, *names: str) -> datetime | None:
+    """Return the latest of some times of a campaign; None if none of them can be read."""
     times = []
-    for name in ("created",) if is_cancelled else ("created", "scheduled_at"):
+    for name in names:
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(str(campaign.get(name)))
             times.append(time if time.tzinfo else time.replace(tzinfo=UTC))

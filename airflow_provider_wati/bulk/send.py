@@ -341,12 +341,11 @@ class TemplateSend:
     def _post(self, batch: Batch) -> bool:
         """Send what is left of a batch; tell whether an answer came."""
         messages = self._file.unsent(batch)
-        recipients = [_wire(message) for message in messages]
         sent_before, name = self._next_campaign(batch)
         intend = partial(self._intend, batch, sent_before)
         with _collector_paused(), self.client.before_sends(intend) as departure:
             try:
-                result = self._call(name, recipients)
+                result = self._call(name, [_wire(message) for message in messages])
             except _NotWrittenDownError as error:
                 # A call that may have taken effect is not tried again, so nothing of this one has.
                 raise error.__cause__ or error from None

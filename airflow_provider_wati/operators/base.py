@@ -101,7 +101,7 @@ def send_key_of(context: Context, send_key: str | None) -> str:
 
     :param send_key: the user's own name for it; a task whose key is new sends anew.
     """
-    if send_key:
+    if send_key not in (None, ""):
         # Native templates make a number of digits.
         return str(send_key)
     ti = context["ti"]

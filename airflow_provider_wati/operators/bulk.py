@@ -155,9 +155,9 @@ class WatiBulkSendOperator(RowsOperator):
 
     def _ledger(self, context: Context, *, tried_before: bool) -> Ledger:
         """Open the ledger, before anything can go wrong that would leave a next try without one."""
-        self._refuse_empty(("send_key", "state_path"))
         from airflow_provider_wati.bulk.ledger import Ledger
 
+        self._refuse_empty(("send_key", "state_path"))
         store = store_of(context, self.state_path, signs=not self.is_dry_run)
         ledger = Ledger(
             store,
@@ -173,7 +173,7 @@ class WatiBulkSendOperator(RowsOperator):
     def _send_key(self, context: Context) -> str:
         """Name the send; chunks under ``.expand()`` are sends of their own, whoever names them."""
         key = send_key_of(context, self.send_key)
-        return f"{key}/{context['ti'].map_index}" if self.send_key and is_mapped(context) else key
+        return f"{key}/{context['ti'].map_index}" if self.send_key is not None and is_mapped(context) else key
 
     def _send(self, context: Context, ledger: Ledger) -> TemplateSend:
         from airflow_provider_wati.bulk.numbers import TargetReader

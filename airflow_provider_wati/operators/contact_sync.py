@@ -121,7 +121,7 @@ class ContactSyncOperator(RowsOperator):
 
         ti = context["ti"]
         # Native templates make a number of digits.
-        sync_key = str(self.sync_key or f"{ti.dag_id}/{ti.task_id}")
+        sync_key = f"{ti.dag_id}/{ti.task_id}" if self.sync_key is None else str(self.sync_key)
         client = self.hook.client
         directory = state_directory(self.state_path)
         # Another account has other contacts; a snapshot of this one would call them unchanged.

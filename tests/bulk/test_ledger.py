@@ -140,6 +140,10 @@ def test_a_rehearsal_writes_nothing_but_that_it_was_there(store: Store) -> None:
     later.open(tried_before=True)
     assert not later.lost
     assert Ledger(store, "key").tells_all
+    del store.values[later._key]
+    lost = Ledger(store, "key")
+    lost.open(tried_before=True)
+    assert lost.lost
     Ledger(None, "key").open(tried_before=True)  # nowhere
 
 

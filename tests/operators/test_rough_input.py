@@ -15,7 +15,7 @@ from airflow_provider_wati.bulk.recipients import RecipientColumns
 from airflow_provider_wati.bulk.rows import cell, is_address
 from airflow_provider_wati.exceptions import WatiError, WatiRejectedError, WatiValidationError
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator as SendTemplate
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, needs_task_state_store
 from tests.operators.conftest import Execute, Store
 from tests.operators.test_template_sends import (
     ADA,
@@ -437,6 +437,24 @@ def test_a_rehearsal_that_fails_says_what_is_wrong(execute: Execute, sandbox: Sa
     [problem] = execute.pushed[-1]["problems"]  # type: ignore[attr-defined] # the fixture notes what was pushed
     assert problem["row"] == 31
     assert execute(broadcast(rows=rows[:30], dry_run=True, task_id="b"))["problems"] == []
+
+
+@needs_task_state_store
+def test_a_rehearsal_that_is_cleared_to_send_waits_for_nothing(
+    run_dag: RunDag, clear: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits() -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr("airflow_provider_wati.bulk.grace.pause", waits)
+    with DAG("rehearsed") as dag:
+        send = Broadcast(task_id="send", rows=DICTS, dry_run=True, **MAPPED)
+    ti = run_dag(dag)["send"]
+    assert ti.state == "success"
+    assert sandbox.requests("POST") == []
+    send.is_dry_run = False
+    assert clear(dag, ti).state == "success"
+    assert sent(sandbox) == SENT
 
 
 def test_a_column_that_is_missing_shows_no_number_of_those_there_are() -> None:
