@@ -41,7 +41,7 @@ def wati_add_contact():
     # [START create_contact]
     create_contact = WatiCreateContactOperator(
         task_id="create_contact",
-        whatsapp_number="{{ params.phone }}",
+        phone_number="{{ params.phone }}",
         name="{{ params.name }}",
         custom_params={"city": "{{ params.city }}"},
     )

@@ -32,7 +32,7 @@ def wati_order_updates():
     def as_contacts(orders: list[dict[str, str]]) -> list[dict[str, object]]:
         return [
             {
-                "whatsapp_number": order["phone"],
+                "phone_number": order["phone"],
                 "name": order["name"],
                 "custom_params": {"last_order": order["order_id"]},
             }

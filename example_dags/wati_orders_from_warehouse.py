@@ -28,9 +28,9 @@ def wati_orders_from_warehouse():
         task_id="sync_contacts",
         sql_conn_id="warehouse",
         sql="SELECT phone, full_name, tier FROM customers",
-        number_column="phone",
+        phone_column="phone",
         name_column="full_name",
-        custom_params={"loyalty_tier": "tier"},
+        attribute_columns={"loyalty_tier": "tier"},
         state_path=STATE,
     )
     # [END sql_to_contacts]
@@ -51,10 +51,10 @@ def wati_orders_from_warehouse():
             )
             ORDER BY orders.order_id
         """,
-        to="phone",
+        target_column="phone",
         template_name="order_update",
-        template_params={"name": "full_name", "order_id": "order_id", "status": "status"},
-        key="order_id",
+        param_columns={"name": "full_name", "order_id": "order_id", "status": "status"},
+        key_column="order_id",
         outcomes_table="order_messages",
         # A run that was killed may have sent what the table does not say yet: clear it before the next one.
         depends_on_past=True,

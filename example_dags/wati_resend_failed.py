@@ -44,9 +44,9 @@ def wati_resend_failed():
         task_id="send_updates",
         template_name="order_update",
         rows=orders,
-        to="phone",
-        template_params={"name": "name", "order_id": "order_id", "status": "status"},
-        key="order_id",
+        target_column="phone",
+        param_columns={"name": "name", "order_id": "order_id", "status": "status"},
+        key_column="order_id",
         outcomes_path="{{ params.directory }}/{{ run_id }}/outcomes.csv",
         failure_threshold=0.9,
     )
@@ -67,9 +67,9 @@ def wati_resend_failed():
         task_id="send_to_failed",
         template_name="order_update",
         rows=choose_failed(orders, send_updates.output),
-        to="phone",
-        template_params={"name": "name", "order_id": "order_id", "status": "status"},
-        key="order_id",
+        target_column="phone",
+        param_columns={"name": "name", "order_id": "order_id", "status": "status"},
+        key_column="order_id",
         outcomes_path="{{ params.directory }}/{{ run_id }}/outcomes-2.csv",
     )
     # [END resend_failed]

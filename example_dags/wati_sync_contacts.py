@@ -34,9 +34,9 @@ def wati_sync_contacts():
     WatiSyncContactsOperator(
         task_id="sync_contacts",
         rows=read_customers(),
-        number_column="phone",
+        phone_column="phone",
         name_column="full_name",
-        custom_params={"loyalty_tier": "tier", "order_count": "orders"},
+        attribute_columns={"loyalty_tier": "tier", "order_count": "orders"},
         state_path=f"{tempfile.gettempdir()}/wati-state",
     )
     # [END sync_contacts]

@@ -32,7 +32,7 @@ def wati_welcome_lead():
     # [START upsert_contact]
     upsert_contact = WatiUpsertContactOperator(
         task_id="upsert_contact",
-        whatsapp_number="{{ params.phone }}",
+        phone_number="{{ params.phone }}",
         name="{{ params.name }}",
         custom_params={"source": "{{ params.source }}"},
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import airflow_provider_wati
-from airflow_provider_wati.bulk.snapshot import write_snapshot
-from airflow_provider_wati.bulk.sync import ContactColumns, ContactSync
 from airflow_provider_wati.client import WatiClient
-from airflow_provider_wati.client.throttle import Family, rate_limits_of, seconds_at
-from airflow_provider_wati.operators.state import StateDirectory, StateFile
+from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of, seconds_at
 from airflow_provider_wati.sandbox.server import SandboxServer
+from airflow_provider_wati.state.directory import StateDirectory, StateFile
+from airflow_provider_wati.syncing.job import ContactColumns, ContactSync
+from airflow_provider_wati.syncing.snapshot import write_snapshot
 
 CONTACTS = 100_000
 CHANGED = 1_000
@@ -65,7 +65,7 @@ def client_of(endpoint: str, token: str) -> WatiClient:
 
 def hours(calls: int) -> float:
     """Return how long calls take at the pace of the growth plan."""
-    return seconds_at(rate_limits_of("growth")[Family.CONTACTS], calls) / 3600
+    return seconds_at(rate_limits_of("growth")[EndpointGroup.CONTACTS], calls) / 3600
 
 
 def bench_calls() -> list[str]:

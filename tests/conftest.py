@@ -21,11 +21,13 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.d
 
 from airflow_provider_wati.client import WatiClient  # noqa: E402 # after the settings above
 from airflow_provider_wati.sandbox.server import SandboxServer  # noqa: E402 # likewise
-from tests.contract import ContractCheck, contract_file, load_contract  # noqa: E402 # likewise
+from tests.support.contract import ContractCheck, contract_file, load_contract  # noqa: E402 # likewise
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
+
+pytest_plugins = ["tests.support.tasks"]
 
 NO_PACING = {"rate_limits": {"*": None}}
 

@@ -6,9 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_wati.client.checks import MAX_RECIPIENTS, name_values
 from airflow_provider_wati.client.target import RECIPIENTS, TargetKind, is_phone
 from airflow_provider_wati.client.types import RecipientResult
+from airflow_provider_wati.client.validation import MAX_RECIPIENTS, name_values
 from airflow_provider_wati.exceptions import WatiResponseError, WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
 

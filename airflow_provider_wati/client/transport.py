@@ -1,7 +1,7 @@
 """
 How calls reach WATI: one session, timeouts, retries, and errors that say what is known.
 
-The one place that decides what may be sent again is :func:`may_be_sent_again`.
+The one place that decides what may be sent again is :func:`is_retryable`.
 """
 
 from __future__ import annotations
@@ -57,41 +57,41 @@ from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.multipart import MultipartUpload
-    from airflow_provider_wati.client.throttle import Family, Pacer
+    from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Effect(Enum):
+class Safety(Enum):
     """What a call does to the world."""
 
     READ = "read"
     #: Sets a state; doing it twice leaves the same state.
-    SET = "set"
+    IDEMPOTENT = "idempotent"
     #: Messages a person, starts a chatbot or makes a contact; doing it twice does it twice.
-    SEND = "send"
+    NON_IDEMPOTENT = "non-idempotent"
 
 
-class Fate(Enum):
+class FailureKind(Enum):
     """What is known about a call that failed."""
 
     #: No connection came about, so WATI cannot have seen it.
     NOT_SENT = "not sent"
     #: WATI refused it for now: 429, or 503 that names a time to come back.
-    POSTPONED = "postponed"
+    THROTTLED = "throttled"
     #: It left, and no answer says what became of it.
-    IN_DOUBT = "in doubt"
+    AMBIGUOUS = "ambiguous"
     #: WATI refused it for good.
     REFUSED = "refused"
 
 
-def may_be_sent_again(effect: Effect, fate: Fate) -> bool:
+def is_retryable(safety: Safety, failure_kind: FailureKind) -> bool:
     """Tell whether a failed call may go out again without asking WATI what became of it."""
-    if fate is Fate.IN_DOUBT:
-        return effect is not Effect.SEND
-    return fate in (Fate.NOT_SENT, Fate.POSTPONED)
+    if failure_kind is FailureKind.AMBIGUOUS:
+        return safety is not Safety.NON_IDEMPOTENT
+    return failure_kind in (FailureKind.NOT_SENT, FailureKind.THROTTLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +107,8 @@ class Call:
     method: str
     url: str
     shown: str
-    family: Family
-    effect: Effect
+    group: EndpointGroup
+    safety: Safety
     params: Mapping[str, str | int] | None = None
     body: object = None
     upload: Callable[[], MultipartUpload] | None = None
@@ -119,15 +119,15 @@ class Call:
 
 
 class _FailedCall(Exception):
-    def __init__(self, fate: Fate, error: WatiError) -> None:
+    def __init__(self, failure_kind: FailureKind, error: WatiError) -> None:
         super().__init__(str(error))
-        self.fate = fate
+        self.failure_kind = failure_kind
         self.error = error
 
 
 class Departure:
     """
-    What is done right before each try of a call that sends leaves, and whether such a try may have taken effect.
+    What is done right before each try of a call that sends leaves, and whether such a try may have taken safety.
 
     :param write_down: what is done; what it raises ends the call.
     """
@@ -201,7 +201,7 @@ class Transport:
 
     :param endpoint: where WATI is.
     :param token: the access token; it goes to the endpoint's host and nowhere else.
-    :param pacer: holds each call back until its family's limit allows it.
+    :param pacer: holds each call back until its group's limit allows it.
     :param timeout: seconds to wait for a connection, and for each piece of the answer.
     :param verify: whether to check TLS certificates, or the path of a CA bundle to check them with.
     :param max_tries: how often one call goes out at the most.
@@ -246,7 +246,7 @@ class Transport:
         :param read: makes the result of the decoded JSON, and raises :class:`WatiResponseError` where it is not
             what WATI promises, or :class:`WatiRejectedError` where it refuses.
         :raises WatiError: the subclass that says what is known; :class:`WatiUnknownOutcomeError` if a send may
-            or may not have taken effect.
+            or may not have taken safety.
         """
         return self._with_retries(call, lambda: self._once(call, read))
 
@@ -269,7 +269,7 @@ class Transport:
     def _with_retries(self, call: Call, attempt: Callable[[], T]) -> T:
         def pause(seconds: float) -> None:
             time.sleep(seconds)
-            self._pacer.wait(call.family)
+            self._pacer.wait(call.group)
 
         def report(state: RetryCallState) -> None:
             log.warning(
@@ -279,7 +279,7 @@ class Transport:
 
         retrying = Retrying(
             retry=retry_if_exception(
-                lambda error: isinstance(error, _FailedCall) and may_be_sent_again(call.effect, error.fate)
+                lambda error: isinstance(error, _FailedCall) and is_retryable(call.safety, error.failure_kind)
             ),
             wait=self._how_long,
             sleep=pause,
@@ -292,18 +292,18 @@ class Transport:
             try:
                 return attempt()
             except _FailedCall as failed:
-                if failed.fate is not Fate.IN_DOUBT:
+                if failed.failure_kind is not FailureKind.AMBIGUOUS:
                     self.departure.is_under_way = False
                 raise
 
-        self._pacer.wait(call.family)
+        self._pacer.wait(call.group)
         try:
             return retrying(attempt_once)
         except _FailedCall as failed:
             error = failed.error
-            if failed.fate is Fate.IN_DOUBT and call.effect is Effect.SEND:
+            if failed.failure_kind is FailureKind.AMBIGUOUS and call.safety is Safety.NON_IDEMPOTENT:
                 error = WatiUnknownOutcomeError(
-                    f"{error} Whether {call} took effect is unknown: look before anything is sent again.",
+                    f"{error} Whether {call} took safety is unknown: look before anything is sent again.",
                     status_code=error.status_code,
                     wati_message=error.wati_message,
                 )
@@ -321,15 +321,17 @@ class Transport:
             try:
                 answer = json.loads(response.content or b"null")
             except requests.RequestException as error:
-                raise _FailedCall(Fate.IN_DOUBT, self._no_answer(call, error)) from error
+                raise _FailedCall(FailureKind.AMBIGUOUS, self._no_answer(call, error)) from error
             except ValueError as error:
-                raise _FailedCall(Fate.IN_DOUBT, _unreadable(call, "it is not JSON")) from error
+                raise _FailedCall(FailureKind.AMBIGUOUS, _unreadable(call, "it is not JSON")) from error
         try:
             return read(answer)
         except WatiResponseError as error:
-            raise _FailedCall(Fate.IN_DOUBT, _unreadable(call, str(error))) from error
+            raise _FailedCall(FailureKind.AMBIGUOUS, _unreadable(call, str(error))) from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise _FailedCall(Fate.IN_DOUBT, _unreadable(call, f"it lacks or misplaces {error}")) from error
+            raise _FailedCall(
+                FailureKind.AMBIGUOUS, _unreadable(call, f"it lacks or misplaces {error}")
+            ) from error
 
     def _open(self, call: Call) -> requests.Response:
         url, auth = call.url, cast("AuthBase", self._auth)
@@ -356,7 +358,7 @@ class Transport:
         return _NoToken()
 
     def _send(self, call: Call, url: str, auth: AuthBase) -> requests.Response:
-        if call.effect is Effect.SEND and time.monotonic() - self._last_used > _STALE_AFTER:
+        if call.safety is Safety.NON_IDEMPOTENT and time.monotonic() - self._last_used > _STALE_AFTER:
             self._session.close()
         headers = {"Accept": call.accept}
         data: Any = None
@@ -366,7 +368,7 @@ class Transport:
         elif call.body is not None:
             data = json.dumps(call.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
-        if call.effect is Effect.SEND:
+        if call.safety is Safety.NON_IDEMPOTENT:
             self.departure.leave()
         try:
             return self._session.request(
@@ -376,12 +378,12 @@ class Transport:
         except requests.RequestException as error:
             reason = _never_connected(error)
             if reason is None:
-                fate = Fate.IN_DOUBT
+                failure_kind = FailureKind.AMBIGUOUS
             elif isinstance(reason.__cause__, ssl.SSLCertVerificationError):
-                fate = Fate.REFUSED
+                failure_kind = FailureKind.REFUSED
             else:
-                fate = Fate.NOT_SENT
-            raise _FailedCall(fate, self._no_answer(call, error)) from error
+                failure_kind = FailureKind.NOT_SENT
+            raise _FailedCall(failure_kind, self._no_answer(call, error)) from error
         finally:
             self._last_used = time.monotonic()
 
@@ -406,7 +408,7 @@ class Transport:
         if response.is_redirect:
             where = urlsplit(response.headers["location"]).hostname or self._endpoint.host
             raise _FailedCall(
-                Fate.REFUSED,
+                FailureKind.REFUSED,
                 WatiResponseError(
                     f"{self._endpoint.host} answers {call} with a redirect to {where}, which is not followed "
                     "because the token is for the API endpoint alone: check the API endpoint.",
@@ -417,11 +419,11 @@ class Transport:
         retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
         unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
         if status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
-            fate = Fate.POSTPONED
+            failure_kind = FailureKind.THROTTLED
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            fate = Fate.IN_DOUBT
+            failure_kind = FailureKind.AMBIGUOUS
         else:
-            fate = Fate.REFUSED
+            failure_kind = FailureKind.REFUSED
         otherwise = WatiServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else WatiBadRequestError
         kind, remedy = _ERRORS.get(status, (otherwise, ""))
         text = f"WATI answered {call} with {status}"
@@ -430,7 +432,9 @@ class Transport:
             text += f" It asks to wait {retry_after:.0f} s."
         if remedy:
             text += f" {remedy}"
-        raise _FailedCall(fate, kind(text, status_code=status, retry_after=retry_after, wati_message=said))
+        raise _FailedCall(
+            failure_kind, kind(text, status_code=status, retry_after=retry_after, wati_message=said)
+        )
 
     def _message_of(self, response: requests.Response) -> str | None:
         """Return WATI's own words, if there are any: 401, 404, 409 and 429 promise none."""

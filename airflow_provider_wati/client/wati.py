@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 from urllib.parse import quote
 
-from airflow_provider_wati.client import checks, recipients as template_recipients
+from airflow_provider_wati.client import recipients as template_recipients, validation as checks
 from airflow_provider_wati.client.endpoint import Endpoint
 from airflow_provider_wati.client.media import Media
 from airflow_provider_wati.client.multipart import MultipartUpload
+from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, rate_limits_of
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
-from airflow_provider_wati.client.throttle import Family, Pacer, rate_limits_of
 from airflow_provider_wati.client.token import bare_token
-from airflow_provider_wati.client.transport import Call, Departure, Effect, Transport
+from airflow_provider_wati.client.transport import Call, Departure, Safety, Transport
 from airflow_provider_wati.client.types import (
     Campaign,
     CampaignRecipient,
@@ -43,7 +43,7 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.client.checks import CustomParams
+    from airflow_provider_wati.client.validation import CustomParams
 
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ Shape = TypeVar("Shape", bound=Mapping[str, Any])
 
 #: The most that WATI gives in one page.
 PAGE_SIZE = 100
-# WATI does not document how it says that a contact is missing: 404, or 400 with words to that effect.
+# WATI does not document how it says that a contact is missing: 404, or 400 with words to that safety.
 _SAYS_MISSING = re.compile(r"not found|does(n't| not) exist|no (such )?contact|cannot find", re.IGNORECASE)
 
 
@@ -66,7 +66,7 @@ class WatiClient:
 
     Targets are given as text or as :class:`~airflow_provider_wati.client.Target`. Every method raises the
     subclass of :class:`~airflow_provider_wati.exceptions.WatiError` that says what is known; a send that may or
-    may not have taken effect raises ``WatiUnknownOutcomeError`` and is never repeated by itself.
+    may not have taken safety raises ``WatiUnknownOutcomeError`` and is never repeated by itself.
 
     :param endpoint: the API endpoint as the WATI dashboard shows it, with or without scheme, tenant, trailing
         slash or ``/api/...``. Plain http is taken for loopback hosts only.
@@ -74,8 +74,8 @@ class WatiClient:
     :param tenant_id: the workspace, where the endpoint does not show it; needed by the two V1 calls.
     :param channel: name or number of the channel to send from, where several are in use.
     :param plan: ``growth``, ``pro`` or ``business``: decides the pace of template sends.
-    :param rate_limits: ``{family: (calls, seconds) or None}`` in place of WATI's published limits, for the
-        families ``contacts``, ``conversations``, ``templates``, ``campaigns``, ``other``, and ``*`` for all.
+    :param rate_limits: ``{group: (calls, seconds) or None}`` in place of WATI's published limits, for the
+        groups ``contacts``, ``conversations``, ``templates``, ``campaigns``, ``other``, and ``*`` for all.
     :param timeout: seconds to connect and to wait for each piece of an answer, as one number or as a pair.
     :param verify: False to skip the check of TLS certificates, or the path of a CA bundle.
     :param max_tries: how often one call goes out at the most.
@@ -106,7 +106,7 @@ class WatiClient:
             )
         #: Seconds to connect, and to wait for each piece of an answer.
         self.timeout = (float(connect), float(read))
-        #: The pace of each family of endpoints.
+        #: The pace of each group of endpoints.
         self.rate_limits = rate_limits_of(plan, rate_limits)
         self._transport = Transport(
             self.endpoint,
@@ -136,8 +136,8 @@ class WatiClient:
         A call may wait for minutes, for WATI's limits or after a 429. Whoever writes down what is about to be sent
         does it in here, so that the time written is that of the message.
 
-        :param write_down: what it raises ends the call; nothing of it has taken effect then.
-        :return: tells, after whatever ended the call, whether a try of it may have taken effect.
+        :param write_down: what it raises ends the call; nothing of it has taken safety then.
+        :return: tells, after whatever ended the call, whether a try of it may have taken safety.
         """
         before = self._transport.departure
         self._transport.departure = Departure(write_down)
@@ -149,23 +149,25 @@ class WatiClient:
     # Contacts
 
     def create_contact(
-        self, whatsapp_number: str, name: str, custom_params: CustomParams | None = None
+        self, phone_number: str, name: str, custom_params: CustomParams | None = None
     ) -> Contact:
         """
         Create a contact. What WATI does with a number that it knows is not documented.
 
-        :param whatsapp_number: digits only, country code first.
+        :param phone_number: digits only, country code first.
         :param name: what the contact is called; WATI has no way to change it later.
         :param custom_params: attributes, as a dict of texts or as WATI's list.
         :return: the contact as WATI stores it.
         """
         body: dict[str, Any] = {
-            "whatsapp_number": Target.phone(whatsapp_number).value,
+            "whatsapp_number": Target.phone(phone_number).value,
             "name": checks.text(name, "name"),
         }
         if custom_params:
             body["custom_params"] = checks.name_values(custom_params, "create_contact")
-        return self._v3("POST", "contacts", Family.CONTACTS, Effect.SEND, _with_id(Contact), body=body)
+        return self._v3(
+            "POST", "contacts", EndpointGroup.CONTACTS, Safety.NON_IDEMPOTENT, _with_id(Contact), body=body
+        )
 
     def get_contact(self, target: str | Target) -> Contact:
         """
@@ -177,7 +179,12 @@ class WatiClient:
         about = CONTACTS.check(target)
         try:
             return self._v3(
-                "GET", "contacts/{target}", Family.CONTACTS, Effect.READ, _with_id(Contact), target=about
+                "GET",
+                "contacts/{target}",
+                EndpointGroup.CONTACTS,
+                Safety.READ,
+                _with_id(Contact),
+                target=about,
             )
         except WatiBadRequestError as error:
             if not _SAYS_MISSING.search(error.wati_message or ""):
@@ -198,19 +205,29 @@ class WatiClient:
             )
         body = {"contacts": [_update_of(contact, f"Contact {n}") for n, contact in enumerate(contacts, 1)]}
         return self._v3(
-            "PUT", "contacts", Family.CONTACTS, Effect.SET, _rows("contact_list", Contact), body=body
+            "PUT",
+            "contacts",
+            EndpointGroup.CONTACTS,
+            Safety.IDEMPOTENT,
+            _rows("contact_list", Contact),
+            body=body,
         )
 
     def delete_contact(self, target: str | Target) -> DeletedContact:
         """Delete a contact the way the dashboard does, which keeps its history; this is no erasure by law."""
         about = CONTACTS.check(target)
         return self._v3(
-            "DELETE", "contacts/{target}", Family.CONTACTS, Effect.SET, _object(DeletedContact), target=about
+            "DELETE",
+            "contacts/{target}",
+            EndpointGroup.CONTACTS,
+            Safety.IDEMPOTENT,
+            _object(DeletedContact),
+            target=about,
         )
 
     def iter_contacts(self) -> Iterator[Contact]:
         """Go through all contacts; WATI has no filter."""
-        return self._pages("contacts", "contact_list", Family.CONTACTS, Contact)
+        return self._pages("contacts", "contact_list", EndpointGroup.CONTACTS, Contact)
 
     def count_contacts(self, date_from: str | None = None, date_to: str | None = None) -> int:
         """
@@ -223,8 +240,8 @@ class WatiClient:
         return self._v3(
             "GET",
             "contacts/count",
-            Family.CONTACTS,
-            Effect.READ,
+            EndpointGroup.CONTACTS,
+            Safety.READ,
             lambda answer: int(answer["contact_count"]),
             params={name: date for name, date in dates.items() if date is not None},
         )
@@ -241,7 +258,9 @@ class WatiClient:
             raise WatiValidationError("teams is a list of team names, and one is needed at least.")
         about = CONTACTS.check(target)
         body = {"target": str(about), "teams": [checks.text(team, "team") for team in teams]}
-        self._v3("PUT", "contacts/teams", Family.CONTACTS, Effect.SET, _done, body=body, about=about)
+        self._v3(
+            "PUT", "contacts/teams", EndpointGroup.CONTACTS, Safety.IDEMPOTENT, _done, body=body, about=about
+        )
 
     # Conversations and messages
 
@@ -257,7 +276,7 @@ class WatiClient:
         """
         only = {"channel_type": channel_type, "channel_id": channel_id}
         return self._pages(
-            "conversations", "conversation_list", Family.CONVERSATIONS, Conversation, params=only
+            "conversations", "conversation_list", EndpointGroup.CONVERSATIONS, Conversation, params=only
         )
 
     def iter_messages(self, target: str | Target) -> Iterator[Message]:
@@ -269,7 +288,7 @@ class WatiClient:
         return self._pages(
             "conversations/{target}/messages",
             "message_list",
-            Family.CONVERSATIONS,
+            EndpointGroup.CONVERSATIONS,
             Message,
             target=self._conversation(target),
         )
@@ -354,8 +373,8 @@ class WatiClient:
             method="GET",
             url=self.endpoint.v3(path),
             shown=f"/{path}",
-            family=Family.CONVERSATIONS,
-            effect=Effect.READ,
+            group=EndpointGroup.CONVERSATIONS,
+            safety=Safety.READ,
             accept="*/*",
         )
         with self._transport.stream(call) as response:
@@ -464,7 +483,7 @@ class WatiClient:
         return self._pages(
             "messageTemplates",
             "templates",
-            Family.TEMPLATES,
+            EndpointGroup.TEMPLATES,
             MessageTemplate,
             params={"channel": channel or self.channel},
             total="total",
@@ -473,7 +492,7 @@ class WatiClient:
     def get_template(self, template_id: str) -> MessageTemplate:
         """Look up one template by its id."""
         path = f"messageTemplates/{_segment(checks.text(template_id, 'template_id'))}"
-        return self._v3("GET", path, Family.TEMPLATES, Effect.READ, _with_id(MessageTemplate))
+        return self._v3("GET", path, EndpointGroup.TEMPLATES, Safety.READ, _with_id(MessageTemplate))
 
     def send_template_messages(
         self,
@@ -524,8 +543,8 @@ class WatiClient:
         self._v1(
             "DELETE",
             f"broadcast/deleteScheduledBroadcast/{_segment(checks.text(campaign_id, 'campaign_id'))}",
-            Family.CAMPAIGNS,
-            Effect.SET,
+            EndpointGroup.CAMPAIGNS,
+            Safety.IDEMPOTENT,
             _not_refused,
         )
 
@@ -540,7 +559,7 @@ class WatiClient:
         return self._pages(
             "broadcasts",
             "broadcasts",
-            Family.CAMPAIGNS,
+            EndpointGroup.CAMPAIGNS,
             Campaign,
             params={"channel": channel or self.channel},
             total="total",
@@ -549,13 +568,18 @@ class WatiClient:
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Look up one campaign, with its statistics."""
         path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}"
-        return self._v3("GET", path, Family.CAMPAIGNS, Effect.READ, _with_id(Campaign))
+        return self._v3("GET", path, EndpointGroup.CAMPAIGNS, Safety.READ, _with_id(Campaign))
 
     def iter_campaign_recipients(self, campaign_id: str) -> Iterator[CampaignRecipient]:
         """Go through what became of each recipient of a campaign, 100 a call."""
         path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}/recipients"
         return self._pages(
-            path, "recipients", Family.CAMPAIGNS, CampaignRecipient, total="total_count", ends_at_total=True
+            path,
+            "recipients",
+            EndpointGroup.CAMPAIGNS,
+            CampaignRecipient,
+            total="total_count",
+            ends_at_total=True,
         )
 
     def get_campaigns_overview(
@@ -577,8 +601,8 @@ class WatiClient:
         return self._v3(
             "GET",
             "broadcasts/overview",
-            Family.CAMPAIGNS,
-            Effect.READ,
+            EndpointGroup.CAMPAIGNS,
+            Safety.READ,
             _object(CampaignsOverview),
             params=params,
         )
@@ -597,18 +621,18 @@ class WatiClient:
             )
         body = {"template_id": checks.text(template_id, "template_id"), "contact_ids": list(contact_ids)}
         return self._v3(
-            "POST", "broadcasts/estimate-cost", Family.CAMPAIGNS, Effect.READ, _estimate, body=body
+            "POST", "broadcasts/estimate-cost", EndpointGroup.CAMPAIGNS, Safety.READ, _estimate, body=body
         )
 
     # Account
 
     def iter_channels(self) -> Iterator[Channel]:
         """Go through the channels; the name ``Default`` that WATI may show cannot be sent from."""
-        return self._pages("channels", "channels", Family.OTHER, Channel)
+        return self._pages("channels", "channels", EndpointGroup.OTHER, Channel)
 
     def iter_chatbots(self) -> Iterator[Chatbot]:
         """Go through the chatbots (plan Pro and above)."""
-        return self._pages("chatbots", "chatbot_list", Family.OTHER, Chatbot)
+        return self._pages("chatbots", "chatbot_list", EndpointGroup.OTHER, Chatbot)
 
     def start_chatbot(self, target: str | Target, chatbot_id: str) -> None:
         """
@@ -620,19 +644,27 @@ class WatiClient:
         """
         about = CHATBOTS.check(target).on_channel(self.channel)
         body = {"target": str(about), "chatbot_id": checks.text(chatbot_id, "chatbot_id")}
-        self._v3("POST", "chatbots/start", Family.OTHER, Effect.SEND, _done, body=body, about=about)
+        self._v3(
+            "POST",
+            "chatbots/start",
+            EndpointGroup.OTHER,
+            Safety.NON_IDEMPOTENT,
+            _done,
+            body=body,
+            about=about,
+        )
 
     def get_credits(self) -> Credits:
         """Look up the balance of the account; the cheapest call that needs a token."""
-        return self._v3("GET", "account/credits", Family.OTHER, Effect.READ, _object(Credits))
+        return self._v3("GET", "account/credits", EndpointGroup.OTHER, Safety.READ, _object(Credits))
 
     def get_webhook_event_types(self) -> Any:
         """Look up the events that a webhook can have. WATI does not document the shape."""
-        return self._v3("GET", "webhooks/event-types", Family.OTHER, Effect.READ, _anything)
+        return self._v3("GET", "webhooks/event-types", EndpointGroup.OTHER, Safety.READ, _anything)
 
     def get_webhooks(self) -> Any:
         """Look up the webhooks (some plans answer 403). WATI does not document the shape."""
-        return self._v3("GET", "webhooks", Family.OTHER, Effect.READ, _anything)
+        return self._v3("GET", "webhooks", EndpointGroup.OTHER, Safety.READ, _anything)
 
     def update_webhook(
         self, webhook_id: str, url: str, event_types: Sequence[str], *, enabled: bool = True
@@ -647,7 +679,7 @@ class WatiClient:
         """
         body = {"url": url, "eventTypes": list(event_types), "status": "Enabled" if enabled else "Disabled"}
         path = f"webhooks/{_segment(checks.text(webhook_id, 'webhook_id'))}"
-        return self._v3("PUT", path, Family.OTHER, Effect.SET, _anything, body=body)
+        return self._v3("PUT", path, EndpointGroup.OTHER, Safety.IDEMPOTENT, _anything, body=body)
 
     def get_message_by_local_id(
         self, local_message_id: str, channel_number: str | None = None
@@ -671,7 +703,9 @@ class WatiClient:
             )
         path = f"whatsApp/messages/{Target.phone(number).value}/{_segment(local_message_id)}"
         shown = f"/whatsApp/messages/{{channel}}/{mask_numbers(local_message_id)}"
-        return self._v1("GET", path, Family.CONVERSATIONS, Effect.READ, _object(dict[str, Any]), shown=shown)
+        return self._v1(
+            "GET", path, EndpointGroup.CONVERSATIONS, Safety.READ, _object(dict[str, Any]), shown=shown
+        )
 
     # How calls are made
 
@@ -688,10 +722,12 @@ class WatiClient:
     ) -> None:
         path = f"conversations/{{target}}/{what}"
         about = self._conversation(target)
-        self._v3(method, path, Family.CONVERSATIONS, Effect.SET, read, body=body, target=about)
+        self._v3(method, path, EndpointGroup.CONVERSATIONS, Safety.IDEMPOTENT, read, body=body, target=about)
 
     def _message(self, path: str, about: Target, **sent: Any) -> Message:
-        return self._v3("POST", path, Family.CONVERSATIONS, Effect.SEND, _message, about=about, **sent)
+        return self._v3(
+            "POST", path, EndpointGroup.CONVERSATIONS, Safety.NON_IDEMPOTENT, _message, about=about, **sent
+        )
 
     def _send_template(
         self,
@@ -723,14 +759,21 @@ class WatiClient:
                 tuple(template_recipients.from_answer(asked, answer["recipients"])),
             )
 
-        return self._v3("POST", f"messageTemplates/{action}", Family.TEMPLATES, Effect.SEND, read, body=body)
+        return self._v3(
+            "POST",
+            f"messageTemplates/{action}",
+            EndpointGroup.TEMPLATES,
+            Safety.NON_IDEMPOTENT,
+            read,
+            body=body,
+        )
 
     def _v3(
         self,
         method: str,
         path: str,
-        family: Family,
-        effect: Effect,
+        group: EndpointGroup,
+        safety: Safety,
         read: Callable[[Any], T],
         *,
         target: Target | None = None,
@@ -742,8 +785,8 @@ class WatiClient:
             method=method,
             url=self.endpoint.v3(path.replace("{target}", _segment(str(target)))),
             shown=f"/{path}" + (f" ({about.masked})" if about else ""),
-            family=family,
-            effect=effect,
+            group=group,
+            safety=safety,
             **sent,
         )
         return self._transport.call(call, read)
@@ -752,20 +795,20 @@ class WatiClient:
         self,
         method: str,
         path: str,
-        family: Family,
-        effect: Effect,
+        group: EndpointGroup,
+        safety: Safety,
         read: Callable[[Any], T],
         shown: str | None = None,
     ) -> T:
         url = self.endpoint.v1(path)
-        call = Call(method=method, url=url, shown=shown or f"/{path}", family=family, effect=effect)
+        call = Call(method=method, url=url, shown=shown or f"/{path}", group=group, safety=safety)
         return self._transport.call(call, read)
 
     def _pages(
         self,
         path: str,
         key: str,
-        family: Family,
+        group: EndpointGroup,
         shape: type[Shape],
         *,
         target: Target | None = None,
@@ -785,7 +828,7 @@ class WatiClient:
         page_number = 1
         while True:
             answer = self._v3(
-                "GET", path, family, Effect.READ, _page_of(key), target=target,
+                "GET", path, group, Safety.READ, _page_of(key), target=target,
                 params={**only, "page_number": page_number, "page_size": PAGE_SIZE},
             )  # fmt: skip
             rows = cast("list[Shape]", answer[key] or [])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundError, WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators._base import WatiOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +78,7 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
         self.destination = destination
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.operators.files import open_table
+        from airflow_provider_wati.operators._files import open_table
 
         statuses: Counter[str] = Counter()
         found = self.hook.client.iter_campaign_recipients(self.campaign_id)

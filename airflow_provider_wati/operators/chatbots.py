@@ -12,8 +12,8 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
-from airflow_provider_wati.operators.base import WatiOperator
-from airflow_provider_wati.operators.once import once
+from airflow_provider_wati.operators._base import WatiOperator
+from airflow_provider_wati.operators._once import once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_wati._compat import AirflowSkipException
-from airflow_provider_wati.client.checks import name_values, text
 from airflow_provider_wati.client.target import Target
+from airflow_provider_wati.client.validation import name_values, text
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiConflictError,
@@ -16,29 +16,29 @@ from airflow_provider_wati.exceptions import (
     WatiRejectedError,
     WatiValidationError,
 )
-from airflow_provider_wati.operators.base import WatiOperator, shown
-from airflow_provider_wati.operators.contact_sync import ContactSyncOperator
+from airflow_provider_wati.operators._base import WatiOperator, unredacted
+from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.bulk.rows import Row
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.client.checks import CustomParams
     from airflow_provider_wati.client.types import Contact
+    from airflow_provider_wati.client.validation import CustomParams
+    from airflow_provider_wati.tables.readers import Row
 
 
 class _WholeContactOperator(WatiOperator):
     """Takes all that a new contact needs."""
 
-    template_fields: Sequence[str] = ("whatsapp_number", "name", "custom_params", "wati_conn_id")
+    template_fields: Sequence[str] = ("phone_number", "name", "custom_params", "wati_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
 
     def __init__(
-        self, *, whatsapp_number: str, name: str, custom_params: CustomParams | None = None, **kwargs: Any
+        self, *, phone_number: str, name: str, custom_params: CustomParams | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.whatsapp_number = whatsapp_number
+        self.phone_number = phone_number
         self.name = name
         self.custom_params = custom_params
 
@@ -54,12 +54,12 @@ class WatiCreateContactOperator(_WholeContactOperator):
 
         WatiCreateContactOperator(
             task_id="create_contact",
-            whatsapp_number="85264318722",
+            phone_number="85264318722",
             name="Ada Wong",
             custom_params={"tier": "gold"},
         )
 
-    :param whatsapp_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
+    :param phone_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
     :param name: what the contact is called (templated). WATI has no way to change it later.
     :param custom_params: attributes, as a dict of texts or as WATI's list of names and values (templated).
     :param wati_conn_id: the connection of type ``wati`` (templated).
@@ -70,11 +70,11 @@ class WatiCreateContactOperator(_WholeContactOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         client = self.hook.client
-        contact = _known(client, self.whatsapp_number) if context["ti"].try_number > 1 else None
+        contact = _known(client, self.phone_number) if context["ti"].try_number > 1 else None
         if contact is not None:
             self.log.info("Contact %s is there already: nothing is created again.", contact["id"])
         else:
-            contact = client.create_contact(self.whatsapp_number, self.name, self.custom_params)
+            contact = client.create_contact(self.phone_number, self.name, self.custom_params)
             self.log.info("Created contact %s.", contact["id"])
         return dict(contact)
 
@@ -159,10 +159,10 @@ class WatiUpsertContactOperator(_WholeContactOperator):
     .. code-block:: python
 
         WatiUpsertContactOperator(
-            task_id="lead", whatsapp_number="85264318722", name="Ada Wong", custom_params={"source": "web"}
+            task_id="lead", phone_number="85264318722", name="Ada Wong", custom_params={"source": "web"}
         )
 
-    :param whatsapp_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
+    :param phone_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
     :param name: what a new contact is called (templated). WATI has no way to change the name of a contact that
         it knows; one that differs is reported.
     :param custom_params: attributes, as a dict of texts or as WATI's list of names and values (templated).
@@ -177,13 +177,13 @@ class WatiUpsertContactOperator(_WholeContactOperator):
         text(self.name, "name")
         name_values(self.custom_params, "custom_params")
         client = self.hook.client
-        contact = _known(client, self.whatsapp_number)
+        contact = _known(client, self.phone_number)
         if contact is None:
             action, contact = "created", self._create(client)
         elif self._is_up_to_date(contact):
             action = "unchanged"
         else:
-            action, contact = "updated", _update(client, self.whatsapp_number, self.custom_params or {})
+            action, contact = "updated", _update(client, self.phone_number, self.custom_params or {})
         if contact.get("name") != self.name:
             self.log.warning(
                 "WATI keeps the name of contact %s; it cannot be changed by its API.", contact["id"]
@@ -193,15 +193,15 @@ class WatiUpsertContactOperator(_WholeContactOperator):
 
     def _create(self, client: WatiClient) -> Contact:
         try:
-            return client.create_contact(self.whatsapp_number, self.name, self.custom_params)
+            return client.create_contact(self.phone_number, self.name, self.custom_params)
         except (WatiBadRequestError, WatiConflictError):
             # Somebody else may have created it since the look.
-            contact = _known(client, self.whatsapp_number)
+            contact = _known(client, self.phone_number)
             if contact is None:
                 raise
             if self._is_up_to_date(contact):
                 return contact
-            return _update(client, self.whatsapp_number, self.custom_params or {})
+            return _update(client, self.phone_number, self.custom_params or {})
 
     def _is_up_to_date(self, contact: Contact) -> bool:
         there = {param["name"]: param["value"] for param in contact.get("custom_params") or ()}
@@ -218,9 +218,9 @@ class WatiSyncContactsOperator(ContactSyncOperator):
         WatiSyncContactsOperator(
             task_id="sync",
             rows="s3://warehouse/customers/{{ ds }}.parquet",
-            number_column="phone",
+            phone_column="phone",
             name_column="full_name",
-            custom_params={"tier": "loyalty_tier", "city": "city"},
+            attribute_columns={"tier": "loyalty_tier", "city": "city"},
         )
 
     :param rows: a list of dicts, one dict, either as a JSON string, the output of an upstream task, or the path or
@@ -231,7 +231,7 @@ class WatiSyncContactsOperator(ContactSyncOperator):
     """
 
     template_fields: Sequence[str] = ("rows", *ContactSyncOperator.template_fields)
-    unshown_fields: ClassVar[Sequence[str]] = ("rows",)
+    redacted_fields: ClassVar[Sequence[str]] = ("rows",)
 
     def __init__(self, *, rows: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -239,9 +239,9 @@ class WatiSyncContactsOperator(ContactSyncOperator):
 
     @contextlib.contextmanager
     def _rows(self, context: Context) -> Iterator[Iterable[Row]]:
-        from airflow_provider_wati.operators.bulk import rows_of
+        from airflow_provider_wati.operators._template_send import rows_of
 
-        yield rows_of(shown(self.rows), "rows")
+        yield rows_of(unredacted(self.rows), "rows")
 
 
 class WatiAssignTeamsOperator(WatiOperator):
@@ -275,9 +275,9 @@ class WatiAssignTeamsOperator(WatiOperator):
         return {"teams": list(self.teams)}
 
 
-def _known(client: WatiClient, whatsapp_number: str) -> Contact | None:
+def _known(client: WatiClient, phone_number: str) -> Contact | None:
     try:
-        return client.get_contact(Target.phone(whatsapp_number))
+        return client.get_contact(Target.phone(phone_number))
     except WatiNotFoundError:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.operators.base import WatiOperator
+from airflow_provider_wati.operators._base import WatiOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

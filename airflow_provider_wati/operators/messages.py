@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from airflow_provider_wati.client.checks import media_kind
+from airflow_provider_wati.client.validation import media_kind
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator
-from airflow_provider_wati.operators.files import guess_type, name_of, new_file, storage_path
-from airflow_provider_wati.operators.once import find_message, once
+from airflow_provider_wati.operators._base import WatiOperator
+from airflow_provider_wati.operators._files import guess_type, name_of, new_file, storage_path
+from airflow_provider_wati.operators._once import find_message, once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

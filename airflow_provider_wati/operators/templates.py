@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators.base import WatiOperator, shown
-from airflow_provider_wati.operators.bulk import TableSendOperator, WatiBulkSendOperator, rows_of
+from airflow_provider_wati.operators._base import WatiOperator, unredacted
+from airflow_provider_wati.operators._template_send import TableSendOperator, WatiBulkSendOperator, rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.bulk.recipients import TakeApart
-    from airflow_provider_wati.bulk.rows import Row
+    from airflow_provider_wati.sending.row_mapping import TakeApart
+    from airflow_provider_wati.tables.readers import Row
 
 
 class WatiSendTemplateOperator(WatiBulkSendOperator):
@@ -51,21 +51,21 @@ class WatiSendTemplateOperator(WatiBulkSendOperator):
 
     template_fields: Sequence[str] = ("recipients", *WatiBulkSendOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipients": "json"}
-    unshown_fields: ClassVar[Sequence[str]] = ("recipients", *WatiBulkSendOperator.unshown_fields)
+    redacted_fields: ClassVar[Sequence[str]] = ("recipients", *WatiBulkSendOperator.redacted_fields)
 
     def __init__(self, *, template_name: str, recipients: Any, **kwargs: Any) -> None:
         super().__init__(template_name=template_name, **kwargs)
         self.recipients = recipients
 
     def _rows(self, context: Context) -> Iterable[Row]:
-        from airflow_provider_wati.bulk.rows import rows_given
+        from airflow_provider_wati.tables.readers import rows_given
 
-        return rows_given(shown(self.recipients), "recipients")
+        return rows_given(unredacted(self.recipients), "recipients")
 
     def _take_apart(self) -> TakeApart:
-        from airflow_provider_wati.bulk.recipients import RecipientDicts
+        from airflow_provider_wati.sending.row_mapping import RecipientDicts
 
-        return RecipientDicts(None if self.key is None else str(self.key))
+        return RecipientDicts()
 
 
 class WatiScheduleTemplateOperator(WatiSendTemplateOperator):
@@ -122,10 +122,10 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
             task_id="order_updates",
             template_name="order_update",
             rows="s3://exports/orders/{{ ds }}.parquet",
-            to="phone",
-            template_params={"name": "first_name", "order_id": "id"},
-            template_constants={"status": "on its way"},
-            key="id",
+            target_column="phone",
+            param_columns={"name": "first_name", "order_id": "id"},
+            template_params={"status": "on its way"},
+            key_column="id",
             outcomes_path="s3://exports/outcomes/{{ ds }}.csv",
         )
 
@@ -135,11 +135,11 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
     :param rows: a list of dicts (or of tuples, with numbers from 0 for columns), one dict, either as a JSON
         string, the output of an upstream task, or the URI of a file that ends in ``.csv``, ``.jsonl`` or
         ``.parquet`` (templated; Airflow stores the number of rows, or the URI).
-    :param to: the column with the phone number, contact id or BSUID. Numbers may be spelled with ``+``, spaces
+    :param target_column: the column with the phone number, contact id or BSUID. Numbers may be spelled with ``+``, spaces
         and dashes; those without a country code are read by the connection's ``default_region``.
-    :param template_params: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
+    :param param_columns: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
         text; NULL makes the row invalid.
-    :param template_constants: ``{parameter of the template: value}``, the same for everybody (templated).
+    :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
 
     The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """
@@ -149,14 +149,14 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
         "rows": "json",
         **TableSendOperator.template_fields_renderers,
     }
-    unshown_fields: ClassVar[Sequence[str]] = ("rows", *TableSendOperator.unshown_fields)
+    redacted_fields: ClassVar[Sequence[str]] = ("rows", *TableSendOperator.redacted_fields)
 
     def __init__(self, *, rows: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rows = rows
 
     def _rows(self, context: Context) -> Iterable[Row]:
-        return rows_of(shown(self.rows), "rows")
+        return rows_of(unredacted(self.rows), "rows")
 
 
 class WatiGetTemplateOperator(WatiOperator):
@@ -195,7 +195,7 @@ class WatiGetTemplateOperator(WatiOperator):
         self.channel = channel
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_wati.bulk.checks import find_template
+        from airflow_provider_wati.sending.prechecks import find_template
 
         client = self.hook.client
         if bool(self.template_id) == bool(self.template_name):

@@ -7,17 +7,17 @@ from abc import abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wati.operators.base import shown
-from airflow_provider_wati.operators.bulk import TableSendOperator
-from airflow_provider_wati.operators.contact_sync import ContactSyncOperator
-from airflow_provider_wati.operators.rows import RowsOperator
+from airflow_provider_wati.operators._base import unredacted
+from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
+from airflow_provider_wati.operators._rows import RowsOperator
+from airflow_provider_wati.operators._template_send import TableSendOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.bulk.rows import Column, Row
-    from airflow_provider_wati.operators.rows import RowsJob
-    from airflow_provider_wati.transfers.sql import OutcomesTable
+    from airflow_provider_wati.operators._rows import RowsJob
+    from airflow_provider_wati.tables.readers import Column, Row
+    from airflow_provider_wati.transfers._sql import OutcomesTable
 
 
 class _SqlSource(RowsOperator):
@@ -43,7 +43,7 @@ class _SqlSource(RowsOperator):
     )
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
-    unshown_fields: ClassVar[Sequence[str]] = ("parameters",)
+    redacted_fields: ClassVar[Sequence[str]] = ("parameters",)
 
     def __init__(
         self,
@@ -81,22 +81,22 @@ class _SqlSource(RowsOperator):
         """What of the account the rows went to."""
 
     def _query(self, wanted: Sequence[Column]) -> Generator[Row]:
-        from airflow_provider_wati.transfers.sql import hook_of, read_rows
+        from airflow_provider_wati.transfers._sql import hook_of, read_rows
 
         hook = hook_of(self.sql_conn_id, self.sql_hook_params)
         self.log.info("Reading the rows of %r.", self.sql_conn_id)
-        return read_rows(hook, self.sql, shown(self.parameters), wanted)
+        return read_rows(hook, self.sql, unredacted(self.parameters), wanted)
 
     def _report_written(self) -> None:
         """Tell Airflow's lineage where the rows went."""
-        from airflow_provider_wati.transfers.sql import report_written
+        from airflow_provider_wati.transfers._sql import report_written
 
         endpoint = self.hook.client.endpoint
         account = [endpoint.host, *([endpoint.tenant_id] if endpoint.tenant_id else [])]
         report_written(self.hook, f"wati://{'/'.join([*account, self._written_to])}")
 
     def _table(self) -> OutcomesTable:
-        from airflow_provider_wati.transfers.sql import OutcomesTable, hook_of
+        from airflow_provider_wati.transfers._sql import OutcomesTable, hook_of
 
         conn_id = self.outcomes_conn_id or self.sql_conn_id
         hook = hook_of(conn_id, self.sql_hook_params if conn_id == self.sql_conn_id else None)
@@ -131,11 +131,11 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
             task_id="order_updates",
             sql_conn_id="warehouse",
             sql="SELECT id, phone, first_name FROM orders WHERE shipped_on = '{{ ds }}'",
-            to="phone",
+            target_column="phone",
             template_name="order_update",
-            template_params={"name": "first_name", "order_id": "id"},
-            template_constants={"status": "on its way"},
-            key="id",
+            param_columns={"name": "first_name", "order_id": "id"},
+            template_params={"status": "on its way"},
+            key_column="id",
             outcomes_table="order_messages",
         )
 
@@ -145,9 +145,9 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         stores their number only).
     :param sql_hook_params: what the database's hook is made with.
     :param to: the column with the phone number, contact id or BSUID.
-    :param template_params: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
+    :param param_columns: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
         text; NULL makes the row invalid.
-    :param template_constants: ``{parameter of the template: value}``, the same for everybody (templated).
+    :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
         ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``send_key``, ``source_row``, ``message_key``,
         ``target``, ``status``, ``reason``, ``local_message_id``, ``broadcast_id``, ``broadcast_name``,
@@ -156,7 +156,7 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
     :raises WatiValidationError: before anything is sent, when the query lacks a column.
 
     The other parameters, the result and the errors are those of
-    :class:`~airflow_provider_wati.operators.bulk.WatiBulkSendOperator`.
+    :class:`~airflow_provider_wati.operators._template_send.WatiBulkSendOperator`.
     """
 
     template_fields: Sequence[str] = (*_SqlSource.template_fields, *TableSendOperator.template_fields)
@@ -164,9 +164,9 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         **_SqlSource.template_fields_renderers,
         **TableSendOperator.template_fields_renderers,
     }
-    unshown_fields: ClassVar[Sequence[str]] = (
-        *_SqlSource.unshown_fields,
-        *TableSendOperator.unshown_fields,
+    redacted_fields: ClassVar[Sequence[str]] = (
+        *_SqlSource.redacted_fields,
+        *TableSendOperator.redacted_fields,
     )
 
     @property
@@ -174,8 +174,8 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         return f"messageTemplates/{self.template_name}"
 
     def _rows(self, context: Context) -> Iterable[Row]:
-        key = [] if self.key is None else [self.key]
-        return self._query([self.to, *self.template_params.values(), *key])
+        key = [] if self.key_column is None else [self.key_column]
+        return self._query([self.target_column, *self.param_columns.values(), *key])
 
 
 class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
@@ -191,9 +191,9 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
             task_id="sync_contacts",
             sql_conn_id="warehouse",
             sql="SELECT phone, full_name, tier FROM customers WHERE consented",
-            number_column="phone",
+            phone_column="phone",
             name_column="full_name",
-            custom_params={"loyalty_tier": "tier"},
+            attribute_columns={"loyalty_tier": "tier"},
             state_path="s3://airflow-state/wati",
         )
 
@@ -209,7 +209,7 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
     :raises WatiValidationError: before anything is written, when the query lacks a column.
 
     The other parameters, the result and the errors are those of
-    :class:`~airflow_provider_wati.operators.contact_sync.ContactSyncOperator`.
+    :class:`~airflow_provider_wati.operators._contact_sync.ContactSyncOperator`.
     """
 
     template_fields: Sequence[str] = (*_SqlSource.template_fields, *ContactSyncOperator.template_fields)
@@ -224,6 +224,6 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
     def _rows(self, context: Context) -> Iterator[Iterable[Row]]:
         name = [] if self.name_column is None else [self.name_column]
         with contextlib.closing(
-            self._query([self.number_column, *name, *self.custom_params.values()])
+            self._query([self.phone_column, *name, *self.attribute_columns.values()])
         ) as rows:
             yield rows

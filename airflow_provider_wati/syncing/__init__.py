@@ -1,0 +1,3 @@
+"""The contact sync. Imports no Airflow."""
+
+from __future__ import annotations

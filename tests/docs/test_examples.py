@@ -1,0 +1,301 @@
+"""The example DAGs: parsed as Airflow does, run by Airflow, and what they did to the sandbox."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from tests.conftest import Sandbox
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "example_dags"
+EXAMPLES = sorted(file.stem for file in FOLDER.glob("*.py"))
+ADA, BEN, CHITRA = "12025550143", "12025550144", "12025550145"
+
+Run = Callable[..., dict[str, str]]
+
+
+def dag_of(name: str) -> DAG:
+    """Let Airflow's DAG processor read one file, in which there is one DAG of that name."""
+    from tests.conftest import read_dags
+
+    bag = read_dags(str(FOLDER / f"{name}.py"))
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    assert list(bag.dags) == [name]
+    return bag.dags[name]
+
+
+@pytest.fixture
+def run_example(run_dag: Callable[[DAG], dict[str, Any]]) -> Run:
+    """Run an example with some of its parameters changed, on the connection of ``run_dag``; return the states."""
+    from tests.conftest import write_to_database
+
+    def run(name: str, /, **params: Any) -> dict[str, str]:
+        dag = dag_of(name)
+        assert params.keys() <= set(dag.params)
+        write_to_database(dag)
+        tis = dag.test(run_conf=params).get_task_instances()
+        return {ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": ti.state for ti in tis}
+
+    return run
+
+
+def all_succeeded(states: dict[str, str]) -> bool:
+    return set(states.values()) == {"success"}
+
+
+def params_of(sandbox: Sandbox, phone: str) -> dict[str, str]:
+    return sandbox.state.by_phone[phone].custom_params or {}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_parses_and_says_what_it_is(name: str) -> None:
+    dag = dag_of(name)
+    assert dag.tags == {"wati", "example"}
+    assert dag.doc_md is not None
+    assert len(dag.doc_md.strip().splitlines()[0]) > 30
+    assert (dag.schedule, dag.catchup) == (None, False)
+    assert dag.task_ids
+
+
+def test_parsing_needs_no_network_no_database_and_no_http_library(tmp_path: Path) -> None:
+    program = f"""
+import runpy, socket, sys
+import airflow.sdk
+from airflow.sdk import DAG, ObjectStoragePath, Param, chain, dag, task
+
+def refuse(*args, **kwargs):
+    raise AssertionError("a DAG file opened a socket while it was parsed")
+
+socket.socket = socket.create_connection = refuse
+before = set(sys.modules)
+for name in {EXAMPLES}:
+    runpy.run_path(f"{FOLDER}/{{name}}.py")
+print(*sorted(set(sys.modules) - before))
+"""
+    environment = {
+        **os.environ,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/missing/airflow.db",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "airflow_provider_wati.operators.messages" in loaded
+    assert not {"requests", "urllib3", "sqlalchemy", "fastapi", "airflow_provider_wati.hooks.wati"} & loaded
+
+
+def test_add_contact(run_example: Run, sandbox: Sandbox) -> None:
+    new = "12025550190"
+    assert new not in sandbox.state.by_phone
+    assert all_succeeded(run_example("wati_add_contact"))
+    contact = sandbox.state.by_phone[new]
+    assert (contact.name, contact.custom_params) == ("Hana Sato", {"city": "Osaka"})
+
+    assert run_example("wati_add_contact", name="Somebody Else") == {
+        "look_up": "success",
+        "is_new": "success",
+        "create_contact": "skipped",
+    }
+    assert sandbox.state.by_phone[new].name == "Hana Sato"
+
+
+def test_sync_contacts(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _ in range(2):
+        assert all_succeeded(run_example("wati_sync_contacts"))
+    assert sandbox.state.by_phone["12025550192"].custom_params == {"order_count": "1"}
+    assert sandbox.state.by_phone["12025550143"].custom_params["loyalty_tier"] == "gold"
+    assert len([call for call in sandbox.requests() if call.startswith(("POST", "PUT"))]) == 2
+
+
+def test_welcome_lead(run_example: Run, sandbox: Sandbox) -> None:
+    new = "12025550191"
+    assert run_example("wati_welcome_lead") == {
+        "upsert_contact": "success",
+        "choose_message": "success",
+        "send_welcome": "success",
+        "send_text": "skipped",
+    }
+    contact = sandbox.state.by_phone[new]
+    assert (contact.name, contact.custom_params) == ("Ivo Novak", {"source": "web form"})
+    assert len(sandbox.texts_to(new)) == 1
+    assert sandbox.texts_to(new)[0].startswith("Welcome to Acme Store!")
+
+    # The same lead through another form: one contact, brought up to date.
+    assert run_example("wati_welcome_lead", source="fair")["send_welcome"] == "success"
+    assert params_of(sandbox, new) == {"source": "fair"}
+    assert [contact["wa_id"] for contact in sandbox.client().iter_contacts()].count(new) == 1
+
+
+def test_welcome_lead_who_has_written(run_example: Run, sandbox: Sandbox) -> None:
+    states = run_example("wati_welcome_lead", phone=ADA, name="Ada Wong", has_written=True)
+    assert (states["send_text"], states["send_welcome"]) == ("success", "skipped")
+    assert params_of(sandbox, ADA) == {"tier": "gold", "city": "Hong Kong", "source": "web form"}
+    [text] = [text for text in sandbox.texts_to(ADA) if text.startswith("Hi Ada Wong, thank you")]
+    assert "Welcome to Acme" not in " ".join(sandbox.texts_to(ADA))
+
+
+def test_order_updates(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scripts.demo import ORDERS, PHONES, write_orders
+
+    write_orders(tmp_path / "shop.db")
+    monkeypatch.setenv("WATI_DEMO_DATABASE", str(tmp_path / "shop.db"))
+    for times in (1, 2):
+        assert all_succeeded(run_example("wati_order_updates"))
+        orders = list(zip(PHONES, ORDERS, strict=True))
+        # The first customer has an old order too, which this example does not know to be one.
+        for phone, (order_id, _, name, status) in orders[1:]:
+            assert sandbox.texts_to(phone) == [f"Hi {name}, your order {order_id} is {status}."] * times
+            assert sandbox.state.by_phone[phone].name == name
+            assert params_of(sandbox, phone) == {"last_order": order_id}
+    today = datetime.now(UTC).date()
+    assert all(
+        broadcast.name.startswith(f"order updates {today}") for broadcast in sandbox.state.broadcasts[1:]
+    )
+
+
+def test_route_vip(run_example: Run, sandbox: Sandbox) -> None:
+    for _ in range(2):
+        states = run_example("wati_route_vip")
+        assert all_succeeded(states)
+        assert len([task_id for task_id in states if task_id.startswith("assign_team[")]) == 2
+        for phone in (ADA, CHITRA):
+            assert params_of(sandbox, phone)["tier"] == "vip"
+            assert tuple(sandbox.state.by_phone[phone].teams) == ("Billing",)
+        assert params_of(sandbox, BEN) == {"tier": "silver", "city": "Lagos"}
+        assert tuple(sandbox.state.by_phone[BEN].teams) == ()
+
+
+def test_route_vip_with_nobody_to_route(run_example: Run, sandbox: Sandbox) -> None:
+    states = run_example("wati_route_vip", minimum_spent=1_000_000)
+    assert (states["mark_as_vip"], states["assign_team"]) == ("skipped", "skipped")
+    assert sandbox.requests("PUT") == []
+
+
+def test_helpdesk_escalates_and_resolves(run_example: Run, sandbox: Sandbox) -> None:
+    [conversation] = sandbox.state.by_phone[BEN].conversations
+    before = sandbox.texts_to(BEN)
+    for _ in range(2):
+        states = run_example("wati_helpdesk")
+        assert (states["set_pending"], states["set_solved"]) == ("success", "skipped")
+        assert (conversation.operator, conversation.status) == ("li@acme.example", "pending")
+        assert sandbox.texts_to(BEN) == before
+
+    states = run_example("wati_helpdesk", event="resolved")
+    assert (states["set_pending"], states["set_solved"]) == ("skipped", "success")
+    assert conversation.status == "solved"
+    [text] = sandbox.texts_to(BEN)[len(before) :]
+    assert text.startswith("Your ticket T-17 is resolved.")
+
+
+def test_rich_messages(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    before = len(sandbox.messages_to(ADA))
+    assert all_succeeded(run_example("wati_rich_messages", directory=str(tmp_path)))
+    catalogue, receipt, *interactive, greeting = sandbox.messages_to(ADA)[before:]
+    assert (catalogue["type"], catalogue["text"]) == ("document", "Our catalogue")
+    assert (receipt["type"], receipt["text"]) == ("document", "Your receipt")
+    assert [message["type"] for message in interactive] == ["interactive", "interactive"]
+    assert "Shall we deliver today?" in interactive[0]["text"]
+    assert "When is the best time?" in interactive[1]["text"]
+    assert greeting["text"] == "Please send us your order number."
+    assert (tmp_path / "fetched" / "receipt-1001.txt").read_text() == "Order 1001, paid\n"
+
+    assert all_succeeded(run_example("wati_rich_messages", directory=f"file://{tmp_path}"))
+    assert len(sandbox.messages_to(ADA)) == before + 10
+
+
+def test_reminder_called_off(run_example: Run, sandbox: Sandbox) -> None:
+    for times in (1, 2):
+        assert all_succeeded(run_example("wati_reminder"))
+        assert len(sandbox.state.broadcasts) == times
+        broadcast = sandbox.state.broadcasts[-1]
+        assert broadcast.scheduled
+        assert broadcast.cancelled_at is not None
+    sandbox.control("POST", "/clock", {"advance": timedelta(hours=25).total_seconds()})
+    assert sandbox.state.sent_per_phone("reminder") == {}
+
+
+def test_reminder_that_stands(run_example: Run, sandbox: Sandbox) -> None:
+    states = run_example("wati_reminder", called_off=False, hours=2)
+    assert (states["get_campaign"], states["cancel_campaign"]) == ("success", "skipped")
+    [broadcast] = sandbox.state.broadcasts
+    in_two_hours = datetime.now(UTC).timestamp() + timedelta(hours=2).total_seconds()
+    assert abs(broadcast.starts_at - in_two_hours) < 120
+    assert sandbox.state.sent_per_phone("reminder") == {}
+    sandbox.control("POST", "/clock", {"advance": timedelta(hours=3).total_seconds()})
+    assert sandbox.state.sent_per_phone("reminder") == {CHITRA: 1}
+    assert "Hi Chitra, your order 1001 is ready to be picked up." in sandbox.texts_to(CHITRA)
+
+
+def test_reminder_without_an_approved_template(run_example: Run, sandbox: Sandbox) -> None:
+    sandbox.control("PUT", "/templates/order_update", {"status": "PENDING"})
+    assert run_example("wati_reminder")["schedule_reminder"] == "skipped"
+    assert sandbox.state.broadcasts == []
+
+
+def test_campaign_report(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    subscribers = {ADA, BEN, CHITRA}
+    assert all_succeeded(run_example("wati_campaign_report", directory=str(tmp_path)))
+    assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 1)
+    assert report_of(tmp_path / "newsletter-spring.csv").keys() == subscribers
+
+    # The same edition again: nobody is messaged twice, and the report says how it stands now.
+    sandbox.control("POST", "/clock", {"advance": 60})
+    assert all_succeeded(run_example("wati_campaign_report", directory=str(tmp_path)))
+    assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 1)
+    assert set(report_of(tmp_path / "newsletter-spring.csv").values()) <= {"delivered", "read"}
+
+    assert all_succeeded(run_example("wati_campaign_report", directory=str(tmp_path), edition="summer"))
+    assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 2)
+
+
+def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.fault("recipient_errors", path="*/messageTemplates/send", numbers=[CHITRA], count=1)
+    assert all_succeeded(run_example("wati_resend_failed", directory=str(tmp_path)))
+    # Chitra was refused the first time, Ben's number was too short.
+    [[ada], [ben], [chitra]] = map(sandbox.texts_to, (ADA, BEN, CHITRA))
+    assert "order 1001" in ada
+    assert "order 1002" in ben
+    assert "order 1003" in chitra
+    [first] = tmp_path.glob("*/outcomes.csv")
+    [second] = tmp_path.glob("*/outcomes-2.csv")
+    assert statuses_of(first) == {"1001": "accepted", "1002": "invalid", "1003": "rejected"}
+    assert statuses_of(second) == {"1002": "accepted", "1003": "accepted"}
+
+
+def test_nothing_is_resent_when_the_first_send_failed(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.fault("status", status=400, path="*/messageTemplates/send")
+    states = run_example("wati_resend_failed", directory=str(tmp_path))
+    assert (states["send_updates"], states["send_to_failed"]) == ("failed", "upstream_failed")
+    [outcomes] = tmp_path.glob("*/outcomes.csv")
+    assert statuses_of(outcomes) == {"1001": "rejected", "1002": "invalid", "1003": "rejected"}
+
+
+def statuses_of(file: Path) -> dict[str, str]:
+    with file.open(newline="") as table:
+        return {row["key"]: row["status"] for row in csv.DictReader(table)}
+
+
+def report_of(file: Path) -> dict[str, str]:
+    with file.open(newline="") as table:
+        return {row["contact_phone"].lstrip("+"): row["status"].lower() for row in csv.DictReader(table)}

@@ -1,0 +1,312 @@
+"""Pacing, as the server at the other end sees it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.client import WatiClient
+from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sandbox.settings import Settings
+from tests.conftest import Sandbox
+from tests.support.scripted_server import ScriptedServer, answer, serving
+
+if TYPE_CHECKING:
+    import socket
+
+NUMBER = "85264318722"
+EVERYTHING = {
+    "id": "1",
+    "credit": 1,
+    "templates": [],
+    "broadcasts": [],
+    "message": {"id": "1"},
+    "result": True,
+}
+_DELAY = 0.06
+
+
+class Counter(ScriptedServer):
+    """Answers everything, and knows when each call came."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        super().__init__([self._note])
+
+    def _note(self, connection: socket.socket) -> bool:
+        self.times.append(time.monotonic())
+        return answer(200, EVERYTHING)(connection)
+
+    def most_within(self, seconds: float) -> int:
+        """The most calls that any window of that length has seen, less what a busy machine may delay a call."""
+        times = sorted(self.times)
+        window = seconds - _DELAY
+        return max(sum(start <= each < start + window for each in times) for start in times)
+
+
+@pytest.fixture
+def counter() -> Iterator[Counter]:
+    server = Counter()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the counts of a test in a directory of its own."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def client_of(server: ScriptedServer, **settings: Any) -> WatiClient:
+    return WatiClient(f"{server.url}/100001", "token", **{"max_tries": 1, **settings})
+
+
+def test_no_window_sees_more_than_the_limit_and_no_time_is_wasted(counter: Counter) -> None:
+    wati = client_of(counter, rate_limits={"contacts": [5, 0.5]})
+    began = time.monotonic()
+    for _ in range(18):
+        wati.get_contact(NUMBER)
+    seconds = time.monotonic() - began
+    assert len(counter.times) == 18
+    assert counter.most_within(0.5) == 5
+    # Eighteen calls are three full windows and a part of the fourth.
+    assert 1.5 <= seconds < 2.2
+
+
+def test_a_burst_after_a_slow_start_is_held_to_the_window(counter: Counter) -> None:
+    """The window slides: it does not begin anew with the clock."""
+    wati = client_of(counter, rate_limits={"contacts": [4, 0.6]})
+    for _ in range(2):
+        wati.get_contact(NUMBER)
+        time.sleep(0.25)
+    for _ in range(6):
+        wati.get_contact(NUMBER)
+    assert counter.most_within(0.6) == 4
+
+
+def test_each_family_has_a_limit_of_its_own(counter: Counter) -> None:
+    wati = client_of(counter, rate_limits={"*": [2, 30], "other": None})
+    began = time.monotonic()
+    for _ in range(2):
+        wati.get_contact(NUMBER)
+        wati.send_text(NUMBER, "Hello")
+        wati.get_template("abc")
+        wati.get_campaign("abc")
+    for _ in range(10):
+        wati.get_credits()
+    assert time.monotonic() - began < 5
+    assert len(counter.times) == 18
+
+
+def test_calls_of_one_family_share_its_limit(counter: Counter) -> None:
+    wati = client_of(counter, rate_limits={"contacts": [3, 0.5]})
+    for _ in range(3):
+        wati.get_contact(NUMBER)
+        wati.create_contact(NUMBER, "Bob")
+        wati.assign_teams(NUMBER, ["Billing"])
+    assert counter.most_within(0.5) == 3
+
+
+def test_each_try_of_a_call_counts(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter.script = [counter.script[0], answer(503, headers={"Retry-After": "0"}), counter.script[0]]
+    noted: list[float] = []
+    refuse = counter.script[1]
+
+    def note(connection: socket.socket) -> bool:
+        noted.append(time.monotonic())
+        return refuse(connection)
+
+    counter.script[1] = note
+    wati = client_of(counter, rate_limits={"contacts": [2, 0.6]}, max_tries=3)
+    wati.get_contact(NUMBER)
+    wati.get_contact(NUMBER)
+    counter.times = sorted([*counter.times, *noted])
+    assert len(counter.times) == 3
+    assert counter.most_within(0.6) == 2
+
+
+def test_two_accounts_do_not_share(counter: Counter) -> None:
+    began = time.monotonic()
+    for tenant in ("1", "2"):
+        wati = WatiClient(f"{counter.url}/{tenant}", "token", rate_limits={"contacts": [2, 30]})
+        wati.get_contact(NUMBER)
+        wati.get_contact(NUMBER)
+    assert time.monotonic() - began < 5
+
+
+def test_threads_share_a_client_s_limit(counter: Counter) -> None:
+    clients = [client_of(counter, rate_limits={"contacts": [4, 0.5]}) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda wati=wati: [wati.get_contact(NUMBER) for _ in range(4)])
+        for wati in clients
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(counter.times) == 12
+    assert counter.most_within(0.5) <= 4
+
+
+SIX_CALLS = """
+import sys
+from airflow_provider_wati.client import WatiClient
+# What is loaded by the first call of all must not delay the first that counts.
+WatiClient(sys.argv[2], "token", rate_limits={"*": None}).get_credits()
+wati = WatiClient(sys.argv[1], "token", rate_limits={"contacts": [4, 1.0]})
+for _ in range(6):
+    wati.get_contact("85264318722")
+"""
+
+
+def test_two_processes_share_the_limit(counter: Counter) -> None:
+    with serving(answer(200, EVERYTHING)) as other:
+        command = [sys.executable, "-c", SIX_CALLS, f"{counter.url}/100001", other.url]
+        processes = [subprocess.Popen(command) for _ in range(2)]
+        assert [process.wait(timeout=30) for process in processes] == [0, 0]
+    assert len(counter.times) == 12
+    assert counter.most_within(1.0) <= 4
+
+
+def test_no_limit_is_no_wait_and_no_file(counter: Counter, tmp_path: Path) -> None:
+    wati = client_of(counter, rate_limits={"*": None})
+    began = time.monotonic()
+    for _ in range(60):
+        wati.get_contact(NUMBER)
+    assert time.monotonic() - began < 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_its_owner_can_look_into_the_directory(counter: Counter, tmp_path: Path) -> None:
+    client_of(counter).get_contact(NUMBER)
+    [directory] = tmp_path.iterdir()
+    assert directory.stat().st_mode & 0o777 == 0o700
+    files = [path.name for path in directory.iterdir()]
+    assert any(name.startswith("pace-") for name in files)
+    # What is kept tells nothing: neither the account nor whom a call was about.
+    kept = b"".join(path.read_bytes() for path in directory.iterdir()) + "".join(files).encode()
+    for secret in (b"100001", NUMBER.encode(), b"token"):
+        assert secret not in kept
+
+
+def test_where_no_file_can_be_kept_this_process_keeps_the_limit(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    caplog.set_level(logging.WARNING)
+    wati = client_of(counter, rate_limits={"contacts": [3, 0.4]})
+    for _ in range(7):
+        wati.get_contact(NUMBER)
+    assert counter.most_within(0.4) == 3
+    assert [record.message for record in caplog.records] == [
+        "WATI's contacts limit is kept by this process alone: read-only file system"
+    ]
+
+
+def test_a_file_that_is_no_database_is_no_obstacle(
+    counter: Counter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    client_of(counter).get_contact(NUMBER)
+    [database] = tmp_path.glob("*/pace-*.sqlite")
+    for path in database.parent.iterdir():
+        path.write_bytes(b"no database" * 1000)
+    wati = client_of(counter, rate_limits={"contacts": [3, 0.4]})
+    for _ in range(4):
+        wati.get_contact(NUMBER)
+    assert counter.most_within(0.4) <= 4
+    assert "kept by this process alone" in caplog.text
+
+
+def test_at_wati_s_limit_no_429_is_drawn() -> None:
+    """The sandbox counts as strictly as WATI can: any ten seconds, the whole workspace."""
+    with Sandbox(settings=Settings(plan="growth")) as sandbox:
+        wati = WatiClient(sandbox.endpoint, sandbox.token, max_tries=1)
+        began = time.monotonic()
+        for _ in range(12):
+            wati.get_contact("12025550143")
+        assert 10 <= time.monotonic() - began < 11
+        for _ in range(30):
+            wati.get_template("6929b2c3de3b1a7000000001")
+        statuses = [seen.status for seen in sandbox.workspace.requests]
+    assert statuses == [200] * 42
+
+
+def test_without_pacing_the_sandbox_does_refuse() -> None:
+    with Sandbox(settings=Settings(plan="growth")) as sandbox:
+        wati = sandbox.client(max_tries=1)
+        for _ in range(10):
+            wati.get_contact("12025550143")
+        with pytest.raises(Exception, match="429"):
+            wati.get_contact("12025550143")
+
+
+@pytest.mark.parametrize(("plan", "templates"), [("growth", 30), ("pro", 60), ("business", 100)])
+def test_a_plan_has_the_limits_that_wati_publishes(plan: str, templates: int) -> None:
+    limits = rate_limits_of(plan)
+    assert limits == {
+        EndpointGroup.CONTACTS: (10, 10.0),
+        EndpointGroup.CONVERSATIONS: (10, 10.0),
+        EndpointGroup.TEMPLATES: (templates, 10.0),
+        EndpointGroup.CAMPAIGNS: (10, 10.0),
+        EndpointGroup.OTHER: (10, 10.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"templates": [5, 1]}, {"templates": (5, 1.0), "contacts": (10, 10.0)}),
+        ({"contacts": None}, {"contacts": None, "other": (10, 10.0), "templates": (30, 10.0)}),
+        ({"*": None}, dict.fromkeys(EndpointGroup, None)),
+        ({"*": [7, 2]}, dict.fromkeys(EndpointGroup, (7, 2.0))),
+        ({"*": None, "contacts": (3, 0.5)}, {**dict.fromkeys(EndpointGroup, None), "contacts": (3, 0.5)}),
+        ({"contacts": ["3", "0.5"]}, {"contacts": (3, 0.5)}),
+        ({}, {"contacts": (10, 10.0)}),
+        (None, {"contacts": (10, 10.0)}),
+    ],
+)
+def test_settings_take_the_place_of_published_limits(settings: Any, expected: dict[str, Any]) -> None:
+    limits = rate_limits_of("growth", settings)
+    assert {group: limits[EndpointGroup(group)] for group in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "settings", "says"),
+    [
+        ("enterprise", None, "Plan 'enterprise' is not one of growth, pro, business"),
+        ("growth", {"contact": [1, 1]}, "the group 'contact': known are contacts, .* and \\* for all"),
+        (
+            "growth",
+            {"contacts": [0, 1]},
+            "rate_limits\\['contacts'\\] is \\[0, 1\\]: give \\[calls, seconds\\]",
+        ),
+        ("growth", {"contacts": [1, 0]}, "give \\[calls, seconds\\], as in \\[10, 10\\], or null"),
+        ("growth", {"contacts": [-1, 1]}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": [1]}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": [1, 2, 3]}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": 10}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": "ten"}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": [1, float("inf")]}, "give \\[calls, seconds\\]"),
+        ("growth", {"contacts": [1, float("nan")]}, "give \\[calls, seconds\\]"),
+        ("growth", {"*": [0, 0]}, "rate_limits\\['\\*'\\]"),
+    ],
+)
+def test_a_limit_that_does_not_exist_is_named(plan: str, settings: Any, says: str) -> None:
+    with pytest.raises(WatiConfigurationError, match=says):
+        rate_limits_of(plan, settings)

@@ -1,0 +1,344 @@
+"""The limits of texts, buttons, lists and files, on either side of each figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_provider_wati.client import WatiClient, validation as checks
+from airflow_provider_wati.exceptions import WatiValidationError
+from tests.support.scripted_server import ScriptedServer, answer, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NUMBER = "85264310001"
+MEGABYTE = 1024 * 1024
+
+
+def buttons(**more: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"body": "b", "buttons": ["1"], "header": None, "footer": None, **more}
+    return checks.buttons_message(**given)
+
+
+def menu(**more: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "body": "b",
+        "button_text": "c",
+        "sections": sections(1),
+        "header": None,
+        "footer": None,
+        **more,
+    }
+    return checks.list_message(**given)
+
+
+def sections(*rows: int, **more: str) -> list[dict[str, Any]]:
+    return [
+        {"title": f"s{n}", "rows": [{"title": f"r{row}", **more} for row in range(count)]}
+        for n, count in enumerate(rows)
+    ]
+
+
+def row(**row: str) -> dict[str, Any]:
+    return menu(sections=[{"rows": [row]}])
+
+
+#: What is limited: how to make it of a size, the largest that WATI allows, and what an error calls it.
+LENGTHS: dict[str, tuple[Callable[[str], object], int, str]] = {
+    "text": (lambda text: checks.text(text, "text", checks.MAX_TEXT), 4096, "text"),
+    "buttons body": (lambda text: buttons(body=text), 1024, "body"),
+    "buttons header": (lambda text: buttons(header=text), 60, "header"),
+    "buttons header as dict": (
+        lambda text: buttons(header={"type": "text", "text": text}),
+        60,
+        "header text",
+    ),
+    "buttons footer": (lambda text: buttons(footer=text), 60, "footer"),
+    "button": (lambda text: buttons(buttons=["1", text]), 20, "button 2"),
+    "list body": (lambda text: menu(body=text), 1024, "body"),
+    "list header": (lambda text: menu(header=text), 60, "header"),
+    "list footer": (lambda text: menu(footer=text), 60, "footer"),
+    "list button": (lambda text: menu(button_text=text), 20, "button_text"),
+    "section title": (
+        lambda text: menu(sections=[*sections(1), {"title": text, "rows": [{"title": "r"}]}]),
+        24,
+        "section 2 title",
+    ),
+    "row title": (lambda text: row(title=text), 24, "section 1 row 1 title"),
+    "row description": (lambda text: row(title="r", description=text), 72, "section 1 row 1 description"),
+}
+
+
+@pytest.mark.parametrize("what", LENGTHS)
+def test_a_text_may_be_as_long_as_wati_says_and_no_longer(what: str) -> None:
+    make, limit, name = LENGTHS[what]
+    make("x" * limit)
+    make("é" * limit)
+    with pytest.raises(
+        WatiValidationError, match=f"^{name} has {limit + 1} characters; WATI allows {limit}\\.$"
+    ):
+        make("x" * (limit + 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "most", "says"),
+    [
+        (lambda n: buttons(buttons=[str(each) for each in range(n)]), 3, "buttons is a list of 1 to 3 texts"),
+        (lambda n: menu(sections=sections(n)), 10, "have 11 rows together; WhatsApp allows 10"),
+        (lambda n: menu(sections=sections(4, n - 4)), 10, "have 11 rows together; WhatsApp allows 10"),
+        (lambda n: menu(sections=sections(*[1] * n)), 10, "have 11 rows together; WhatsApp allows 10"),
+    ],
+    ids=["buttons", "rows", "rows of two sections", "sections"],
+)
+def test_there_may_be_as_many_as_whatsapp_shows(make: Callable[[int], object], most: int, says: str) -> None:
+    make(1 if most == 3 else 5)
+    make(most)
+    with pytest.raises(WatiValidationError, match=says):
+        make(most + 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: buttons(buttons=[]), "buttons is a list of 1 to 3 texts"),
+        (lambda: buttons(buttons="Yes"), "buttons is a list of 1 to 3 texts"),
+        (lambda: buttons(buttons=["Yes", "Yes"]), "Two buttons have the same text"),
+        (lambda: buttons(buttons=["Yes", ""]), "button 2 is empty"),
+        (lambda: buttons(buttons=[1]), "button 1 is text, not int"),
+        (lambda: buttons(buttons=[{"text": "Yes"}]), "button 1 is text, not dict"),
+        (lambda: buttons(body=" "), "body is empty"),
+        (lambda: buttons(body=None), "body is text, not NoneType"),
+        (lambda: buttons(header=""), "header is empty"),
+        (lambda: buttons(header={}), "one of text, image, video, document, not ''"),
+        (lambda: buttons(header={"type": "audio"}), "one of text, image, video, document, not 'audio'"),
+        (lambda: buttons(header={"type": "image"}), "of type image needs {'media': {'url': ...}}"),
+        (lambda: buttons(header={"type": "video", "media": None}), "of type video needs {'media'"),
+        (
+            lambda: menu(sections=[]),
+            "sections is a list of {'title': ..., 'rows': ...}|one is needed at least",
+        ),
+        (lambda: menu(sections={"rows": []}), "one is needed at least"),
+        (lambda: menu(sections=[{"title": "s", "rows": []}]), "section 1 is .* with one row at least"),
+        (lambda: menu(sections=["s"]), "section 1 is {'title': ..., 'rows': \\[...\\]}"),
+        (lambda: menu(sections=[{"rows": [{"title": "r"}], "id": "1"}]), "section 1 is {'title'"),
+        (lambda: row(), "section 1 row 1 title is empty"),
+        (lambda: row(title="r", id="1"), "section 1 row 1 is .*; WATI's rows have no ids"),
+        (
+            lambda: menu(sections=[{"rows": [{"title": "r"}]}] * 2),
+            "more than one section, each needs a title",
+        ),
+        (lambda: menu(button_text=""), "button_text is empty"),
+    ],
+)
+def test_what_has_the_wrong_shape_is_named(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(WatiValidationError, match=says):
+        make()
+
+
+def test_an_interactive_message_is_built_as_wati_reads_it() -> None:
+    media = {"type": "document", "media": {"url": "https://example.com/a.pdf", "file_name": "a.pdf"}}
+    assert buttons(buttons=["Yes", "No"], header="Order", footer="Acme") == {
+        "header": {"type": "text", "text": "Order"},
+        "body": "b",
+        "footer": "Acme",
+        "buttons": [{"text": "Yes"}, {"text": "No"}],
+    }
+    assert buttons(header=media)["header"] == media
+    assert "header" not in buttons()
+    assert menu(header="Order", footer="Acme", sections=sections(1, 1, description="d")) == {
+        "header": "Order",
+        "body": "b",
+        "footer": "Acme",
+        "button_text": "c",
+        "sections": [
+            {"title": "s0", "rows": [{"title": "r0", "description": "d"}]},
+            {"title": "s1", "rows": [{"title": "r0", "description": "d"}]},
+        ],
+    }
+
+
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+FILES = {
+    "image": (5 * MEGABYTE, "5 MB", ["image/jpeg", "image/png", "IMAGE/PNG"]),
+    "video": (16 * MEGABYTE, "16 MB", ["video/mp4", "video/3gpp", "video/mp4; codecs=avc1"]),
+    "audio": (16 * MEGABYTE, "16 MB", ["audio/aac", "audio/mp4", "audio/mpeg", "audio/amr", "audio/ogg"]),
+    "document": (
+        100 * MEGABYTE,
+        "100 MB",
+        [
+            "text/plain",
+            "application/pdf",
+            "application/msword",
+            "application/vnd.ms-excel",
+            "application/vnd.ms-powerpoint",
+            f"{_OFFICE}.wordprocessingml.document",
+            f"{_OFFICE}.spreadsheetml.sheet",
+            f"{_OFFICE}.presentationml.presentation",
+        ],
+    ),
+    "sticker": (500 * 1024, "500 kB", ["image/webp"]),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_may_be_as_large_as_wati_says_for_its_kind(kind: str) -> None:
+    limit, in_words, types = FILES[kind]
+    for mime_type in types:
+        assert checks.media_kind(mime_type) == kind
+        checks.file_size(1, mime_type, "a")
+        checks.file_size(limit, mime_type, "a")
+        says = rf"^'a' has {limit + 1:,} bytes; WATI takes {in_words} \({limit:,}\) as {kind}\.$"
+        with pytest.raises(WatiValidationError, match=says):
+            checks.file_size(limit + 1, mime_type, "a")
+
+
+@pytest.mark.parametrize("mime_type", ["image/gif", "application/zip", "text/csv", "text/html", "image", ""])
+def test_a_kind_of_file_that_wati_does_not_take(mime_type: str) -> None:
+    assert checks.media_kind(mime_type) is None
+    with pytest.raises(WatiValidationError, match="does not take 'a' of type .*; it takes: .*jpeg.*mp4.*pdf"):
+        checks.file_size(1, mime_type, "a")
+
+
+def test_an_empty_file_is_refused() -> None:
+    with pytest.raises(WatiValidationError, match="'a.pdf' is empty"):
+        checks.file_size(0, "application/pdf", "a.pdf")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with serving(answer(200, {"message": {"id": "1"}})) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> WatiClient:
+    return WatiClient(f"{server.url}/100001", "token", rate_limits={"*": None}, max_tries=1)
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "limit"),
+    [("image/png", 5 * MEGABYTE), ("video/mp4", 16 * MEGABYTE), ("application/pdf", 100 * MEGABYTE)],
+)
+def test_a_file_that_is_too_large_never_leaves(
+    mime_type: str, limit: int, client: WatiClient, server: ScriptedServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    with path.open("wb") as file:
+        file.truncate(limit + 1)
+    with path.open("rb") as file, pytest.raises(WatiValidationError, match="WATI takes"):
+        client.send_file(NUMBER, file, file_name="a", mime_type=mime_type)
+    assert not server.requests
+    with path.open("rb") as file:
+        # What was read before does not count.
+        file.read(1 if limit < 100 * MEGABYTE else limit)
+        client.send_file(NUMBER, file, file_name="a", mime_type=mime_type)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda wati: wati.create_contact(NUMBER, ""), "name is empty"),
+        (lambda wati: wati.create_contact(f"+{NUMBER}", "A"), "without '\\+'"),
+        (lambda wati: wati.create_contact(NUMBER, "A", [{"name": "n"}]), "create_contact: custom_params"),
+        (lambda wati: wati.create_contact(NUMBER, "A", {"": "x"}), "a parameter's name is text, not ''"),
+        (lambda wati: wati.update_contacts([]), "one at least"),
+        (lambda wati: wati.update_contacts({"target": NUMBER}), "contacts is a list"),
+        (
+            lambda wati: wati.update_contacts([{"target": NUMBER, "name": "A"}]),
+            "Contact 1 is .* nothing else",
+        ),
+        (lambda wati: wati.update_contacts([{"custom_params": {"a": "b"}}]), "Contact 1: .*empty"),
+        (lambda wati: wati.update_contacts([{"target": "x", "custom_params": {}}]), "Contact 1: Target 'x'"),
+        (lambda wati: wati.assign_teams(NUMBER, []), "one is needed at least"),
+        (lambda wati: wati.assign_teams(NUMBER, "Billing"), "teams is a list"),
+        (lambda wati: wati.send_text(NUMBER, "x" * 4097), "4097 characters; WATI allows 4096"),
+        (lambda wati: wati.send_text("US.1", ""), "text is empty"),
+        (lambda wati: wati.send_file_url(NUMBER, "ftp://example.com/a"), "file_url starts with https://"),
+        (lambda wati: wati.send_file_url(NUMBER, "https://"), "file_url starts with https://"),
+        (
+            lambda wati: wati.send_file(NUMBER, io.BytesIO(b"x"), file_name="", mime_type="image/png"),
+            "file_name is empty",
+        ),
+        (lambda wati: wati.send_buttons(NUMBER, "b", ["1", "2", "3", "4"]), "1 to 3 texts"),
+        (lambda wati: wati.send_list(NUMBER, "b", "c", sections(11)), "11 rows"),
+        (lambda wati: wati.assign_operator(NUMBER, ""), "assignee_email is empty"),
+        (lambda wati: wati.update_conversation_status(NUMBER, "OPEN"), "not 'OPEN'"),
+        (lambda wati: wati.add_tag(NUMBER, ""), "tag is empty"),
+        (lambda wati: wati.remove_tag(NUMBER, " "), "tag is empty"),
+        (lambda wati: wati.get_template(""), "template_id is empty"),
+        (lambda wati: wati.send_template_messages("", "b", [{"target": NUMBER}]), "template_name is empty"),
+        (lambda wati: wati.send_template_messages("t", "", [{"target": NUMBER}]), "broadcast_name is empty"),
+        (
+            lambda wati: wati.schedule_template_messages(
+                "t", "b", [{"target": NUMBER}], datetime(2099, 1, 1)
+            ),
+            "scheduled_at needs a datetime with a time zone",
+        ),
+        (lambda wati: wati.cancel_scheduled_campaign(""), "campaign_id is empty"),
+        (lambda wati: wati.get_campaign(" "), "campaign_id is empty"),
+        (lambda wati: list(wati.iter_campaign_recipients("")), "campaign_id is empty"),
+        (
+            lambda wati: wati.get_campaigns_overview(datetime(2026, 1, 1), datetime.now(UTC)),
+            "date_from needs a datetime with a time zone",
+        ),
+        (lambda wati: wati.estimate_campaign_cost("t", []), "one is needed at least"),
+        (lambda wati: wati.estimate_campaign_cost("t", "c"), "contact_ids is a list"),
+        (lambda wati: wati.start_chatbot(NUMBER, ""), "chatbot_id is empty"),
+        (lambda wati: wati.get_media("").__enter__(), "message_id is empty"),
+        (
+            lambda wati: wati.get_message_by_local_id("x" * 9, NUMBER),
+            "has 9 characters; WATI looks up 10 to 64",
+        ),
+        (lambda wati: wati.get_message_by_local_id("x" * 65, NUMBER), "has 65 characters"),
+        (lambda wati: wati.get_message_by_local_id("x" * 10), "channel_number is needed"),
+        (lambda wati: wati.update_webhook("", "https://example.com", ["message"]), "webhook_id is empty"),
+    ],
+)
+def test_the_client_sends_nothing_that_cannot_be_right(
+    call: Callable[[WatiClient], object], says: str, client: WatiClient, server: ScriptedServer
+) -> None:
+    with pytest.raises(WatiValidationError, match=says) as raised:
+        call(client)
+    assert not server.requests
+    assert NUMBER not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (datetime(2026, 12, 24, 10, tzinfo=UTC), "2026-12-24T10:00:00Z"),
+        (datetime(2026, 12, 24, 3, tzinfo=timezone(timedelta(hours=8))), "2026-12-23T19:00:00Z"),
+        (datetime(2026, 7, 1, 9, tzinfo=ZoneInfo("America/New_York")), "2026-07-01T13:00:00Z"),
+        (datetime(2026, 12, 1, 9, tzinfo=ZoneInfo("America/New_York")), "2026-12-01T14:00:00Z"),
+        (datetime(2026, 12, 1, 9, 30, tzinfo=ZoneInfo("Asia/Kolkata")), "2026-12-01T04:00:00Z"),
+    ],
+)
+def test_a_time_goes_out_in_utc(at: datetime, written: str) -> None:
+    assert checks.utc_time(at, "scheduled_at") == written
+
+
+@pytest.mark.parametrize("given", [datetime(2026, 12, 24, 10), "2026-12-24T10:00:00Z", None, 0])
+def test_a_time_without_a_zone_is_refused(given: Any) -> None:
+    with pytest.raises(WatiValidationError, match="scheduled_at needs a datetime with a time zone, not"):
+        checks.utc_time(given, "scheduled_at")
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (None, []),
+        ({}, []),
+        ({"tier": "gold", "a": ""}, [{"name": "tier", "value": "gold"}, {"name": "a", "value": ""}]),
+        ([{"name": "tier", "value": "gold"}], [{"name": "tier", "value": "gold"}]),
+    ],
+)
+def test_parameters_go_out_as_watis_list(given: Any, written: list[dict[str, str]]) -> None:
+    assert checks.name_values(given, "here") == written

@@ -1,0 +1,286 @@
+"""Files on their way to WATI and back: names, places, interruptions, memory."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import WatiConnectionError, WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.operators._files import name_of, new_file, open_table, storage_path
+from airflow_provider_wati.operators.messages import (
+    MAX_BYTES_IN_RESULT,
+    WatiGetMediaOperator,
+    WatiSendFileOperator,
+)
+from tests.support.scripted_server import answer, cut_short, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Sandbox
+    from tests.support.tasks import Execute
+
+ADA, BEN, MESSAGE_ID = "12025550143", "12025550144", "507f1f77bcf86cd799439011"
+UNNAMED = f"{MESSAGE_ID}.bin"
+
+
+@pytest.fixture
+def sandbox(quick_sandbox: Sandbox) -> Sandbox:
+    return quick_sandbox
+
+
+@pytest.fixture(params=["local", "object storage"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A directory to write into, as a URI that ends in a slash."""
+    from airflow.sdk.io import attach, store
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    if request.param == "local":
+        yield f"file://{tmp_path}/inbox/"
+        return
+    attach("memory", fs=MemoryFileSystem())
+    yield "memory://inbox/"
+    store._STORE_CACHE.pop("memory")
+    MemoryFileSystem.store.clear()
+
+
+def customer_sends(sandbox: Sandbox, name: str, data: bytes) -> str:
+    media = {"file_name": name, "mime_type": "image/jpeg", "data": base64.b64encode(data).decode()}
+    message_id: str = sandbox.control("POST", "/inbound", {"phone": BEN, "media": media})["message"]["id"]
+    return message_id
+
+
+def names_in(folder: str) -> list[str]:
+    path = storage_path(folder)
+    return sorted(each.name for each in path.iterdir()) if path.exists() else []
+
+
+HOSTILE = {
+    "../../x": "x",
+    "/etc/passwd": "passwd",
+    "..\\..\\windows\\x.ini": "x.ini",
+    "C:\\x.txt": "x.txt",
+    "a/../..": UNNAMED,
+    "..": UNNAMED,
+    ".": UNNAMED,
+    "": UNNAMED,
+    "   ": UNNAMED,
+    "x/": UNNAMED,
+    ".bashrc": "bashrc",
+    "~root": "_root",
+    "a\x00b\nc\x7f\x1b[31m.pdf": "a_b_c___31m.pdf",
+    "a:b|c<d>e\"f?g*h'.pdf": "a_b_c_d_e_f_g_h_.pdf",
+    "\u202egpj.exe": "_gpj.exe",
+    "$(id);`id`&.sh": "_(id)__id__.sh",
+    "Rechnung für Müller (1).pdf": "Rechnung für Müller (1).pdf",
+    "發票.pdf": "發票.pdf",
+    "no suffix": "no suffix",
+    "trailing.": "trailing",
+}
+
+
+@pytest.mark.parametrize("given", HOSTILE)
+def test_a_name_that_somebody_chose_is_made_safe(given: str) -> None:
+    media: Any = SimpleNamespace(file_name=given, content_type="application/octet-stream")
+    assert name_of(media, MESSAGE_ID) == HOSTILE[given]
+
+
+@pytest.mark.parametrize(
+    ("given", "suffix"),
+    [("a" * 400 + ".pdf", ".pdf"), ("發" * 400 + ".pdf", ".pdf"), ("a." + "b" * 400, ""), ("é" * 400, "")],
+)
+def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(given: str, suffix: str, tmp_path: Path) -> None:
+    media: Any = SimpleNamespace(file_name=given, content_type="application/pdf")
+    name = name_of(media, MESSAGE_ID)
+    assert 100 < len(name.encode()) <= 150
+    assert name.endswith(suffix)
+    assert name.removesuffix(suffix) == given[: len(name) - len(suffix)]
+    (tmp_path / name).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "suffix"), [("image/png", ".png"), ("application/pdf", ".pdf"), ("x/unheard-of", "")]
+)
+def test_an_unnamed_file_is_called_after_its_message_and_kind(content_type: str, suffix: str) -> None:
+    media: Any = SimpleNamespace(file_name=None, content_type=content_type)
+    assert name_of(media, MESSAGE_ID) == MESSAGE_ID + suffix
+    assert name_of(media, "../../etc/x") == "______etc_x" + suffix
+
+
+@pytest.mark.parametrize("given", ["../../x", "/etc/passwd", "..\\..\\x", "..", ".", "~root", "a\x00b"])
+def test_no_name_leads_out_of_the_destination(
+    given: str, execute: Execute, sandbox: Sandbox, folder: str, tmp_path: Path
+) -> None:
+    message_id = customer_sends(sandbox, given, b"data")
+    around = {path.name for path in tmp_path.parent.iterdir()}
+    result = execute(WatiGetMediaOperator(task_id="a", message_id=message_id, destination=folder))
+    [name] = names_in(folder)
+    assert storage_path(result["destination"]) == storage_path(f"{folder}{name}")
+    assert result["file_name"] == name
+    assert storage_path(f"{folder}{name}").read_bytes() == b"data"
+    assert {path.name for path in tmp_path.iterdir()} <= {"inbox"}
+    assert {path.name for path in tmp_path.parent.iterdir()} == around
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'attachment; filename="../../x"',
+        "attachment; filename*=UTF-8''..%2F..%2Fx",
+        'attachment; filename="..\\\\..\\\\x"',
+        "attachment; filename=/abs/x",
+        "attachment; filename*0=../..; filename*1=/x",
+    ],
+)
+def test_no_header_leads_out_of_the_destination(
+    header: str, execute: Execute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with serving(answer(200, raw=b"data", headers={"Content-Disposition": header})) as server:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_SCRIPTED", f'{{"conn_type": "wati", "host": "{server.url}", "password": "t"}}'
+        )
+        operator = WatiGetMediaOperator(
+            task_id="a", message_id=MESSAGE_ID, destination=f"{tmp_path}/in/", wati_conn_id="scripted"
+        )
+        assert execute(operator)["file_name"] == "x"
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "x"]
+
+
+def test_a_download_that_breaks_off_leaves_nothing(
+    execute: Execute, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(cut_short) as server:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_SCRIPTED", f'{{"conn_type": "wati", "host": "{server.url}", "password": "t"}}'
+        )
+        for destination in (folder, f"{folder}a.pdf", None):
+            operator = WatiGetMediaOperator(
+                task_id="a", message_id=MESSAGE_ID, destination=destination, wati_conn_id="scripted"
+            )
+            with pytest.raises(WatiConnectionError, match="broke off before its end.*Fetch it again"):
+                execute(operator)
+    assert len(server.requests) == 3
+    assert names_in(folder) == []
+
+
+def test_a_file_that_is_not_there_leaves_nothing(execute: Execute, sandbox: Sandbox, folder: str) -> None:
+    with pytest.raises(WatiNotFoundError):
+        execute(WatiGetMediaOperator(task_id="a", message_id=MESSAGE_ID, destination=folder))
+    assert names_in(folder) == []
+
+
+def test_a_list_of_recipients_that_breaks_off_leaves_nothing(folder: str) -> None:
+    def write() -> None:
+        with open_table(f"{folder}a.csv", ["n"]) as row:
+            row({"n": 1})
+            raise WatiConnectionError("gone")
+
+    with pytest.raises(WatiConnectionError):
+        write()
+    assert names_in(folder) == []
+
+
+def test_a_directory_in_the_way_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    with pytest.raises(IsADirectoryError), new_file(storage_path(str(tmp_path))) as file:
+        file.write(b"data")
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_file_that_cannot_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read only")
+
+    (tmp_path / "kept").write_text("kept")
+    monkeypatch.setattr("airflow_provider_wati.operators._files.open", refuse, raising=False)
+    with pytest.raises(PermissionError), new_file(storage_path(f"{tmp_path}/kept")) as file:
+        file.write(b"data")
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_base64_goes_up_to_a_stated_size(execute: Execute, sandbox: Sandbox) -> None:
+    most = customer_sends(sandbox, "a.jpg", bytes(MAX_BYTES_IN_RESULT))
+    result = execute(WatiGetMediaOperator(task_id="a", message_id=most))
+    assert (result["size"], len(result["content_base64"])) == (256 * 1024, 349_528)
+    more = customer_sends(sandbox, "a.jpg", bytes(MAX_BYTES_IN_RESULT + 1))
+    with pytest.raises(WatiValidationError, match="larger than 256 kB.*give a destination"):
+        execute(WatiGetMediaOperator(task_id="a", message_id=more))
+
+
+@pytest.mark.parametrize("name", ["a b#c?d%20.pdf", "me@home.pdf", "Größe 發票.pdf", 'we"ird;name=.pdf'])
+def test_an_unusual_name_goes_there_and_back(
+    name: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"%PDF-1.4")
+    sent = execute(WatiSendFileOperator(task_id="a", target=ADA, path=f"{tmp_path}/{name}"))
+    media = sandbox.state.messages.content[-1].media
+    assert media is not None
+    assert (media.file_name.replace("%22", '"'), media.data) == (name, b"%PDF-1.4")
+    got = execute(WatiGetMediaOperator(task_id="b", message_id=sent["id"], destination=f"{tmp_path}/back/"))
+    assert Path(got["destination"].removeprefix("file://")).read_bytes() == b"%PDF-1.4"
+
+
+# Not by getrusage: its figure starts at the peak of the process that started this one.
+SIXTEEN_MB_BOTH_WAYS = r"""
+import re, sys
+from pathlib import Path
+from datetime import UTC, datetime
+from types import SimpleNamespace
+folder = sys.argv[1]
+from airflow_provider_wati.operators.messages import WatiGetMediaOperator, WatiSendFileOperator
+
+def memory(kind):
+    return int(re.search(kind + r":\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+def run(operator):
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
+    return operator.execute({"ti": ti, "dag_run": SimpleNamespace(run_after=datetime.now(UTC))})
+
+def send(name):
+    return run(WatiSendFileOperator(task_id="a", target="12025550143", path=f"{folder}/{name}"))
+
+def fetch(message_id):
+    return run(WatiGetMediaOperator(task_id="b", message_id=message_id, destination=f"{folder}/{message_id}"))
+
+# Everything that is loaded on first use is loaded before the measurement begins.
+fetch(send("small.mp4")["id"])
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+sent = send("large.mp4")
+after_upload = memory("VmHWM")
+got = fetch(sent["id"])
+print(got["size"], after_upload - before, memory("VmHWM") - before)
+print(sent["id"])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="tells its memory on Linux only")
+def test_sixteen_mb_go_both_ways_through_little_memory(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    film = bytes(range(256)) * 65536
+    assert len(film) == 16 * 1024 * 1024
+    (tmp_path / "large.mp4").write_bytes(film)
+    (tmp_path / "small.mp4").write_bytes(film[:1000])
+    done = subprocess.run(
+        [sys.executable, "-c", SIXTEEN_MB_BOTH_WAYS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *_, figures, message_id = done.stdout.splitlines()
+    size, added_by_upload, added = map(int, figures.split())
+    media = sandbox.state.messages.content[-1].media
+    assert media is not None
+    assert media.data == film
+    assert (tmp_path / message_id).read_bytes() == film
+    assert size == len(film)
+    assert added_by_upload < 12 * 1024
+    assert added < 12 * 1024

@@ -1,0 +1,231 @@
+"""Every kind of fault does what it says, and no more."""
+
+from __future__ import annotations
+
+import json
+import time
+from email.utils import parsedate_to_datetime
+
+import pytest
+import requests
+
+from tests.unit.sandbox.conftest import ADA, BEN, PAGE, Caller, order_recipient
+
+SEND = "*/messageTemplates/send"
+
+
+def test_drop_before_the_effect_sends_nothing(wati: Caller) -> None:
+    wati.fault("drop", path=SEND, count=1)
+    with pytest.raises(requests.ConnectionError):
+        wati.send_template(ADA)
+    assert wati.texts_to(ADA) == []
+    assert wati.send_template(ADA).status_code == 200
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_drop_after_the_effect_has_sent(wati: Caller, reset: bool) -> None:
+    wati.fault("drop", path=SEND, when="after", count=1, reset=reset)
+    with pytest.raises(requests.ConnectionError) as caught:
+        wati.send_template(ADA)
+    assert ("Connection reset" in str(caught.value)) is reset
+    assert len(wati.texts_to(ADA)) == 1
+
+
+@pytest.mark.parametrize(("when", "messages"), [("before", 0), ("after", 1)])
+def test_500_before_and_after_the_effect(wati: Caller, when: str, messages: int) -> None:
+    wati.fault("status", path=SEND, status=500, when=when)
+    response = wati.send_template(ADA)
+    assert response.status_code == 500
+    assert set(response.json()) == {"code", "message", "timestamp"}
+    assert len(wati.texts_to(ADA)) == messages
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 502, 503])
+def test_refusals_have_the_documented_body_or_none(wati: Caller, status: int) -> None:
+    wati.fault("status", path=SEND, status=status, count=1)
+    response = wati.send_template(ADA)
+    assert response.status_code == status
+    assert bool(response.content) is (status in (400, 403, 500))
+    assert "Retry-After" not in response.headers
+    assert wati.texts_to(ADA) == []
+
+
+def test_retry_after_as_seconds_and_as_a_date(wati: Caller) -> None:
+    wati.fault("status", path=SEND, status=429, retry_after=7, count=1)
+    wati.fault("status", path=SEND, status=503, retry_after=30, retry_after_date=True, body="busy")
+    assert wati.send_template(ADA).headers["Retry-After"] == "7"
+    second = wati.send_template(ADA)
+    assert (second.status_code, second.text) == (503, "busy")
+    until = parsedate_to_datetime(second.headers["Retry-After"]).timestamp() - time.time()
+    assert 25 < until <= 31
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_delay_outlasts_the_client_and_the_effect_still_comes(wati: Caller, when: str) -> None:
+    wati.fault("delay", path=SEND, seconds=0.2, when=when, count=1)
+    body = {"template_name": "welcome", "broadcast_name": "x", "recipients": [{"phone_number": ADA}]}
+    url = f"{wati.server.url}/api/ext/v3/messageTemplates/send"
+    with pytest.raises(requests.ReadTimeout):
+        wati.session.post(url, json=body, timeout=0.05)
+    assert len(wati.texts_to(ADA)) == (1 if when == "after" else 0)
+    time.sleep(0.3)
+    assert len(wati.texts_to(ADA)) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("body", ["html", "empty", "truncated"])
+def test_garbage_is_a_200_that_is_no_json(wati: Caller, body: str, when: str) -> None:
+    wati.fault("garbage", path=SEND, body=body, when=when)
+    response = wati.send_template(ADA)
+    assert response.status_code == 200
+    with pytest.raises(ValueError, match="Expecting|Unterminated"):
+        response.json()
+    assert len(wati.texts_to(ADA)) == (1 if when == "after" else 0)
+
+
+def test_an_answer_that_breaks_off(wati: Caller) -> None:
+    wati.fault("garbage", path=SEND, body="cut", when="after")
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        wati.send_template(ADA)
+    assert len(wati.texts_to(ADA)) == 1
+
+
+def test_refused_inside_a_200(wati: Caller) -> None:
+    wati.fault("refused_in_200")
+    answer = wati.send_template(ADA)
+    assert (answer.status_code, answer.json()["success"]) == (200, False)
+    assert answer.json()["error"]
+    status = wati("PUT", f"/conversations/{ADA}/status", json={"new_status": "solved"})
+    assert status.json() == {"result": False}
+    wati.control("DELETE", "/faults")
+    assert wati.texts_to(ADA) == []
+    assert wati("GET", "/conversations", params=PAGE).json()["conversation_list"][0]["status"] == "open"
+
+
+def test_a_message_whose_own_status_is_failed(wati: Caller) -> None:
+    wati.fault("message_failed", path="*/text")
+    message = wati.send_text(ADA).json()["message"]
+    assert (message["status"], message["failed_detail"]) == ("failed", "Message undeliverable")
+
+
+def test_an_answer_can_be_overlaid(wati: Caller) -> None:
+    wati.fault("answer", path=SEND, when="after", answer={"broadcast_id": None})
+    answer = wati.send_template(ADA).json()
+    assert answer["broadcast_id"] is None
+    assert answer["recipients"][0]["phone_number"] == ADA
+
+
+def test_chosen_recipients_are_refused(wati: Caller) -> None:
+    wati.fault("recipient_errors", path=SEND, numbers=[ADA], errors=["Blocked", "Twice"])
+    answer = wati.send_template(ADA, BEN).json()
+    assert [each["errors"] for each in answer["recipients"]] == [["Blocked", "Twice"], []]
+    assert wati.control("GET", "/people")["counts"] == {BEN: 1}
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_chosen_recipients_are_left_out_of_the_answer(wati: Caller, sent: bool) -> None:
+    wati.fault("omit_recipients", path=SEND, numbers=[ADA], sent=sent)
+    answer = wati.send_template(ADA, BEN).json()
+    assert [each["phone_number"] for each in answer["recipients"]] == [BEN]
+    assert len(wati.texts_to(ADA)) == int(sent)
+
+
+def test_a_campaign_is_hidden_for_a_while(wati: Caller) -> None:
+    wati.send_template(ADA, broadcast_name="before")
+    wati.fault("slow_listing", path=SEND, seconds=60, count=1)
+    broadcast_id = wati.send_template(ADA, broadcast_name="slow").json()["broadcast_id"]
+
+    def listed() -> tuple[list[str], int, int]:
+        answer = wati("GET", "/broadcasts", params=PAGE).json()
+        details = wati("GET", f"/broadcasts/{broadcast_id}").status_code
+        return [each["name"] for each in answer["broadcasts"]], answer["total"], details
+
+    assert listed() == (["before"], 1, 404)
+    assert len(wati.texts_to(ADA)) == 2
+    wati.advance(61)
+    assert listed() == (["slow", "before"], 2, 200)
+
+
+def test_a_list_of_recipients_fills_gradually(wati: Caller) -> None:
+    wati.fault("slow_listing", path=SEND, seconds=100, fill=True)
+    people = [str(12025550000 + index) for index in range(50)]
+    broadcast_id = wati.send_template(*people).json()["broadcast_id"]
+
+    def listed() -> tuple[int, int, int]:
+        rows = wati("GET", f"/broadcasts/{broadcast_id}/recipients", params=PAGE).json()
+        statistics = wati("GET", f"/broadcasts/{broadcast_id}").json()["statistics"]
+        return len(rows["recipients"]), rows["total_count"], statistics["total_recipients"]
+
+    assert listed() == (0, 0, 50)
+    wati.advance(50)
+    assert listed() == (25, 25, 50)
+    wati.advance(50)
+    assert listed() == (50, 50, 50)
+
+
+def test_a_redirect_to_another_host(wati: Caller) -> None:
+    wati.fault("redirect", path="*/credits", location="http://localhost:9/steal", status=302)
+    response = wati("GET", "/account/credits")
+    assert (response.status_code, response.headers["Location"]) == (302, "http://localhost:9/steal")
+
+
+def test_which_calls_a_fault_picks(wati: Caller) -> None:
+    wati.fault("status", method="GET", path="*/contacts/*", skip=1, count=2, status=503)
+    statuses = [wati("GET", f"/contacts/{ADA}").status_code for _ in range(5)]
+    assert statuses == [200, 503, 503, 200, 200]
+    assert wati("DELETE", f"/contacts/{ADA}").status_code == 200
+    fault = wati.control("GET", "/faults")["faults"][0]
+    assert (fault["seen"], fault["fired"]) == (5, 2)
+
+
+def test_a_fault_can_pick_by_the_body(wati: Caller) -> None:
+    wati.fault("status", path=SEND, contains=BEN, status=503)
+    assert wati.send_template(ADA).status_code == 200
+    assert wati.send_template(BEN).status_code == 503
+
+
+def test_a_fault_with_a_probability(wati: Caller) -> None:
+    wati.fault("status", path="*/credits", probability=0.5, status=503)
+    statuses = {wati("GET", "/account/credits").status_code for _ in range(30)}
+    assert statuses == {200, 503}
+
+
+def test_faults_are_removed_one_by_one_and_together(wati: Caller) -> None:
+    for _ in range(3):
+        wati.fault("status", path="*/credits", status=503)
+    first = wati.control("GET", "/faults")["faults"][0]["id"]
+    wati.control("DELETE", f"/faults/{first}")
+    assert len(wati.control("GET", "/faults")["faults"]) == 2
+    wati.control("DELETE", "/faults")
+    assert wati("GET", "/account/credits").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"kind": "explode"},
+        {"kind": "status", "staus": 500},
+        {"kind": "status", "status": "500"},
+        {"kind": "drop", "when": "during"},
+        {"kind": "garbage", "body": "noise"},
+        {"kind": "redirect"},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(wati: Caller, rule: dict[str, object]) -> None:
+    response = requests.post(f"{wati.server.url}/_sandbox/faults", data=json.dumps(rule), timeout=5)
+    assert response.status_code == 400
+    assert wati.control("GET", "/faults")["faults"] == []
+
+
+def test_faults_leave_the_control_api_and_the_page_alone(wati: Caller) -> None:
+    wati.fault("drop")
+    assert wati.control("GET", "/state")["contacts"] == 7
+    assert requests.get(f"{wati.server.url}/", timeout=5).status_code == 200
+
+
+def test_a_fault_strikes_once_per_recipient_of_the_rule(wati: Caller) -> None:
+    wati.fault("recipient_errors", path=SEND, numbers=[ADA], count=1)
+    recipient = order_recipient(ADA)
+    assert wati.send_template(recipient).json()["recipients"][0]["errors"]
+    assert wati.send_template(recipient).json()["recipients"][0]["errors"] == []

@@ -1,0 +1,756 @@
+"""Contact syncs: what they write, what they leave alone, and what is left after they die."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tenacity import wait_none
+
+from airflow_provider_wati.exceptions import (
+    WatiConfigurationError,
+    WatiServerError,
+    WatiValidationError,
+)
+from airflow_provider_wati.state.directory import StateDirectory, StateFile
+from airflow_provider_wati.syncing.job import ContactColumns, ContactSync
+from airflow_provider_wati.syncing.snapshot import read_snapshot
+from airflow_provider_wati.tables.phone_numbers import TargetReader
+from tests.support.tasks import quick_sandbox, server  # noqa: F401 # fixtures
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+ATTRIBUTES = ("tier", "city")
+STATUSES = (
+    "created",
+    "updated",
+    "unchanged",
+    "cleared",
+    "invalid",
+    "rejected",
+    "skipped",
+    "unknown",
+    "unsent",
+)
+
+
+def number(n: int) -> str:
+    return str(919_700_000_000 + n)
+
+
+def row(n: int, tier: Any = "gold", city: Any = "Pune", name: Any = "Ada") -> dict[str, Any]:
+    return {"phone": number(n), "name": name, "tier": tier, "city": city}
+
+
+class Syncer:
+    """Runs a sync again and again on one snapshot, and looks at what WATI has then."""
+
+    def __init__(self, sandbox: Sandbox, directory: Path) -> None:
+        self.sandbox = sandbox
+        self.snapshot: Any = StateFile(StateDirectory(str(directory)).path_of("sync", ".jsonl.gz"))
+        self.summary: dict[str, Any] = {}
+        self.outcomes: list[dict[str, Any]] = []
+
+    def run(self, rows: Any, **options: Any) -> dict[str, Any]:
+        """Sync once; return the counts that are not 0."""
+        attributes = options.pop("attributes", {name: name for name in ATTRIBUTES})
+        sync = ContactSync(
+            client=options.pop("client", None) or self.sandbox.client(),
+            sync_key="key",
+            columns=ContactColumns("phone", "name", attributes),
+            snapshot=options.pop("snapshot", self.snapshot),
+            **options,
+        )
+        try:
+            sync.read(rows)
+            sync.run()
+        finally:
+            self.summary, self.outcomes = sync.summary(), list(sync.outcomes())
+            assert self.summary["total"] == sum(self.summary[status] for status in STATUSES)
+            assert self.summary["total"] == len(self.outcomes)
+            assert self.summary["calls"] == self.summary["reads"] + self.summary["writes"]
+        return {status: self.summary[status] for status in STATUSES if self.summary[status]}
+
+    def reasons(self) -> list[str | None]:
+        return [outcome["reason"] for outcome in self.outcomes]
+
+    def statuses(self) -> list[str]:
+        return [outcome["status"] for outcome in self.outcomes]
+
+    def params(self, n: int) -> dict[str, str] | None:
+        """The attributes that WATI has of somebody, those that are empty left out; None if it has nobody."""
+        person = self.sandbox.state.by_phone.get(number(n))
+        return person and {name: value for name, value in (person.custom_params or {}).items() if value}
+
+    def add(self, *people: tuple[int, dict[str, str]]) -> None:
+        contacts = [{"phone": number(n), "name": "Ada", "custom_params": params} for n, params in people]
+        self.sandbox.control("POST", "/contacts", {"contacts": contacts})
+
+    def calls(self) -> Counter[str]:
+        """The calls since the last time that this was asked."""
+        seen = self.sandbox.requests()
+        self.sandbox.control("DELETE", "/requests")
+        return Counter(re.sub(r"/\d{7,}$", "/{n}", each.replace("/api/ext/v3", "")) for each in seen)
+
+
+@pytest.fixture
+def syncer(quick_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Syncer:  # noqa: F811 # fixture
+    monkeypatch.setattr(
+        "airflow_provider_wati.client.transport.wait_exponential_jitter", lambda **_: wait_none()
+    )
+    quick_sandbox.reset(seed=False)
+    return Syncer(quick_sandbox, tmp_path)
+
+
+# What is written
+
+
+def test_only_what_changed_costs_a_call(syncer: Syncer) -> None:
+    syncer.sandbox.control("POST", "/contacts", {"count": 1_000, "first_phone": number(0)})
+    rows = [row(n, tier="gold" if n < 5 else None, city=None) for n in range(1_000)]
+    assert syncer.run(rows) == {"updated": 5, "unchanged": 995}
+    reads = {"GET /contacts": 11, "GET /contacts/count": 1}  # ceil(contacts / 100) + 2
+    assert syncer.calls() == {**reads, "PUT /contacts": 1}
+    assert (syncer.summary["reads"], syncer.summary["writes"]) == (12, 1)
+
+    assert syncer.run(rows) == {"unchanged": 1_000}
+    assert syncer.calls() == {}
+    assert syncer.summary["calls"] == 0
+
+    changed = [{**each, "tier": "new"} for each in rows[:250]] + rows[250:]
+    assert syncer.run(changed) == {"updated": 250, "unchanged": 750}
+    assert syncer.calls() == {"PUT /contacts": 3}
+
+    assert syncer.run([*changed, *(row(n) for n in range(1_000, 1_007))]) == {
+        "created": 7,
+        "unchanged": 1_000,
+    }
+    assert syncer.calls() == {"POST /contacts": 7}
+    assert [syncer.params(n) for n in (0, 249, 250, 1_006)] == [
+        {"tier": "new"},
+        {"tier": "new"},
+        {},
+        {"tier": "gold", "city": "Pune"},
+    ]
+
+
+def test_values_become_text_and_null_empties_what_was_there(syncer: Syncer) -> None:
+    syncer.run([row(1, tier=3.0, city=None), row(2, tier=True), row(3, tier="", city="x" * 3_000)])
+    assert [syncer.params(n) for n in (1, 2, 3)] == [
+        {"tier": "3"},
+        {"tier": "true", "city": "Pune"},
+        {"city": "x" * 3_000},
+    ]
+    # Nobody has ever had the value that is NULL, so it was not even created empty.
+    assert "city" not in (syncer.sandbox.state.by_phone[number(1)].custom_params or {})
+    assert syncer.run([row(1, tier=3, city=None), row(2, tier=None), row(3, tier=None, city=None)]) == {
+        "updated": 2,
+        "unchanged": 1,
+    }
+    assert [syncer.params(n) for n in (1, 2, 3)] == [{"tier": "3"}, {"city": "Pune"}, {}]
+
+
+def test_other_attributes_stay_and_a_newly_mapped_one_is_looked_up(syncer: Syncer) -> None:
+    syncer.add((1, {"own": "kept", "city": "Goa"}), (2, {"city": "Goa"}))
+    only_tier = {"tier": "tier"}
+    syncer.run([row(1), row(2)], attributes=only_tier)
+    syncer.calls()
+    # The snapshot does not know the city, and WATI has one where the rows have none.
+    assert syncer.run([row(1, city=None), row(2, city="Goa")]) == {"updated": 1, "unchanged": 1}
+    assert syncer.calls()["GET /contacts"] == 1
+    assert syncer.params(1) == {"own": "kept", "tier": "gold"}
+    assert syncer.run([row(1), row(2)], attributes=only_tier) == {"unchanged": 2}
+    assert syncer.calls() == {}
+
+
+def test_rows_that_cannot_be_right_are_told_and_the_others_go_on(syncer: Syncer) -> None:
+    rows = [
+        row(1),
+        {"phone": "+91 97000 00002", "name": None, "tier": None, "city": None},
+        {"phone": f"{number(3)}.0", "name": "Float", "tier": 1, "city": 2},
+        row(4),
+        {**row(4), "phone": f"+{number(4)}"},
+        row(5, tier=["a"]),
+        {"name": "no phone"},
+        row(6, name="  "),
+        row(7, name="🎉 Ünïcode"),
+    ]
+    assert syncer.run(rows) == {"created": 2, "invalid": 7}
+    reasons = [reason or "" for reason in syncer.reasons()]
+    for n, words in (
+        (2, "WATI needs one for a new contact"),
+        (3, "through a float"),
+        (4, "stands in 2 rows, of which row 4 is the first"),
+        (5, "stands in 2 rows"),
+        (6, "column 'tier': a list cannot be written"),
+        (7, "no column 'phone'"),
+        (8, "WATI needs one"),
+    ):
+        assert words in reasons[n - 1]
+    assert [outcome["row"] for outcome in syncer.outcomes] == list(range(1, 10))
+    assert sorted(syncer.sandbox.state.by_phone) == [number(1), number(7)]
+    assert syncer.sandbox.state.by_phone[number(7)].name == "🎉 Ünïcode"
+    assert all(number(4) not in str(each) for each in syncer.summary["problems"])
+
+
+def test_a_number_is_read_by_the_region(syncer: Syncer) -> None:
+    rows = [{"phone": "09700000001", "name": "Ada", "tier": "a", "city": "b"}]
+    assert syncer.run(rows, targets=TargetReader("IN")) == {"created": 1}
+    assert syncer.params(1) == {"tier": "a", "city": "b"}
+
+
+def test_a_name_that_differs_is_said_and_not_pretended(syncer: Syncer) -> None:
+    syncer.add((1, {}), (2, {"tier": "gold", "city": "Pune"}))
+    for statuses in (["updated", "unchanged"], ["unchanged", "unchanged"]):
+        syncer.run([row(1, name="Grace"), row(2, name="Grace")])
+        assert syncer.statuses() == statuses
+        assert all("another name" in (reason or "") for reason in syncer.reasons())
+    assert syncer.sandbox.state.by_phone[number(1)].name == "Ada"
+
+
+@pytest.mark.parametrize("mode", ["upsert", "update", "insert"])
+def test_modes(syncer: Syncer, mode: str) -> None:
+    syncer.add((1, {"tier": "old"}))
+    expected = {
+        "upsert": ["updated", "created"],
+        "update": ["updated", "skipped"],
+        "insert": ["skipped", "created"],
+    }
+    syncer.run([row(1), row(2)], mode=mode)
+    assert syncer.statuses() == expected[mode]
+    full = {"tier": "gold", "city": "Pune"}
+    assert syncer.params(1) == ({"tier": "old"} if mode == "insert" else full)
+    assert syncer.params(2) == (None if mode == "update" else full)
+
+
+def test_update_finds_those_who_came_to_wati_since(syncer: Syncer) -> None:
+    syncer.add((1, {}))
+    assert syncer.run([row(1), row(2)], mode="update") == {"updated": 1, "skipped": 1}
+    syncer.calls()
+    assert syncer.run([row(1), row(2)], mode="update") == {"unchanged": 1, "skipped": 1}
+    assert syncer.calls() == {"GET /contacts/count": 1}
+    syncer.add((2, {}))
+    assert syncer.run([row(1), row(2)], mode="update") == {"unchanged": 1, "updated": 1}
+
+
+@pytest.mark.parametrize("attribute", ["allow_broadcast", "allowBroadcast", "Allow SMS", "opted_in"])
+def test_consent_is_never_written(syncer: Syncer, attribute: str) -> None:
+    with pytest.raises(WatiValidationError, match="is consent"):
+        ContactColumns("phone", "name", {attribute: "consent"})
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(syncer: Syncer) -> None:
+    syncer.add((1, {}))
+    rows = [row(1), row(2), row(3)]
+    syncer.run(rows, dry_run=True)
+    plan = syncer.summary["plan"]
+    assert (plan["to_create"], plan["to_update"], plan["calls"]) == (2, 1, 3)
+    assert syncer.statuses() == ["unsent"] * 3
+    assert set(syncer.reasons()) == {"dry run"}
+    assert not syncer.snapshot.path.exists()
+    assert not any(call.startswith(("PUT", "POST")) for call in syncer.calls())
+    syncer.run(rows)
+    assert syncer.summary["plan"] == plan
+    assert syncer.summary["writes"] == 3
+
+
+def test_the_plan_tells_the_time_at_the_pace_of_the_connection(syncer: Syncer) -> None:
+    from airflow_provider_wati.client import WatiClient
+
+    client = WatiClient(syncer.sandbox.endpoint, syncer.sandbox.token, rate_limits={"contacts": [1_000, 10]})
+    rows = [row(n) for n in range(2_001)]
+    syncer.run(rows, client=client, dry_run=True)
+    assert (syncer.summary["plan"]["calls"], syncer.summary["plan"]["seconds"]) == (2_001, 20.0)
+
+
+# Those who are gone from the rows
+
+
+def test_removed_are_ignored_unless_told(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(10)])
+    assert syncer.run([row(n) for n in range(9)]) == {"unchanged": 9}
+    assert syncer.params(9) == {"tier": "gold", "city": "Pune"}
+    assert syncer.run([row(n) for n in range(9)], on_removed="clear") == {"unchanged": 9, "cleared": 1}
+    assert syncer.params(9) == {}
+    assert (syncer.summary["total"], syncer.summary["rows_read"]) == (10, 9)
+    assert syncer.outcomes[-1] == {"row": None, "target": number(9), "status": "cleared", "reason": None}
+    # Once is enough, and whoever comes back is written again.
+    assert syncer.run([row(n) for n in range(9)], on_removed="clear") == {"unchanged": 9}
+    assert syncer.run([row(n) for n in range(10)], on_removed="clear") == {"unchanged": 9, "updated": 1}
+
+
+def test_clear_leaves_alone_whom_the_sync_has_not_written(syncer: Syncer) -> None:
+    syncer.add((50, {"tier": "own"}), (51, {"tier": "gold", "city": "Pune"}))
+    # 51 was right already, so it was never written.
+    syncer.run([row(n) for n in (*range(9), 51)])
+    assert syncer.run([row(n) for n in range(9)], on_removed="clear") == {"unchanged": 9}
+    assert syncer.params(50) == {"tier": "own"}
+    assert syncer.params(51) == {"tier": "gold", "city": "Pune"}
+
+
+@pytest.mark.parametrize(("left", "words"), [(0, "There are no rows"), (7, "max_removed 0.2 allows 2")])
+def test_clear_refuses_what_looks_like_a_mistake(syncer: Syncer, left: int, words: str) -> None:
+    syncer.run([row(n) for n in range(10)])
+    syncer.calls()
+    with pytest.raises(WatiValidationError, match=words):
+        syncer.run([row(n, tier="new") for n in range(left)], on_removed="clear")
+    assert syncer.calls() == {}
+    assert syncer.statuses() == ["unsent"] * left
+    if left:
+        assert syncer.run([row(n) for n in range(left)], on_removed="clear", max_removed=0.3)["cleared"] == 3
+
+
+def test_nobody_is_cleared_who_may_be_in_an_unreadable_row(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(10)])
+    rows = [*(row(n) for n in range(9)), {**row(9), "phone": "9.7E+11"}]
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9, "invalid": 1, "skipped": 1}
+    assert "one of them may be this person" in str(syncer.reasons()[-1])
+    # A row that is invalid for another reason still says that its person is there.
+    rows = [*(row(n) for n in range(9)), row(9, tier=[])]
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9, "invalid": 1}
+    assert syncer.params(9) == {"tier": "gold", "city": "Pune"}
+
+
+def test_clear_needs_a_snapshot(syncer: Syncer) -> None:
+    with pytest.raises(WatiConfigurationError, match="state_path"):
+        ContactSync(
+            client=syncer.sandbox.client(),
+            sync_key="key",
+            columns=ContactColumns("phone", "name", {}),
+            snapshot=None,
+            on_removed="clear",
+        )
+
+
+def test_without_a_snapshot_wati_is_listed_in_each_run(
+    syncer: Syncer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for expected in ({"created": 2}, {"unchanged": 2}):
+        assert syncer.run([row(1), row(2)], snapshot=None) == expected
+        assert syncer.calls()["GET /contacts"] == 1
+    assert "no state_path" in caplog.text
+
+
+# What WATI refuses
+
+
+@pytest.mark.parametrize("duplicate", ["refuse", "overwrite", "ignore"])
+@pytest.mark.parametrize("mode", ["upsert", "insert"])
+def test_a_number_that_exists_already_becomes_an_update(syncer: Syncer, duplicate: str, mode: str) -> None:
+    syncer.sandbox.control("PATCH", "/settings", {"duplicate_contact": duplicate})
+    syncer.run([])
+    # They wrote to us since the snapshot was made.
+    syncer.add((1, {"tier": "old"}), (2, {"tier": "gold", "city": "Pune"}))
+    syncer.run([row(1), row(2), row(3)], mode=mode)
+    if mode == "upsert":
+        assert syncer.params(1) == {"tier": "gold", "city": "Pune"}
+        # Who tells nobody that it overwrote cannot be told from who created.
+        assert syncer.statuses()[0] == ("created" if duplicate == "overwrite" else "updated")
+    elif duplicate != "overwrite":
+        assert syncer.params(1) == {"tier": "old"}
+        assert syncer.statuses()[0] == "skipped"
+    assert syncer.statuses()[2] == "created"
+    assert len(syncer.sandbox.state.contacts) == 3
+    assert syncer.run([row(1), row(2), row(3)]).get("created") is None
+
+
+def test_an_answer_without_attributes_is_made_sure_of(syncer: Syncer) -> None:
+    syncer.sandbox.fault("answer", method="POST", when="after", answer={"custom_params": None})
+    assert syncer.run([row(1), row(2)]) == {"created": 2}
+    assert syncer.calls()["PUT /contacts"] == 1
+
+
+def test_a_batch_that_is_refused_is_split_until_the_bad_row_stands_alone(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(120)])
+    syncer.calls()
+    syncer.sandbox.fault("status", method="PUT", status=400, contains='"value":"bad"')
+    rows = [row(n, tier="bad" if n == 37 else "new") for n in range(120)]
+    assert syncer.run(rows) == {"updated": 119, "rejected": 1}
+    assert syncer.statuses()[37] == "rejected"
+    calls = syncer.calls()
+    assert calls["PUT /contacts"] < 20
+    assert syncer.params(36) == syncer.params(38) == {"tier": "new", "city": "Pune"}
+    syncer.sandbox.control("DELETE", "/faults")
+    assert syncer.run(rows) == {"updated": 1, "unchanged": 119}
+
+
+def test_whoever_the_answer_leaves_out_is_not_updated(syncer: Syncer) -> None:
+    syncer.run([row(1), row(2)])
+    syncer.sandbox.fault("answer", method="PUT", answer={"contact_list": []}, count=1)
+    assert syncer.run([row(1, tier="new"), row(2)]) == {"rejected": 1, "unchanged": 1}
+    assert "leaves the contact out" in str(syncer.reasons()[0])
+    assert syncer.params(1) == {"tier": "gold", "city": "Pune"}
+    assert syncer.run([row(1, tier="new"), row(2)]) == {"updated": 1, "unchanged": 1}
+
+
+def test_an_answer_with_the_old_value_is_no_success(syncer: Syncer) -> None:
+    syncer.run([row(1)])
+    person = syncer.sandbox.state.by_phone[number(1)]
+    old = {"id": person.id, "wa_id": person.phone, "custom_params": [{"name": "tier", "value": "gold"}]}
+    syncer.sandbox.fault("answer", method="PUT", answer={"contact_list": [old]}, count=1)
+    assert syncer.run([row(1, tier="new")]) == {"rejected": 1}
+    assert "another value of 'tier'" in str(syncer.reasons()[0])
+
+
+@pytest.mark.parametrize("unknown", ["refuse", "skip"])
+def test_a_contact_that_was_deleted_in_wati_is_made_anew(syncer: Syncer, unknown: str) -> None:
+    syncer.sandbox.control("PATCH", "/settings", {"unknown_contact_in_update": unknown})
+    syncer.run([row(n) for n in range(4)])
+    for n in (1, 2, 3):
+        syncer.sandbox.client().delete_contact(number(n))
+    rows = [row(0, tier="new"), row(1, tier="new"), row(2, tier="new", name=None)]
+    expected = {"updated": 1, "created": 1, "invalid": 1, "skipped": 1}
+    assert syncer.run(rows, on_removed="clear", max_removed=1) == expected
+    assert syncer.params(1) == {"tier": "new", "city": "Pune"}
+    assert syncer.statuses() == ["updated", "created", "invalid", "skipped"]
+    assert syncer.run(rows[:2], mode="update", on_removed="clear", max_removed=1) == {"unchanged": 2}
+
+
+def test_a_refused_create_is_rejected_and_comes_back(syncer: Syncer) -> None:
+    syncer.sandbox.fault("status", method="POST", status=400, contains=number(2), count=1)
+    rows = [row(1), row(2), row(3)]
+    assert syncer.run(rows) == {"created": 2, "rejected": 1}
+    assert syncer.run(rows) == {"created": 1, "unchanged": 2}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_without_an_answer_is_looked_up(syncer: Syncer, when: str) -> None:
+    syncer.sandbox.fault("drop", method="POST", when=when, count=1)
+    first = syncer.run([row(1), row(2)])
+    assert first == ({"created": 2} if when == "after" else {"created": 1, "unknown": 1})
+    syncer.calls()
+    assert syncer.run([row(1), row(2)]).get("unknown") is None
+    # Never created again without a look.
+    assert syncer.calls() == ({} if when == "after" else {"GET /contacts/{n}": 1, "POST /contacts": 1})
+    assert syncer.params(1) == {"tier": "gold", "city": "Pune"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_what_stops_it_leaves_the_rest_unsent_and_the_next_run_does_it(syncer: Syncer, status: int) -> None:
+    rows = [row(n) for n in range(5)]
+    syncer.sandbox.fault("status", status=status, method="POST", skip=2, retry_after=9_999)
+    with pytest.raises(Exception, match=str(status)) as caught:
+        syncer.run(rows)
+    assert getattr(caught.value, "status_code", None) == status
+    assert syncer.statuses() == ["created", "created", "unsent", "unsent", "unsent"]
+    assert str(status) in str(syncer.reasons()[2])
+    syncer.sandbox.control("DELETE", "/faults")
+    syncer.calls()
+    assert syncer.run(rows) == {"created": 3, "unchanged": 2}
+    # What was not attempted is not in doubt, so nobody is asked about it.
+    assert syncer.calls() == {"POST /contacts": 3}
+
+
+def test_one_whom_wati_cannot_digest_does_not_hold_up_the_others(syncer: Syncer) -> None:
+    rows = [row(n) for n in range(250)]
+    syncer.add(*((n, {}) for n in range(250)))
+    syncer.sandbox.fault("status", method="PUT", status=500, contains=number(7))
+    assert syncer.run(rows) == {"updated": 249, "unknown": 1}
+    assert syncer.statuses()[7] == "unknown"
+    syncer.sandbox.control("DELETE", "/faults")
+    assert syncer.run(rows) == {"updated": 1, "unchanged": 249}
+
+
+def test_an_outage_stops_it(syncer: Syncer) -> None:
+    syncer.add(*((n, {}) for n in range(500)))
+    syncer.sandbox.fault("status", method="PUT", status=500)
+    with pytest.raises(WatiServerError):
+        syncer.run([row(n) for n in range(500)])
+    assert (syncer.summary["unknown"], syncer.summary["unsent"]) == (100, 400)
+    assert syncer.summary["writes"] <= 12
+
+
+def test_nothing_happens_when_the_rows_end_in_an_error(syncer: Syncer) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from (row(n) for n in range(6_000))
+        raise RuntimeError("the query was cancelled")
+
+    with pytest.raises(RuntimeError):
+        syncer.run(rows())
+    assert syncer.calls() == {}
+    assert "could not be read to the end" in str(syncer.reasons()[0])
+
+
+def test_a_snapshot_that_is_not_whole_is_refused(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(50)])
+    whole = Path(syncer.snapshot.path.path).read_bytes()
+    syncer.calls()
+    for damaged in (whole[: len(whole) // 2], b"", b"not gzip at all"):
+        Path(syncer.snapshot.path.path).write_bytes(damaged)
+        with pytest.raises(WatiConfigurationError, match="snapshot"):
+            syncer.run([row(1)])
+    assert syncer.calls() == {}
+
+
+def test_a_snapshot_is_not_replaced_by_half_of_one(syncer: Syncer, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncer.run([row(1)])
+
+    def no_room(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("shutil.copyfileobj", no_room)
+    with pytest.raises(OSError, match="no space"):
+        syncer.run([row(1), row(2)])
+    monkeypatch.undo()
+    # It could not be written down, so it was not begun.
+    assert syncer.params(2) is None
+    with read_snapshot(syncer.snapshot, ATTRIBUTES) as snapshot:
+        assert snapshot is not None
+        assert [known.number for known in snapshot.known] == [number(1)]
+
+
+def test_a_summary_of_many_problems_stays_small(syncer: Syncer) -> None:
+    syncer.run([{"phone": "x" * 500, "name": "Ada", "tier": "a", "city": "b"} for _ in range(30_000)])
+    assert syncer.summary["invalid"] == 30_000
+    assert len(json.dumps(syncer.summary)) < 16_000
+    assert len(syncer.summary["problems"]) == 20
+
+
+# Death between any two calls
+
+
+class Killed(BaseException):
+    """What SIGKILL is to a process: nothing after it has any effect."""
+
+
+class Life:
+    """Ends at a step: before or after the effect of a call, or before the snapshot is put in place."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def step(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise Killed
+
+
+class MortalSnapshot:
+    def __init__(self, real: StateFile, life: Life) -> None:
+        self.real = real
+        self.life = life
+
+    def read(self) -> Any:
+        return self.real.read()
+
+    def write(self) -> Any:
+        self.life.step()
+        return self.real.write()
+
+
+class Histories:
+    """Lets a sync live and die at random, on rows that change in between, and watches what reaches WATI."""
+
+    def __init__(self, syncer: Syncer, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.syncer = syncer
+        self.created: Counter[str] = Counter()
+        self.deaths = 0
+        syncer.sandbox.reset(seed=False)
+        syncer.snapshot.path.unlink(missing_ok=True)
+
+    def mortal_client(self, life: Life) -> Any:
+        client = self.syncer.sandbox.client(max_tries=2)
+        transport: Any = client._transport
+        call = transport.call
+
+        def mortal_call(made: Any, read: Any) -> Any:
+            life.step()
+            if made.method == "POST":
+                # Nobody may rely on WATI to notice that a contact is created twice.
+                assert not self.created[made.body["whatsapp_number"]], "created again without a look"
+            try:
+                return call(made, read)
+            finally:
+                if made.method == "POST":
+                    phone = made.body["whatsapp_number"]
+                    self.created[phone] += phone in self.syncer.sandbox.state.by_phone
+                life.step()
+
+        transport.call = mortal_call
+        return client
+
+    def rows(self) -> list[dict[str, Any]]:
+        some = self.random.sample(range(8), self.random.randint(3, 8))
+        pick = self.random.choice
+        return [row(n, tier=pick(["a", "b", None]), city=pick(["x", None])) for n in some]
+
+    def run(self) -> None:
+        pick, syncer = self.random.choice, self.syncer
+        syncer.sandbox.control(
+            "PATCH",
+            "/settings",
+            {
+                "duplicate_contact": pick(["refuse", "ignore"]),
+                "unknown_contact_in_update": pick(["refuse", "skip"]),
+            },
+        )
+        syncer.add(*((n, {"tier": pick(["a", "b", ""])}) for n in self.random.sample(range(8), 3)))
+        before = set(syncer.sandbox.state.by_phone)
+        clear = {"on_removed": pick(["ignore", "clear"]), "max_removed": 1.0}
+        for _ in range(self.random.randint(1, 4)):
+            if self.random.random() < 0.5:
+                fault = pick(["drop", "status"])
+                syncer.sandbox.fault(
+                    fault,
+                    method=pick(["POST", "PUT"]),
+                    when=pick(["before", "after"]),
+                    skip=self.random.randint(0, 3),
+                    count=self.random.randint(1, 3),
+                )
+            self.live(self.rows(), Life(self.random.randint(0, 14)), clear)
+            syncer.sandbox.control("DELETE", "/faults")
+        rows = self.rows()
+        self.live(rows, Life(10_000), clear)
+        assert syncer.summary["unknown"] == syncer.summary["unsent"] == syncer.summary["rejected"] == 0
+        self.check(rows, clear["on_removed"] == "clear", before)
+
+    def live(self, rows: list[dict[str, Any]], life: Life, clear: dict[str, Any]) -> None:
+        try:
+            self.syncer.run(
+                rows,
+                client=self.mortal_client(life),
+                snapshot=MortalSnapshot(self.syncer.snapshot, life),
+                **clear,
+            )
+        except (Killed, Exception) as error:
+            self.deaths += 1
+            if isinstance(error, AssertionError) or life.steps > 1_000:
+                raise
+
+    def check(self, rows: list[dict[str, Any]], clear: bool, before: set[str]) -> None:
+        wanted = {each["phone"]: {a: each[a] for a in ATTRIBUTES if each[a]} for each in rows}
+        for n in range(8):
+            phone = number(n)
+            if phone in wanted:
+                assert self.syncer.params(n) == wanted[phone]
+            elif clear and phone not in before:
+                # Only this sync can have made them, so their attributes are all its own.
+                assert not self.syncer.params(n)
+        assert max(self.created.values(), default=0) <= 1
+        # Nothing is left to be done, and nothing is done again.
+        self.syncer.calls()
+        counts = self.syncer.run(rows)
+        assert counts == {"unchanged": len(rows)}
+        assert self.syncer.calls() == {}
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_whenever_it_dies_the_next_run_ends_right(syncer: Syncer, block: int) -> None:
+    deaths = created = 0
+    for seed in range(block * 16, block * 16 + 16):
+        try:
+            histories = Histories(syncer, seed)
+            histories.run()
+            deaths += histories.deaths
+            created += histories.created.total()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+    assert deaths > 0
+    assert created > 0
+
+
+KILLED = """
+import os, signal, sys
+from airflow_provider_wati.syncing.job import ContactColumns, ContactSync
+from airflow_provider_wati.client import WatiClient
+from airflow_provider_wati.state.directory import StateDirectory, StateFile
+
+endpoint, token, directory, after = sys.argv[1:]
+client = WatiClient(endpoint, token, rate_limits={"*": None})
+call, left = client._transport.call, int(after)
+
+def dying(*arguments):
+    global left
+    answer = call(*arguments)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+client._transport.call = dying
+rows = [{"phone": str(919700000000 + n), "name": "Ada", "tier": "new", "city": "Pune"} for n in range(250)]
+sync = ContactSync(
+    client=client,
+    sync_key="key",
+    columns=ContactColumns("phone", "name", {"tier": "tier", "city": "city"}),
+    snapshot=StateFile(StateDirectory(directory).path_of("sync", ".jsonl.gz")),
+)
+sync.read(rows)
+sync.run()
+"""
+
+
+def test_a_sync_that_is_killed_is_finished_by_the_next(syncer: Syncer, tmp_path: Path) -> None:
+    syncer.add(*((n, {"tier": "old"}) for n in range(200)))
+    for after in (5, 20):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                KILLED,
+                syncer.sandbox.endpoint,
+                syncer.sandbox.token,
+                str(tmp_path),
+                str(after),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -9, done.stderr
+    # What the killed ones wrote is not taken for what stood there before.
+    rows = [row(n, tier="old", city=None) for n in range(250)]
+    counts = syncer.run(rows)
+    assert counts["updated"] >= 200
+    assert sum(counts.values()) == 250
+    assert all(syncer.params(n) == {"tier": "old"} for n in range(250))
+    assert syncer.calls()["POST /contacts"] == 50
+
+
+def test_a_number_that_wati_will_hear_nothing_of_holds_nobody_up(syncer: Syncer) -> None:
+    syncer.run([row(n) for n in range(1, 4)])
+    refusal = {"status": 400, "body": '{"code": 400, "message": "Invalid WhatsApp number"}'}
+    for bad, method in ((number(2), "PUT"), (number(5), "POST")):
+        syncer.sandbox.fault("status", method=method, contains=bad, **refusal)
+        syncer.sandbox.fault("status", method="GET", path=f"*{bad}", **refusal)
+    rows = [row(n, tier="silver") for n in range(1, 7)]
+    syncer.sandbox.fault("status", method="POST", contains=number(2), **refusal)
+    assert syncer.run(rows) == {"created": 2, "updated": 2, "rejected": 2}
+    assert [n for n, status in enumerate(syncer.statuses(), 1) if status == "rejected"] == [2, 5]
+    assert syncer.run(rows) == {"unchanged": 4, "rejected": 2}
+
+
+def test_who_is_gone_and_empty_does_not_add_up(syncer: Syncer) -> None:
+    rows = [row(n, tier=None, city=None) for n in range(100)]
+    syncer.run(rows)
+    for left in (92, 84, 76, 68):
+        assert syncer.run(rows[:left], on_removed="clear") == {"unchanged": left}
+
+
+def test_a_listing_forgets_whom_it_does_not_list(syncer: Syncer) -> None:
+    syncer.run([row(1), row(2)], attributes={"tier": "tier"})
+    state = syncer.sandbox.state
+    state.delete_contact(state.by_phone[number(2)])
+    assert syncer.run([row(1), row(2)]) == {"created": 1, "updated": 1}
+    assert syncer.params(2) == {"tier": "gold", "city": "Pune"}
+
+
+def test_what_an_answer_shows_is_believed(syncer: Syncer) -> None:
+    syncer.run([row(1, city=None)])
+    syncer.add((1, {"tier": "gold", "city": "Goa"}))
+    rows = [row(1, tier="silver", city=None)]
+    syncer.run(rows)
+    assert syncer.params(1) == {"tier": "silver", "city": "Goa"}
+    assert syncer.run(rows) == {"updated": 1}
+    assert syncer.params(1) == {"tier": "silver"}

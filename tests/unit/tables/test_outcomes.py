@@ -1,0 +1,117 @@
+"""The verdict on counts, the error that comes of it, and the size of a summary."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import (
+    WatiRejectedError,
+    WatiUnknownOutcomeError,
+    WatiValidationError,
+)
+from airflow_provider_wati.sending.job import TemplateSend
+from airflow_provider_wati.sending.ledger import Ledger
+from airflow_provider_wati.sending.row_mapping import RecipientDicts
+from airflow_provider_wati.tables.outcomes import SendStatus, failure_of, in_words, problem, verdict
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+NUMBER = "85264318721"
+
+
+def counted(**counts: int) -> dict[str, Any]:
+    return {"total": sum(counts.values()), **counts}
+
+
+@pytest.mark.parametrize(
+    ("counts", "threshold", "why"),
+    [
+        ({}, 0.0, None),
+        ({"accepted": 5}, 0.0, None),
+        ({"skipped": 5}, 0.0, None),
+        ({"accepted": 5, "skipped": 5}, 0.0, None),
+        (
+            {"accepted": 99, "invalid": 1},
+            0.0,
+            "1 of 100 rows failed (1 invalid); failure_threshold 0 allows 0.",
+        ),
+        ({"accepted": 99, "invalid": 1}, 0.01, None),
+        ({"accepted": 99, "invalid": 1}, 0.009, "1 of 100 rows failed"),
+        # skipped rows were not asked for, so they do not thin the failed ones out
+        ({"accepted": 9, "rejected": 1, "skipped": 90}, 0.05, "1 of 10 rows failed (1 rejected)"),
+        ({"accepted": 6, "rejected": 1, "invalid": 1, "unknown": 1, "unsent": 1}, 0.3, "4 of 10 rows failed"),
+        ({"accepted": 6, "rejected": 1, "invalid": 1, "unknown": 1, "unsent": 1}, 0.4, None),
+        ({"unknown": 1, "skipped": 7}, 1.0, "Nothing was done: of 1 rows 1 unknown."),
+        ({"invalid": 3}, 1.0, "Nothing was done: of 3 rows 3 invalid."),
+        ({"unsent": 3}, 1.0, "Nothing was done"),
+        ({"unchanged": 3}, 0.0, None),
+        ({"unchanged": 1, "rejected": 1}, 1.0, None),
+        ({"created": 1, "updated": 1, "cleared": 1, "rejected": 1}, 0.1, "1 of 4 rows failed"),
+    ],
+    ids=str,
+)
+def test_verdict(counts: dict[str, int], threshold: float, why: str | None) -> None:
+    found = verdict(counted(**counts), threshold)
+    assert why in found if why and found else found == why
+
+
+@pytest.mark.parametrize(
+    ("counts", "error"),
+    [
+        ({"accepted": 1}, None),
+        ({"accepted": 1, "invalid": 1}, WatiValidationError),
+        ({"accepted": 1, "invalid": 1, "rejected": 1}, WatiRejectedError),
+        ({"accepted": 1, "invalid": 1, "rejected": 1, "unknown": 1}, WatiUnknownOutcomeError),
+        ({"unsent": 2, "dry_run": {"messages": 2}}, None),
+        ({"unsent": 2, "invalid": 1, "dry_run": {"messages": 2}}, WatiValidationError),
+    ],
+    ids=str,
+)
+def test_the_error_says_what_is_worst_and_shows_the_first_problems(
+    counts: dict[str, Any], error: type[Exception] | None
+) -> None:
+    total = sum(count for count in counts.values() if isinstance(count, int))
+    problems = [problem(n, NUMBER, "invalid", f"reason {n}") for n in range(1, 9)]
+    found = failure_of({**counts, "total": total, "problems": problems}, 0.0)
+    assert type(found) is (error or type(None))
+    if found is not None:
+        assert "reason 5" in str(found)
+        assert "reason 6" not in str(found)
+        assert NUMBER not in str(found)
+
+
+def test_a_problem_shows_no_number_and_no_more_than_a_line_of_its_reason() -> None:
+    shown = problem(3, NUMBER, SendStatus.REJECTED, "no " * 1_000)
+    assert NUMBER not in json.dumps(shown)
+    assert (shown["row"], shown["status"]) == (3, "rejected")
+    assert len(shown["reason"]) <= 240
+    assert in_words([shown]).startswith("row 3 (")
+    assert problem(None, None, "unknown", None)["reason"] == ""
+
+
+def test_the_summary_of_a_thousand_broadcasts_and_a_million_rows_fits_in_an_xcom(sandbox: Sandbox) -> None:
+    """The rows are left out: nothing in a summary grows with them but the digits of the counts."""
+    job = TemplateSend(
+        client=sandbox.client(),
+        template_name="order_update",
+        broadcast_name="b" * 100,
+        send_key="k" * 250,
+        ledger=Ledger(None, "key"),
+        take_apart=RecipientDicts(),
+        batch_size=1,
+        check_consent=False,
+    )
+    sandbox.fault("status", status=400, body="why " * 500, method="POST", count=30)
+    params = {"name": "Ada", "order_id": "1", "status": "packed"}
+    rows = [{"target": f"85260{n:06d}", "params": params} for n in range(1_030)]
+    job.run(rows, sent_before=False)
+    summary = job.summary()
+    assert (summary["accepted"], summary["rejected"], len(summary["problems"])) == (1_000, 30, 20)
+    assert len(summary["broadcasts"]) + summary["more_broadcasts"] == 1_000
+    million = {name: 1_000_000 if type(value) is int else value for name, value in summary.items()}
+    assert len(json.dumps(million)) < 16_000
+    assert "85260" not in json.dumps(summary)

@@ -1,0 +1,108 @@
+"""Which way imports run, and what importing costs nobody who does not need it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "airflow_provider_wati"
+OURS = "airflow_provider_wati"
+
+#: What each part may import of the others, at any place in its code. ``airflow`` stands for Airflow itself.
+MAY_IMPORT = {
+    "client": {"client", "exceptions", "masking"},
+    "tables": {"tables", "client", "exceptions", "masking"},
+    "sending": {"sending", "tables", "client", "exceptions", "masking"},
+    "syncing": {"syncing", "tables", "client", "exceptions", "masking"},
+    "sandbox": {"sandbox", "masking"},
+    "hooks": {"hooks", "client", "exceptions", "masking", "connection_form", "airflow"},
+    "state": {"_compat", "state", "operators", "sending", "exceptions", "masking", "airflow"},
+    "operators": {
+        "_compat",
+        "operators",
+        "hooks",
+        "state",
+        "sending",
+        "syncing",
+        "tables",
+        "client",
+        "exceptions",
+        "masking",
+        "airflow",
+    },  # fmt: skip
+    "transfers": {
+        "transfers",
+        "operators",
+        "hooks",
+        "state",
+        "sending",
+        "syncing",
+        "tables",
+        "client",
+        "exceptions",
+        "masking",
+        "airflow",
+    },  # fmt: skip
+    "_compat": {"airflow"},
+    "exceptions": set(),
+    "masking": set(),
+    "connection_form": set(),
+    "get_provider_info": {"connection_form"},
+}
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part_of(module: str) -> str | None:
+    """The part of the house that a module belongs to; None for the standard library and other packages."""
+    top, _, rest = module.partition(".")
+    if top == "airflow":
+        return "airflow"
+    return rest.partition(".")[0] or None if top == OURS else None
+
+
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE or file.name != "__init__.py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_one_way(file: Path) -> None:
+    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    parts = {part_of(module) for module in imports_of(file)} - {None, "__version__"}
+    assert parts <= MAY_IMPORT[part]
+
+
+def loaded_by(statements: str, after: str = "pass") -> set[str]:
+    """The modules that statements load in a fresh interpreter, beyond those that were there already."""
+    program = (
+        f"import sys\n{after}\nbefore = set(sys.modules)\n{statements}\nprint(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_dag_files_load_no_http_no_sql_no_phone_parsing() -> None:
+    modules = [
+        f"{OURS}.{part}.{file.stem}"
+        for part in ("operators", "transfers")
+        for file in sorted((PACKAGE / part).glob("[a-z]*.py"))
+    ]
+    modules.append(f"{OURS}.hooks.wati")
+    loaded = loaded_by(
+        f"import {', '.join(modules)}", after="from airflow.sdk import DAG, BaseOperator, BaseHook"
+    )
+    assert set(modules) <= loaded
+    heavy = {"requests", "urllib3", "sqlalchemy", "phonenumbers", "pyrate_limiter", "sqlite3", "fastapi"}
+    heavy |= {"pyarrow", "airflow.providers.common.sql"}
+    assert not heavy & loaded
