@@ -1,7 +1,7 @@
 """
-What can go wrong between a DAG and WATI.
+The errors of this package.
 
-Importable without Airflow and without ``requests``, so that a retry policy can name these classes cheaply.
+The module imports neither Airflow nor ``requests``, so that a retry policy can name these classes cheaply.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 class WatiError(Exception):
     """
-    Base of everything this package raises.
+    Base of all errors of this package.
 
-    :param message: what happened, to which row, target or connection, and what to do about it.
-    :param status_code: the HTTP status WATI answered with, if it answered.
-    :param retry_after: seconds that WATI asked to wait before the next call, if it did.
-    :param wati_message: WATI's own words, phone numbers masked, if it gave any.
+    :param message: what happened, to which row, target or connection, and what to do.
+    :param status_code: the HTTP status of the answer; None without an answer.
+    :param retry_after: seconds that WATI asks to wait before the next call; None if it names no time.
+    :param wati_message: the message of WATI, phone numbers masked; None if there is none.
     """
 
     def __init__(
@@ -32,11 +32,15 @@ class WatiError(Exception):
 
 
 class WatiConfigurationError(WatiError):
-    """The connection or a setting is incomplete or contradicts itself or what a send began with; nothing was sent."""
+    """The connection or a setting is incomplete or contradictory, or conflicts with the start of a send; nothing was sent."""
 
 
 class WatiValidationError(WatiError, ValueError):
-    """The caller's input cannot be right; nothing was sent of what it concerns."""
+    """The input has an error; nothing was sent of what it concerns."""
+
+
+class WatiCallWithdrawnError(WatiError):
+    """The caller's ``before_send`` withdrew the call right before it left; nothing was sent."""
 
 
 class WatiBadRequestError(WatiError):
@@ -48,40 +52,45 @@ class WatiAuthenticationError(WatiError):
 
 
 class WatiPermissionError(WatiError):
-    """WATI knows the token but refuses the action (403): scope, role, plan, workspace or channel."""
+    """The token is valid, but WATI refuses the action (403): scope, role, plan, workspace or channel."""
 
 
 class WatiNotFoundError(WatiError):
-    """WATI does not know the thing or the path (404)."""
+    """WATI does not know the object or the path (404)."""
 
 
 class WatiConflictError(WatiError):
-    """Several open conversations match the target and no channel was named (409)."""
+    """
+    What is asked for is at odds with what WATI has.
+
+    Several open conversations match the target and no channel was named (409), or a contact that was to be created
+    exists with another name or other attributes.
+    """
 
 
 class WatiRateLimitError(WatiError):
-    """WATI asked to slow down, or a quota is used up (429); ``retry_after`` is set if WATI named a time."""
+    """A rate limit or a quota is exceeded (429); ``retry_after`` is set if WATI names a time."""
 
 
 class WatiServerError(WatiError):
-    """WATI failed (5xx), still after the last try, on a call that is harmless to repeat."""
+    """WATI failed (5xx), also at the last attempt, in a call that is safe to repeat."""
 
 
 class WatiConnectionError(WatiError):
-    """WATI could not be reached, or a call that is harmless to repeat got no answer in time."""
+    """WATI could not be reached, or a call that is safe to repeat got no answer in time."""
 
 
 class WatiRejectedError(WatiError):
-    """WATI answered 200 and refused inside the answer."""
+    """WATI answered 200, and the answer says that it refused."""
 
 
 class WatiUnknownOutcomeError(WatiError):
     """
-    A send left for WATI and no answer says whether it took effect.
+    A send was transmitted, and its outcome is not known.
 
-    Never send again blindly: look first whether the message is there.
+    Do not send again blindly: first check in WATI whether the message exists.
     """
 
 
 class WatiResponseError(WatiError):
-    """WATI answered with something that its documentation does not promise."""
+    """The answer of WATI does not have the documented form."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.target import Target, TargetKind
+    from airflow_provider_wati.client.types import SendHooks
     from airflow_provider_wati.client.wati import WatiClient
 
-__all__ = ["Target", "TargetKind", "WatiClient"]
+__all__ = ["SendHooks", "Target", "TargetKind", "WatiClient"]
 
-_MODULES = {"Target": "target", "TargetKind": "target", "WatiClient": "wati"}
+_MODULES = {"SendHooks": "types", "Target": "target", "TargetKind": "target", "WatiClient": "wati"}
 
 
 def __getattr__(name: str) -> Any:

@@ -96,7 +96,11 @@ class Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine itself."""
+    """
+    Say if a host is this machine itself.
+
+    :param host: a name or an IP address, without a port.
+    """
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

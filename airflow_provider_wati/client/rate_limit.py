@@ -13,17 +13,20 @@ import logging
 import os
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
 if TYPE_CHECKING:
-    from pyrate_limiter import Limiter
+    from pyrate_limiter import InMemoryBucket, SQLiteBucket
 
     from airflow_provider_wati.client.endpoint import Endpoint
+    from airflow_provider_wati.clock import Clock
 
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ PLANS = tuple(_TEMPLATE_CALLS_PER_10_SECONDS)
 # WATI's clock starts when a request arrives, ours when it leaves. A first call that was slow to arrive (a new
 # TLS connection, say) narrows the window that WATI sees; this much longer a window of ours absorbs it.
 _MARGIN = 1.01
+# Added to each wait, so that a clock with coarse ticks does not ask again a moment too early.
+_BUFFER_MS = 10
 
 
 def rate_limits_of(plan: str, settings: Mapping[str, object] | None = None) -> dict[EndpointGroup, RateLimit]:
@@ -107,35 +112,64 @@ class Pacer:
 
     :param endpoint: the account whose limits are shared.
     :param limits: what :func:`rate_limits_of` gave.
+    :param clock: where times and pauses come from.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Mapping[EndpointGroup, RateLimit]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        limits: Mapping[EndpointGroup, RateLimit],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._account = hashlib.sha256(f"{endpoint.base_url}/{endpoint.tenant_id}".encode()).hexdigest()[:16]
         self._limits = limits
-        self._limiters: dict[EndpointGroup, Limiter] = {}
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._buckets: dict[EndpointGroup, SQLiteBucket | InMemoryBucket] = {}
 
     def wait(self, group: EndpointGroup) -> None:
-        """Return when one more call of this group is within its limit, at once if it has none."""
+        """
+        Return when one more call of this group is within its limit, at once if it has none.
+
+        :param group: the group of the call that is about to leave.
+        """
         limit = self._limits[group]
         if limit is None:
             return
-        limiter = self._limiters.get(group)
-        if limiter is None:
-            limiter = self._limiters[group] = self._limiter(group, limit)
-        for bucket in limiter.buckets():
-            bucket.leak(bucket.now())  # type: ignore[no-untyped-call] # pyrate-limiter leaves it untyped
-        if not limiter.try_acquire(group.value, blocking=False):
+        with self._lock:
+            bucket = self._buckets.get(group)
+            if bucket is None:
+                bucket = self._buckets[group] = self._bucket(group, limit)
+            bucket.leak(self._now())
+        while seconds := self._seconds_to_wait(bucket, group):
             log.debug("Waiting for WATI's limit of %s %s calls in %s s.", limit[0], group.value, limit[1])
-            limiter.try_acquire(group.value)
+            self._clock.sleep(seconds)
 
-    def _limiter(self, group: EndpointGroup, limit: tuple[int, float]) -> Limiter:
-        from pyrate_limiter import InMemoryBucket, Limiter, Rate, SingleBucketFactory, SQLiteBucket
+    def _seconds_to_wait(self, bucket: SQLiteBucket | InMemoryBucket, group: EndpointGroup) -> float:
+        """Take a place for one call; return 0, or the seconds until one may be free."""
+        from pyrate_limiter import RateItem
+
+        with self._lock:
+            item = RateItem(group.value, self._now())
+            if bucket.put(item):
+                return 0.0
+            milliseconds = bucket.waiting(item)
+        if not isinstance(milliseconds, int):
+            raise TypeError("a bucket that waits asynchronously")
+        return (max(milliseconds, 0) + _BUFFER_MS) / 1000
+
+    def _now(self) -> int:
+        """Return the time of day in milliseconds, which all processes of a host share."""
+        return int(self._clock.now().timestamp() * 1000)
+
+    def _bucket(self, group: EndpointGroup, limit: tuple[int, float]) -> SQLiteBucket | InMemoryBucket:
+        from pyrate_limiter import InMemoryBucket, Rate, SQLiteBucket
 
         rates = [Rate(limit[0], int(limit[1] * 1000 * _MARGIN))]
         try:
             directory = Path(tempfile.gettempdir()) / f"airflow-provider-wati-{os.getuid()}"
             directory.mkdir(mode=0o700, exist_ok=True)
-            bucket: SQLiteBucket | InMemoryBucket = SQLiteBucket.init_from_file(
+            return SQLiteBucket.init_from_file(
                 rates,
                 table=f"{group.value}_{limit[0]}_{int(limit[1] * 1000)}",
                 db_path=str(directory / f"pace-{self._account}.sqlite"),
@@ -143,12 +177,11 @@ class Pacer:
             )
         except (OSError, sqlite3.Error) as error:
             log.warning("WATI's %s limit is kept by this process alone: %s", group.value, error)
-            bucket = InMemoryBucket(rates)
-        # No background thread for the clean-up: wait() does it, and a forked worker has no threads to lose.
-        return Limiter(SingleBucketFactory(bucket, schedule_leak=False), buffer_ms=10)
+            return InMemoryBucket(rates)
 
     def close(self) -> None:
         """Close the files."""
-        for limiter in self._limiters.values():
-            limiter.close()
-        self._limiters.clear()
+        with self._lock:
+            for bucket in self._buckets.values():
+                bucket.close()
+            self._buckets.clear()

@@ -1,4 +1,4 @@
-"""Whom a call is about: a phone number, a contact, a conversation or a WhatsApp user id."""
+"""The target of a call: a phone number, a contact, a conversation or a WhatsApp user id."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_wati.client.validation import whole_text
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import mask_numbers, mask_target
 
@@ -82,6 +83,7 @@ class Target:
             raise WatiValidationError(
                 f"Target {mask_target(target)!r} has an empty channel: leave the colon out for the default channel."
             )
+        whole_text(channel, "The channel of a target")
         return cls(_kind_of(value), value, channel or None)
 
     @classmethod
@@ -113,7 +115,11 @@ class Target:
 
 
 def is_phone(value: object) -> bool:
-    """Tell whether a value is a phone number just as WATI wants it, as nearly all in a long list are."""
+    """
+    Say if a value is a phone number just as WATI wants it: 7 to 15 digits, the first not 0.
+
+    :param value: anything.
+    """
     return isinstance(value, str) and _PHONE.fullmatch(value) is not None
 
 

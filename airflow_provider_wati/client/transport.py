@@ -1,7 +1,7 @@
 """
 How calls reach WATI: one session, timeouts, retries, and errors that say what is known.
 
-The one place that decides what may be sent again is :func:`is_retryable`.
+What may be sent again is decided in :mod:`.retry`; here is how an attempt is made, and how its failure is read.
 """
 
 from __future__ import annotations
@@ -11,87 +11,62 @@ import logging
 import re
 import ssl
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import Enum
+from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_exponential_jitter,
-)
-from urllib3 import HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
-from urllib3.poolmanager import pool_classes_by_scheme
+from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential_jitter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ProxyError
 
 from airflow_provider_wati import __version__
 from airflow_provider_wati.client.endpoint import Endpoint, is_loopback
+from airflow_provider_wati.client.retry import (
+    FailureKind,
+    Safety,
+    failure_kind_of,
+    is_retryable,
+    is_success,
+    read_http_date,
+    read_retry_after,
+)
+from airflow_provider_wati.client.tls import TlsAdapter
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
     WatiBadRequestError,
+    WatiCallWithdrawnError,
+    WatiConfigurationError,
     WatiConflictError,
     WatiConnectionError,
     WatiError,
     WatiNotFoundError,
     WatiPermissionError,
     WatiRateLimitError,
+    WatiRejectedError,
     WatiResponseError,
     WatiServerError,
     WatiUnknownOutcomeError,
+    WatiValidationError,
 )
 from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
     from airflow_provider_wati.client.multipart import MultipartUpload
     from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer
+    from airflow_provider_wati.client.types import SendHooks
+    from airflow_provider_wati.clock import Clock
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class Safety(Enum):
-    """What a call does to the world."""
-
-    READ = "read"
-    #: Sets a state; doing it twice leaves the same state.
-    IDEMPOTENT = "idempotent"
-    #: Messages a person, starts a chatbot or makes a contact; doing it twice does it twice.
-    NON_IDEMPOTENT = "non-idempotent"
-
-
-class FailureKind(Enum):
-    """What is known about a call that failed."""
-
-    #: No connection came about, so WATI cannot have seen it.
-    NOT_SENT = "not sent"
-    #: WATI refused it for now: 429, or 503 that names a time to come back.
-    THROTTLED = "throttled"
-    #: It left, and no answer says what became of it.
-    AMBIGUOUS = "ambiguous"
-    #: WATI refused it for good.
-    REFUSED = "refused"
-
-
-def is_retryable(safety: Safety, failure_kind: FailureKind) -> bool:
-    """Tell whether a failed call may go out again without asking WATI what became of it."""
-    if failure_kind is FailureKind.AMBIGUOUS:
-        return safety is not Safety.NON_IDEMPOTENT
-    return failure_kind in (FailureKind.NOT_SENT, FailureKind.THROTTLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +75,10 @@ class Call:
     One call of WATI's API.
 
     :param shown: the path as logs and errors show it, with ``{target}`` where the number stands.
-    :param body: the JSON body.
-    :param upload: makes the multipart body; called once for each try.
+    :param safety: how bad a repeat is.
+    :param content: the JSON body, encoded.
+    :param upload: makes the multipart body; called once for each attempt.
+    :param accept: the media type to ask for.
     """
 
     method: str
@@ -110,7 +87,7 @@ class Call:
     group: EndpointGroup
     safety: Safety
     params: Mapping[str, str | int] | None = None
-    body: object = None
+    content: bytes | None = None
     upload: Callable[[], MultipartUpload] | None = None
     accept: str = "application/json"
 
@@ -118,29 +95,44 @@ class Call:
         return f"{self.method} {self.shown}"
 
 
-class _FailedCall(Exception):
-    def __init__(self, failure_kind: FailureKind, error: WatiError) -> None:
-        super().__init__(str(error))
-        self.failure_kind = failure_kind
-        self.error = error
-
-
-class Departure:
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
     """
-    What is done right before each try of a call that sends leaves, and whether such a try may have taken safety.
+    WATI did what was asked.
 
-    :param write_down: what is done; what it raises ends the call.
+    :param value: its answer, read.
     """
 
-    def __init__(self, write_down: Callable[[], None]) -> None:
-        self._write_down = write_down
-        #: Whether a try has left that WATI has not refused.
-        self.is_under_way = False
+    value: T
 
-    def leave(self) -> None:
-        """Write down that a try leaves."""
-        self._write_down()
-        self.is_under_way = True
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """
+    An attempt that failed, or a call whose last attempt did.
+
+    :param kind: what is known about it.
+    :param error: what to raise.
+    """
+
+    kind: FailureKind
+    error: WatiError
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The caller withdrew the call before it left."""
+
+
+#: What became of an attempt, or of a call with all its attempts.
+Outcome = Answered[T] | Failed | Withdrawn
+
+
+class _Session(requests.Session):
+    """Follows no redirect by itself, and does not look at where one leads: the header may hold anything."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
 
 
 class _BearerToken(AuthBase):
@@ -168,6 +160,8 @@ class _NoToken(AuthBase):
 #: A server or a balancer may have dropped a connection by now, and a send that meets the reset would be in doubt.
 _STALE_AFTER = 20.0
 _REDIRECTS = 5
+#: How requests begins to say that a CA bundle or a certificate is missing.
+_NO_CERTIFICATE = "Could not find"
 _MESSAGE_LENGTH = 500
 
 _ERRORS: dict[int, tuple[type[WatiError], str]] = {
@@ -205,7 +199,9 @@ class Transport:
     :param timeout: seconds to wait for a connection, and for each piece of the answer.
     :param verify: whether to check TLS certificates, or the path of a CA bundle to check them with.
     :param max_tries: how often one call goes out at the most.
-    :param max_seconds: how long one call may take with all its tries; waiting for the pacer comes on top.
+    :param max_seconds: how long one call may take with all its attempts; waiting for the pacer comes on top.
+    :param clock: where times and pauses come from.
+    :param adapter: what carries the requests, in place of the network.
     """
 
     def __init__(
@@ -218,6 +214,8 @@ class Transport:
         verify: bool | str,
         max_tries: int,
         max_seconds: float,
+        clock: Clock = SYSTEM_CLOCK,
+        adapter: BaseAdapter | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._auth = _BearerToken(token)
@@ -225,12 +223,15 @@ class Transport:
         self._timeout = timeout
         self._max_tries = max_tries
         self._max_seconds = max_seconds
+        self._clock = clock
         self._backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
-        #: What happens right before each try of a call that sends, when all waiting is over.
-        self.departure = Departure(_nothing)
-        self._last_used = time.monotonic()
-        self._session = requests.Session()
-        self._session.mount("https://", _Adapter())
+        #: What WATI's clock is ahead of ours, by the last answer that told; None before.
+        self.server_clock_offset: timedelta | None = None
+        self._last_used = clock.monotonic()
+        self._session = _Session()
+        self._session.mount("https://", adapter or TlsAdapter())
+        if adapter is not None:
+            self._session.mount("http://", adapter)
         self._session.verify = verify
         self._session.headers["User-Agent"] = (
             f"airflow-provider-wati/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
@@ -238,17 +239,39 @@ class Transport:
         # A proxy from the environment cannot reach this machine's loopback; a sandbox needs none.
         self._session.trust_env = not is_loopback(urlsplit(endpoint.base_url).hostname or "")
 
-    def call(self, call: Call, read: Callable[[Any], T]) -> T:
+    def call(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None = None) -> T:
         """
         Make a call and read its answer.
 
         :param call: what to call.
         :param read: makes the result of the decoded JSON, and raises :class:`WatiResponseError` where it is not
             what WATI promises, or :class:`WatiRejectedError` where it refuses.
+        :param hooks: what the caller does around each attempt of a call that is not idempotent.
         :raises WatiError: the subclass that says what is known; :class:`WatiUnknownOutcomeError` if a send may
-            or may not have taken safety.
+            or may not have taken effect.
         """
-        return self._with_retries(call, lambda: self._once(call, read))
+        return _value_of(self.outcome(call, read, hooks), call)
+
+    def outcome(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None = None) -> Outcome[T]:
+        """
+        Make a call and return what became of it; the parameters are those of :meth:`call`.
+
+        :return: the outcome of the last attempt. The error of an ambiguous one is a :class:`WatiUnknownOutcomeError`
+            where the call is not idempotent.
+        """
+        outcome = self._with_retries(call, lambda: self._attempt(call, read, hooks))
+        if not isinstance(outcome, Failed) or outcome.kind is not FailureKind.AMBIGUOUS:
+            return outcome
+        if call.safety is not Safety.NON_IDEMPOTENT:
+            return outcome
+        error = outcome.error
+        unknown = WatiUnknownOutcomeError(
+            f"{error} Whether {call} took effect is unknown: look before anything is sent again.",
+            status_code=error.status_code,
+            retry_after=error.retry_after,
+            wati_message=error.wati_message,
+        )
+        return Failed(FailureKind.AMBIGUOUS, unknown)
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[requests.Response]:
@@ -256,9 +279,10 @@ class Transport:
         Make a read whose answer is a file, and leave the body to be read piece by piece.
 
         A redirect is followed, without the token once it leaves the endpoint.
+
+        :param call: what to call.
         """
-        response = self._with_retries(call, lambda: self._open(call))
-        with response:
+        with _value_of(self._with_retries(call, lambda: self._open(call)), call) as response:
             yield response
 
     def close(self) -> None:
@@ -266,86 +290,96 @@ class Transport:
         self._session.close()
         self._pacer.close()
 
-    def _with_retries(self, call: Call, attempt: Callable[[], T]) -> T:
+    def _with_retries(self, call: Call, attempt: Callable[[], Outcome[T]]) -> Outcome[T]:
         def pause(seconds: float) -> None:
-            time.sleep(seconds)
+            self._clock.sleep(seconds)
             self._pacer.wait(call.group)
+
+        def is_over(state: RetryCallState) -> bool:
+            passed = self._clock.monotonic() - started
+            return (
+                state.attempt_number >= self._max_tries or passed + state.upcoming_sleep >= self._max_seconds
+            )
 
         def report(state: RetryCallState) -> None:
             log.warning(
-                "%s Trying %s again in %.1f s (try %d of %d).",
-                _error_of(state), call, state.upcoming_sleep, state.attempt_number + 1, self._max_tries,
+                "%s Trying %s again in %.1f s (attempt %d of %d).",
+                _failed(state).error, call, state.upcoming_sleep, state.attempt_number + 1, self._max_tries,
             )  # fmt: skip
 
+        def goes_again(outcome: object) -> bool:
+            return isinstance(outcome, Failed) and is_retryable(call.safety, outcome.kind)
+
         retrying = Retrying(
-            retry=retry_if_exception(
-                lambda error: isinstance(error, _FailedCall) and is_retryable(call.safety, error.failure_kind)
-            ),
+            retry=retry_if_result(goes_again),
             wait=self._how_long,
             sleep=pause,
-            stop=stop_after_attempt(self._max_tries) | stop_before_delay(self._max_seconds),
+            stop=is_over,
             before_sleep=report,
-            reraise=True,
+            retry_error_callback=_last_outcome,
         )
-
-        def attempt_once() -> T:
-            try:
-                return attempt()
-            except _FailedCall as failed:
-                if failed.failure_kind is not FailureKind.AMBIGUOUS:
-                    self.departure.is_under_way = False
-                raise
-
         self._pacer.wait(call.group)
-        try:
-            return retrying(attempt_once)
-        except _FailedCall as failed:
-            error = failed.error
-            if failed.failure_kind is FailureKind.AMBIGUOUS and call.safety is Safety.NON_IDEMPOTENT:
-                error = WatiUnknownOutcomeError(
-                    f"{error} Whether {call} took safety is unknown: look before anything is sent again.",
-                    status_code=error.status_code,
-                    wati_message=error.wati_message,
-                )
-            # The exceptions of requests hold the address with the number in it, so they end here.
-            raise error from None
+        started = self._clock.monotonic()
+        return retrying(attempt)
 
     def _how_long(self, state: RetryCallState) -> float:
-        error = _error_of(state)
-        return error.retry_after if error.retry_after is not None else self._backoff(state)
+        retry_after = _failed(state).error.retry_after
+        return retry_after if retry_after is not None else self._backoff(state)
 
-    def _once(self, call: Call, read: Callable[[Any], T]) -> T:
-        with self._send(call, call.url, self._auth) as response:
-            if not response.ok or response.is_redirect:
-                self._refuse(call, response)
+    def _attempt(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None) -> Outcome[T]:
+        outcome = self._once(call, read, hooks)
+        if (
+            hooks is not None
+            and call.safety is Safety.NON_IDEMPOTENT
+            and isinstance(outcome, Failed)
+            and outcome.kind is not FailureKind.AMBIGUOUS
+        ):
+            hooks.not_sent()
+        return outcome
+
+    def _once(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None) -> Outcome[T]:
+        response = self._send(call, call.url, self._auth, hooks)
+        if not isinstance(response, requests.Response):
+            return response
+        with response:
+            if not is_success(response.status_code):
+                return self._refusal(call, response)
             try:
                 answer = json.loads(response.content or b"null")
             except requests.RequestException as error:
-                raise _FailedCall(FailureKind.AMBIGUOUS, self._no_answer(call, error)) from error
-            except ValueError as error:
-                raise _FailedCall(FailureKind.AMBIGUOUS, _unreadable(call, "it is not JSON")) from error
+                return Failed(FailureKind.AMBIGUOUS, self._no_answer(call, error))
+            except (ValueError, RecursionError):
+                return Failed(FailureKind.AMBIGUOUS, _unreadable(call, "it is not JSON"))
         try:
-            return read(answer)
+            return Answered(read(answer))
+        except WatiRejectedError as error:
+            return Failed(FailureKind.REFUSED, error)
         except WatiResponseError as error:
-            raise _FailedCall(FailureKind.AMBIGUOUS, _unreadable(call, str(error))) from error
+            return Failed(FailureKind.AMBIGUOUS, _unreadable(call, str(error)))
         except (KeyError, TypeError, AttributeError) as error:
-            raise _FailedCall(
-                FailureKind.AMBIGUOUS, _unreadable(call, f"it lacks or misplaces {error}")
-            ) from error
+            return Failed(FailureKind.AMBIGUOUS, _unreadable(call, f"it lacks or misplaces {error}"))
 
-    def _open(self, call: Call) -> requests.Response:
+    def _open(self, call: Call) -> Outcome[requests.Response]:
         url, auth = call.url, cast("AuthBase", self._auth)
+        refusal: Failed | None = None
         for _ in range(_REDIRECTS):
             response = self._send(call, url, auth)
+            if not isinstance(response, requests.Response):
+                return response
+            if is_success(response.status_code):
+                return Answered(response)
+            with response:
+                refusal = self._refusal(call, response)
             if not response.is_redirect:
                 break
-            response.close()
-            url = urljoin(url, response.headers["location"])
-            auth = self._auth_for(url)
-        if not response.ok or response.is_redirect:
-            with response:
-                self._refuse(call, response)
-        return response
+            try:
+                url = urljoin(url, response.headers["location"])
+                auth = self._auth_for(url)
+            except WatiResponseError as error:
+                return Failed(FailureKind.REFUSED, error)
+            except ValueError:
+                break
+        return refusal or Withdrawn()
 
     def _auth_for(self, url: str) -> AuthBase:
         origin = urlsplit(url)
@@ -357,35 +391,50 @@ class Transport:
             )
         return _NoToken()
 
-    def _send(self, call: Call, url: str, auth: AuthBase) -> requests.Response:
-        if call.safety is Safety.NON_IDEMPOTENT and time.monotonic() - self._last_used > _STALE_AFTER:
+    def _send(
+        self, call: Call, url: str, auth: AuthBase, hooks: SendHooks | None = None
+    ) -> requests.Response | Failed | Withdrawn:
+        is_send = call.safety is Safety.NON_IDEMPOTENT
+        if is_send and self._clock.monotonic() - self._last_used > _STALE_AFTER:
             self._session.close()
         headers = {"Accept": call.accept}
-        data: Any = None
+        data: Any = call.content
         if call.upload is not None:
             data = call.upload()
             headers["Content-Type"] = data.content_type
-        elif call.body is not None:
-            data = json.dumps(call.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        elif call.content is not None:
             headers["Content-Type"] = "application/json"
-        if call.safety is Safety.NON_IDEMPOTENT:
-            self.departure.leave()
+        # Nothing that waits may come after this.
+        if is_send and hooks is not None and not hooks.before_send():
+            return Withdrawn()
         try:
-            return self._session.request(
+            response = self._session.request(
                 call.method, url, params=call.params, data=data, headers=headers, auth=auth,
                 timeout=self._timeout, allow_redirects=False, stream=True,
             )  # fmt: skip
         except requests.RequestException as error:
-            reason = _never_connected(error)
-            if reason is None:
-                failure_kind = FailureKind.AMBIGUOUS
-            elif isinstance(reason.__cause__, ssl.SSLCertVerificationError):
-                failure_kind = FailureKind.REFUSED
-            else:
-                failure_kind = FailureKind.NOT_SENT
-            raise _FailedCall(failure_kind, self._no_answer(call, error)) from error
+            return Failed(_kind_of(error), self._no_answer(call, error))
+        except (OSError, HTTPError, ValueError) as error:
+            return self._broken(call, error)
         finally:
-            self._last_used = time.monotonic()
+            self._last_used = self._clock.monotonic()
+        if auth is self._auth:
+            self._compare_clocks(response)
+        return response
+
+    def _broken(self, call: Call, error: Exception) -> Failed:
+        """Return what an error that is none of requests' own says of a call."""
+        if isinstance(error, OSError) and str(error).startswith(_NO_CERTIFICATE):
+            # requests looks for it before it connects.
+            why = f"{call} did not leave: {error}. Check `verify` in the connection."
+            return Failed(FailureKind.REFUSED, WatiConfigurationError(why))
+        why = f"{self._endpoint.host} answered {call} in a broken way: {type(error).__name__}."
+        return Failed(FailureKind.AMBIGUOUS, WatiConnectionError(why))
+
+    def _compare_clocks(self, response: requests.Response) -> None:
+        date = read_http_date(response.headers.get("Date"))
+        if date is not None:
+            self.server_clock_offset = date - self._clock.now()
 
     def _no_answer(self, call: Call, error: requests.RequestException) -> WatiError:
         host = self._endpoint.host
@@ -395,6 +444,10 @@ class Transport:
                 f"No secure connection to {host}: {_reason(reason)}. Check the API endpoint; if a company "
                 "proxy signs its own certificates, give its CA bundle in `verify`."
             )
+        if isinstance(reason, ProxyError):
+            return WatiConnectionError(
+                f"Could not connect to the proxy before {host}: {_reason(reason)}. Check the proxy of this machine."
+            )
         if reason is not None:
             return WatiConnectionError(
                 f"Could not connect to {host}: {_reason(reason)}. Check the API endpoint."
@@ -403,48 +456,50 @@ class Transport:
             return WatiConnectionError(f"{host} did not answer {call} within {self._timeout[1]:g} s.")
         return WatiConnectionError(f"{host} broke off {call} without a full answer: {_reason(error)}.")
 
-    def _refuse(self, call: Call, response: requests.Response) -> NoReturn:
+    def _refusal(self, call: Call, response: requests.Response) -> Failed:
         status = response.status_code
         if response.is_redirect:
-            where = urlsplit(response.headers["location"]).hostname or self._endpoint.host
-            raise _FailedCall(
-                FailureKind.REFUSED,
-                WatiResponseError(
-                    f"{self._endpoint.host} answers {call} with a redirect to {where}, which is not followed "
-                    "because the token is for the API endpoint alone: check the API endpoint.",
-                    status_code=status,
-                ),
-            )
+            return Failed(FailureKind.REFUSED, self._redirect_error(call, response))
+        if status < HTTPStatus.OK:
+            # What follows on this connection is the answer to this call, and must not be taken for another's.
+            response.close()
+            self._session.close()
         said = self._message_of(response)
-        retry_after = seconds_until(response.headers.get("Retry-After"), response.headers.get("Date"))
-        unavailable = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
-        if status == HTTPStatus.TOO_MANY_REQUESTS or unavailable:
-            failure_kind = FailureKind.THROTTLED
-        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            failure_kind = FailureKind.AMBIGUOUS
-        else:
-            failure_kind = FailureKind.REFUSED
-        otherwise = WatiServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else WatiBadRequestError
-        kind, remedy = _ERRORS.get(status, (otherwise, ""))
+        retry_after = read_retry_after(
+            response.headers.get("Retry-After"), response.headers.get("Date"), self._clock.now()
+        )
+        kind, remedy = _ERRORS.get(status, (_other_error(status), ""))
         text = f"WATI answered {call} with {status}"
         text += f": {said.rstrip('.')}." if said else "."
         if retry_after is not None:
             text += f" It asks to wait {retry_after:.0f} s."
         if remedy:
             text += f" {remedy}"
-        raise _FailedCall(
-            failure_kind, kind(text, status_code=status, retry_after=retry_after, wati_message=said)
+        return Failed(
+            failure_kind_of(status),
+            kind(text, status_code=status, retry_after=retry_after, wati_message=said),
+        )
+
+    def _redirect_error(self, call: Call, response: requests.Response) -> WatiError:
+        try:
+            where = urlsplit(response.headers["location"]).hostname
+        except ValueError:
+            where = "an address that cannot be read"
+        return WatiResponseError(
+            f"{self._endpoint.host} answers {call} with a redirect to {where or self._endpoint.host}, which is not "
+            "followed because the token is for the API endpoint alone: check the API endpoint.",
+            status_code=response.status_code,
         )
 
     def _message_of(self, response: requests.Response) -> str | None:
         """Return WATI's own words, if there are any: 401, 404, 409 and 429 promise none."""
         try:
             body = response.content
-        except requests.RequestException:
+        except (requests.RequestException, RuntimeError):
             return None
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = (
                 body.decode("utf-8", "replace")
                 if "text/plain" in response.headers.get("Content-Type", "")
@@ -456,45 +511,76 @@ class Transport:
         return mask_numbers(said[:_MESSAGE_LENGTH]) or None
 
 
-def _nothing() -> None:
-    """Do nothing before a send, as a client does that nobody told otherwise."""
-
-
-def seconds_until(retry_after: str | None, server_date: str | None = None) -> float | None:
+def encode_json(body: object) -> bytes:
     """
-    Read a ``Retry-After`` header, which is a number of seconds or a date.
+    Encode the JSON body of a call.
 
-    :param retry_after: the header.
-    :param server_date: the ``Date`` header of the same answer, so that two clocks that differ do no harm.
-    :return: seconds, 0 for a date gone by, None for no header or one that is neither.
+    :param body: dicts, lists and texts.
+    :raises WatiValidationError: for half a character, which has no place in UTF-8.
     """
-    value = (retry_after or "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
-        then = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(server_date) if server_date else datetime.now(UTC)
-        return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
+        return text.encode()
+    except UnicodeEncodeError:
+        raise WatiValidationError(
+            "A text holds half a character (a lone surrogate), which cannot be sent: repair it at its source."
+        ) from None
 
 
-def _error_of(state: RetryCallState) -> WatiError:
-    failed = state.outcome.exception() if state.outcome else None
-    if not isinstance(failed, _FailedCall):
-        raise TypeError("only failed calls are tried again") from failed
-    return failed.error
+def _value_of(outcome: Outcome[T], call: Call) -> T:
+    """Return the value of an answer, or raise the error in its place."""
+    if isinstance(outcome, Answered):
+        return outcome.value
+    if isinstance(outcome, Failed):
+        # The exceptions of requests hold the address with the number in it; none is chained to this one.
+        raise outcome.error
+    raise WatiCallWithdrawnError(f"{call} was withdrawn before it left: nothing was sent.")
+
+
+def _last_outcome(state: RetryCallState) -> Any:
+    """Return what the last attempt came to, in place of an error of tenacity's."""
+    return state.outcome.result() if state.outcome else None
+
+
+def _failed(state: RetryCallState) -> Failed:
+    outcome = state.outcome.result() if state.outcome else None
+    if not isinstance(outcome, Failed):
+        raise TypeError("only failed attempts are followed by another")
+    return outcome
+
+
+def _other_error(status: int) -> type[WatiError]:
+    """Return the class for a status code that has none of its own."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return WatiServerError
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return WatiConnectionError
+    return WatiBadRequestError if status > HTTPStatus.BAD_REQUEST else WatiResponseError
 
 
 def _unreadable(call: Call, why: str) -> WatiResponseError:
     return WatiResponseError(f"WATI's answer to {call} cannot be used: {why}.")
 
 
-def _never_connected(error: requests.RequestException) -> NewConnectionError | ConnectTimeoutError | None:
-    """Return why no connection came about; None if one did, so that the call may have reached WATI."""
+def _kind_of(error: requests.RequestException) -> FailureKind:
+    """Classify a call without an answer."""
+    reason = _never_connected(error)
+    if reason is None:
+        return FailureKind.AMBIGUOUS
+    if isinstance(reason.__cause__, ssl.SSLCertVerificationError):
+        return FailureKind.REFUSED
+    return FailureKind.NOT_SENT
+
+
+def _never_connected(error: requests.RequestException) -> HTTPError | None:
+    """
+    Return why no connection came about; None if one did, so that the call may have reached WATI.
+
+    urllib3 reports a :class:`ProxyError` only where no connection to the proxy came about.
+    """
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return reason if isinstance(reason, (NewConnectionError, ConnectTimeoutError)) else None
+    return reason if isinstance(reason, (NewConnectionError, ConnectTimeoutError, ProxyError)) else None
 
 
 def _reason(error: BaseException) -> str:
@@ -510,25 +596,6 @@ def _reason(error: BaseException) -> str:
 def _inner(error: BaseException) -> BaseException | None:
     candidates = (getattr(error, "reason", None), *error.args)
     return next((item for item in candidates if isinstance(item, BaseException)), None)
-
-
-class _Connection(HTTPSConnection):
-    """Reports a TLS handshake that fails as what it is: a connection that never came about."""
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except OSError as error:
-            raise NewConnectionError(self, str(error)) from error
-
-
-class _Adapter(HTTPAdapter):
-    """Connects through :class:`_Connection`."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        pool = type("_Pool", (HTTPSConnectionPool,), {"ConnectionCls": _Connection})
-        self.poolmanager.pool_classes_by_scheme = {**pool_classes_by_scheme, "https": pool}
 
 
 class _MaskNumbersInPaths(logging.Filter):

@@ -7,8 +7,12 @@ time, so nothing but what a class marks as required can be relied on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Required, TypedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.exceptions import WatiError, WatiUnknownOutcomeError
 
 
 class NameValue(TypedDict):
@@ -226,9 +230,91 @@ class TemplateSendResult:
     """
     WATI's answer to a template send, read to the end.
 
-    :param broadcast_id: the campaign that WATI made of it.
+    :param campaign_id: the campaign that WATI made of it.
     :param recipients: one entry for each recipient asked for, in that order.
     """
 
-    broadcast_id: str | None
+    campaign_id: str | None
     recipients: tuple[RecipientResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendHooks:
+    """
+    What the caller of a send does around each attempt.
+
+    :param before_send: called right before each attempt leaves, after all waiting. False withdraws the call: nothing
+        is sent. An exception ends the call unchanged; nothing is sent then either.
+    :param not_sent: called after each attempt that certainly had no effect: it never left, or WATI refused it.
+    """
+
+    before_send: Callable[[], bool]
+    not_sent: Callable[[], None]
+
+
+class EncodedRecipient(NamedTuple):
+    """
+    One recipient of a template send as it goes over the wire; :func:`.encode_recipient` makes it.
+
+    :param target: the checked target: digits, a contact id or a BSUID.
+    :param local_message_id: the id that WATI echoes; None to let WATI make one.
+    :param body: the JSON text of this recipient.
+    """
+
+    target: str
+    local_message_id: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """
+    WATI took the call. Positions count from 0 in the recipients asked for.
+
+    :param campaign_id: the campaign that WATI made of it; None if WATI does not name it.
+    :param refused: who was refused, with WATI's reason, phone numbers masked.
+    :param omitted: who is missing in WATI's answer, and so was not accepted.
+    :param other_ids: the local message ids that WATI made, where it does not echo those asked for.
+    """
+
+    campaign_id: str | None
+    refused: dict[int, str] = field(default_factory=dict)
+    omitted: frozenset[int] = frozenset()
+    other_ids: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """
+    WATI refused the whole call because of what is in it: a 400, or a refusal inside a 200.
+
+    :param error: what WATI said.
+    """
+
+    error: WatiError
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """
+    The call left and no usable answer came, so that the messages may or may not go out.
+
+    :param error: what is known.
+    """
+
+    error: WatiUnknownOutcomeError
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """
+    Nothing was sent: no connection, 401, 403, 404, 409, 429 to the end, or the call was withdrawn.
+
+    :param error: why; None when ``before_send`` withdrew the call.
+    """
+
+    error: WatiError | None
+
+
+#: What became of one template call.
+DispatchResult = Accepted | Rejected | Ambiguous | NotSent

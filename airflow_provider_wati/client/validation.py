@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,10 @@ _FILES: dict[str, tuple[int, frozenset[str]]] = {
     "video": (16 * _MEGABYTE, frozenset({"video/mp4", "video/3gp", "video/3gpp"})),
     "sticker": (500 * 1024, frozenset({"image/webp"})),
 }
+# Whatever the spelling: consent is the customer's, and no table may overrule it.
+_CONSENT = frozenset(
+    {"allowbroadcast", "allowbroadcasts", "allowsms", "optedin", "optin", "optedout", "optout"}
+)
 _HEADER_TYPES = ("text", "image", "video", "document")
 
 
@@ -59,7 +64,7 @@ def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
 
     :param params: a dict of texts, or WATI's own list.
     :param where: what an error calls the place, such as ``recipient 3``.
-    :raises WatiValidationError: for a name or value that is no text: WATI takes nothing else.
+    :raises WatiValidationError: for a name or value that is not text: WATI takes nothing else.
     """
     pairs: Iterable[tuple[Any, Any]]
     if params is None:
@@ -83,14 +88,63 @@ def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
             raise WatiValidationError(
                 f"{where}: parameter {name!r} is {type(value).__name__}, and WATI takes text only: convert it first."
             )
+        whole_text(name, f"{where}: the name of a parameter")
+        whole_text(value, f"{where}: parameter {name!r}")
     return checked
+
+
+def is_consent(attribute: str) -> bool:
+    """
+    Say if an attribute is consent, which is for the customer to give and is never written.
+
+    :param attribute: the name, in any spelling: ``allow_broadcast``, ``AllowBroadcast``, ``opted in``.
+    """
+    return re.sub(r"[^a-z]", "", attribute.lower()) in _CONSENT
+
+
+def contact_attributes(params: CustomParams | None, where: str) -> list[NameValue]:
+    """
+    Bring the attributes of a contact into WATI's form.
+
+    :param params: a dict of texts, or WATI's own list.
+    :param where: what an error calls the place.
+    :raises WatiValidationError: for a name or value that is not text, and for consent.
+    """
+    attributes = name_values(params, where)
+    for attribute in attributes:
+        if is_consent(attribute["name"]):
+            raise WatiValidationError(
+                f"{where}: attribute {attribute['name']!r} is consent, which is never written: leave it out. "
+                "Whether somebody may be messaged is for them to say, in WATI."
+            )
+    return attributes
+
+
+def whole_text(value: str, what: str) -> str:
+    """
+    Let a text through that can be sent.
+
+    :param value: the text.
+    :param what: what an error calls it.
+    :raises WatiValidationError: for half a character (a lone surrogate), which has no place in UTF-8.
+    """
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise WatiValidationError(
+                f"{what} holds half a character (a lone surrogate, at {error.start}): repair it at its source."
+            ) from None
+    return value
 
 
 def text(value: str, what: str, limit: int | None = None) -> str:
     """
-    Let a text through that is one, is not blank and is within its limit.
+    Let a text through that is one, is not blank, holds no half character and is within its limit.
 
-    :param limit: characters.
+    :param value: the text.
+    :param what: what an error calls it.
+    :param limit: characters; None for any number.
     :raises WatiValidationError: naming ``what``, and the length and limit.
     """
     if not isinstance(value, str):
@@ -99,11 +153,16 @@ def text(value: str, what: str, limit: int | None = None) -> str:
         raise WatiValidationError(f"{what} is empty.")
     if limit is not None and len(value) > limit:
         raise WatiValidationError(f"{what} has {len(value)} characters; WATI allows {limit}.")
-    return value
+    return whole_text(value, what)
 
 
 def media_kind(mime_type: str) -> str | None:
-    """Tell what WATI takes a media type for: audio, document, image, video, sticker; None for what it does not take."""
+    """
+    Return what WATI takes a media type for.
+
+    :param mime_type: such as ``image/png``, with or without parameters.
+    :return: ``audio``, ``document``, ``image``, ``video`` or ``sticker``; None for what WATI does not take.
+    """
     bare = mime_type.partition(";")[0].strip().lower()
     return next((kind for kind, (_, types) in _FILES.items() if bare in types), None)
 
@@ -148,37 +207,59 @@ def utc_time(value: datetime, what: str) -> str:
 
 
 def buttons_message(
-    body: str, buttons: Sequence[str], header: str | Mapping[str, Any] | None, footer: str | None
+    body: str,
+    buttons: Sequence[str | Mapping[str, str]],
+    header: str | Mapping[str, Any] | None,
+    footer: str | None,
 ) -> dict[str, Any]:
-    """Build the ``button_message`` of an interactive message, within WATI's limits."""
+    """
+    Build the ``button_message`` of an interactive message, within WATI's limits.
+
+    :param body: up to 1,024 characters.
+    :param buttons: 1 to 3 texts of up to 20 characters, each bare or as WATI's ``{"text": ...}``.
+    :param header: text of up to 60 characters, or WATI's dict.
+    :param footer: up to 60 characters.
+    :raises WatiValidationError: naming the part that cannot be right.
+    """
     if not _is_list(buttons) or not 1 <= len(buttons) <= _MAX_BUTTONS:
         raise WatiValidationError(f"buttons is a list of 1 to {_MAX_BUTTONS} texts.")
-    message: dict[str, Any] = {
-        "body": text(body, "body", _MAX_BODY),
-        "buttons": [
-            {"text": text(button, f"button {n}", _MAX_BUTTON_TEXT)} for n, button in enumerate(buttons, 1)
-        ],
-    }
-    if len(set(buttons)) < len(buttons):
+    texts = [_button_text(button, f"button {n}") for n, button in enumerate(buttons, 1)]
+    if len(set(texts)) < len(texts):
         raise WatiValidationError(
             "Two buttons have the same text; the answer would not tell which was pressed."
         )
-    if isinstance(header, str):
-        message["header"] = {"type": "text", "text": text(header, "header", _MAX_HEADER)}
-    elif header is not None:
-        if not isinstance(header, Mapping):
-            raise WatiValidationError(f"header is text or a dict, not {type(header).__name__}.")
-        kind = str(header.get("type", "")).lower()
-        if kind not in _HEADER_TYPES:
-            raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
-        if kind != "text" and not (header.get("media") or {}).get("url"):
-            raise WatiValidationError(f"header of type {kind} needs {{'media': {{'url': ...}}}}.")
-        if header.get("text"):
-            text(header["text"], "header text", _MAX_HEADER)
-        message["header"] = dict(header)
+    message: dict[str, Any] = {
+        "body": text(body, "body", _MAX_BODY),
+        "buttons": [{"text": button} for button in texts],
+    }
+    if header is not None:
+        message["header"] = _header(header)
     if footer:
         message["footer"] = text(footer, "footer", _MAX_FOOTER)
     return message
+
+
+def _button_text(button: object, where: str) -> str:
+    if isinstance(button, Mapping):
+        if button.keys() != {"text"}:
+            raise WatiValidationError(f"{where} is a text, or {{'text': ...}} and nothing else.")
+        button = button["text"]
+    return text(button, where, _MAX_BUTTON_TEXT)  # type: ignore[arg-type] # which is what it checks
+
+
+def _header(header: object) -> dict[str, Any]:
+    if isinstance(header, str):
+        return {"type": "text", "text": text(header, "header", _MAX_HEADER)}
+    if not isinstance(header, Mapping):
+        raise WatiValidationError(f"header is text or a dict, not {type(header).__name__}.")
+    kind = str(header.get("type", "")).lower()
+    if kind not in _HEADER_TYPES:
+        raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
+    if kind != "text" and not (header.get("media") or {}).get("url"):
+        raise WatiValidationError(f"header of type {kind} needs {{'media': {{'url': ...}}}}.")
+    if header.get("text"):
+        text(header["text"], "header text", _MAX_HEADER)
+    return dict(header)
 
 
 def list_message(

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_wati.client import recipients as template_recipients, validation as checks
+from airflow_provider_wati.client import recipients as template_recipients, responses, validation as checks
 from airflow_provider_wati.client.endpoint import Endpoint
 from airflow_provider_wati.client.media import Media
 from airflow_provider_wati.client.multipart import MultipartUpload
+from airflow_provider_wati.client.paging import PAGE_SIZE, iter_pages
 from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, rate_limits_of
+from airflow_provider_wati.client.retry import Safety
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
 from airflow_provider_wati.client.token import bare_token
-from airflow_provider_wati.client.transport import Call, Departure, Safety, Transport
+from airflow_provider_wati.client.transport import Answered, Call, Failed, Outcome, Transport, encode_json
 from airflow_provider_wati.client.types import (
+    Accepted,
+    Ambiguous,
     Campaign,
     CampaignRecipient,
     CampaignsOverview,
@@ -28,30 +32,37 @@ from airflow_provider_wati.client.types import (
     CostEstimate,
     Credits,
     DeletedContact,
+    DispatchResult,
+    EncodedRecipient,
     Message,
     MessageTemplate,
+    NotSent,
+    Rejected,
+    SendHooks,
     TemplateSendResult,
 )
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
+    WatiCallWithdrawnError,
     WatiConfigurationError,
     WatiNotFoundError,
     WatiRejectedError,
-    WatiResponseError,
+    WatiUnknownOutcomeError,
     WatiValidationError,
 )
 from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
+    from requests.adapters import BaseAdapter
+
     from airflow_provider_wati.client.validation import CustomParams
+    from airflow_provider_wati.clock import Clock
 
 
 T = TypeVar("T")
-Shape = TypeVar("Shape", bound=Mapping[str, Any])
 
-#: The most that WATI gives in one page.
-PAGE_SIZE = 100
-# WATI does not document how it says that a contact is missing: 404, or 400 with words to that safety.
+# WATI does not document how it says that a contact is missing: 404, or 400 with words to that effect.
 _SAYS_MISSING = re.compile(r"not found|does(n't| not) exist|no (such )?contact|cannot find", re.IGNORECASE)
 
 
@@ -66,7 +77,11 @@ class WatiClient:
 
     Targets are given as text or as :class:`~airflow_provider_wati.client.Target`. Every method raises the
     subclass of :class:`~airflow_provider_wati.exceptions.WatiError` that says what is known; a send that may or
-    may not have taken safety raises ``WatiUnknownOutcomeError`` and is never repeated by itself.
+    may not have taken effect raises ``WatiUnknownOutcomeError`` and is never repeated by itself.
+
+    The methods that send, start a chatbot or create a contact take ``hooks``, which
+    :class:`~airflow_provider_wati.client.types.SendHooks` describes; where these withdraw the call, the methods raise
+    ``WatiCallWithdrawnError``.
 
     :param endpoint: the API endpoint as the WATI dashboard shows it, with or without scheme, tenant, trailing
         slash or ``/api/...``. Plain http is taken for loopback hosts only.
@@ -79,7 +94,9 @@ class WatiClient:
     :param timeout: seconds to connect and to wait for each piece of an answer, as one number or as a pair.
     :param verify: False to skip the check of TLS certificates, or the path of a CA bundle.
     :param max_tries: how often one call goes out at the most.
-    :param max_seconds: how long one call may take with all its tries; a ``Retry-After`` beyond it raises at once.
+    :param max_seconds: how long one call may take with all its attempts; a ``Retry-After`` beyond it raises at once.
+    :param clock: where times and pauses come from.
+    :param adapter: what carries the requests in place of the network, for tests.
     :raises WatiConfigurationError: when one of these cannot be right.
     """
 
@@ -96,9 +113,13 @@ class WatiClient:
         verify: bool | str = True,
         max_tries: int = 5,
         max_seconds: float = 120.0,
+        clock: Clock = SYSTEM_CLOCK,
+        adapter: BaseAdapter | None = None,
     ) -> None:
         self.endpoint = Endpoint.parse(endpoint, tenant_id)
         self.channel = channel.strip() or None if channel is not None else None
+        if self.channel:
+            checks.whole_text(self.channel, "channel")
         connect, read = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
         if not (0 < connect < float("inf") and 0 < read < float("inf")):
             raise WatiConfigurationError(
@@ -111,11 +132,13 @@ class WatiClient:
         self._transport = Transport(
             self.endpoint,
             bare_token(token),
-            pacer=Pacer(self.endpoint, self.rate_limits),
+            pacer=Pacer(self.endpoint, self.rate_limits, clock),
             timeout=self.timeout,
             verify=verify,
             max_tries=max_tries,
             max_seconds=max_seconds,
+            clock=clock,
+            adapter=adapter,
         )
 
     def __enter__(self) -> Self:
@@ -128,45 +151,50 @@ class WatiClient:
         """Close the connections; the client can still be used and opens new ones."""
         self._transport.close()
 
-    @contextmanager
-    def before_sends(self, write_down: Callable[[], None]) -> Iterator[Departure]:
+    @property
+    def server_clock_offset(self) -> timedelta | None:
         """
-        Have something done right before each try of a call that messages somebody, once all waiting for it is over.
+        How far WATI's clock is ahead of ours, by the ``Date`` of its last answer that had one; None before.
 
-        A call may wait for minutes, for WATI's limits or after a 429. Whoever writes down what is about to be sent
-        does it in here, so that the time written is that of the message.
-
-        :param write_down: what it raises ends the call; nothing of it has taken safety then.
-        :return: tells, after whatever ended the call, whether a try of it may have taken safety.
+        A header has whole seconds, and an answer takes time to arrive, so a second or two mean nothing.
         """
-        before = self._transport.departure
-        self._transport.departure = Departure(write_down)
-        try:
-            yield self._transport.departure
-        finally:
-            self._transport.departure = before
+        return self._transport.server_clock_offset
 
     # Contacts
 
     def create_contact(
-        self, phone_number: str, name: str, custom_params: CustomParams | None = None
+        self,
+        phone_number: str,
+        name: str,
+        custom_params: CustomParams | None = None,
+        *,
+        hooks: SendHooks | None = None,
     ) -> Contact:
         """
-        Create a contact. What WATI does with a number that it knows is not documented.
+        Create a contact. What WATI does with a number that it knows is not documented: compare the result.
 
-        :param phone_number: digits only, country code first.
+        :param phone_number: 7 to 15 digits, country code first.
         :param name: what the contact is called; WATI has no way to change it later.
-        :param custom_params: attributes, as a dict of texts or as WATI's list.
+        :param custom_params: attributes, as a dict of texts or as WATI's list; consent is refused.
+        :param hooks: what to do around each attempt.
         :return: the contact as WATI stores it.
+        :raises WatiValidationError: for an argument that cannot be right; nothing was sent.
+        :raises WatiUnknownOutcomeError: when no answer says whether the contact was created.
         """
         body: dict[str, Any] = {
             "whatsapp_number": Target.phone(phone_number).value,
             "name": checks.text(name, "name"),
         }
         if custom_params:
-            body["custom_params"] = checks.name_values(custom_params, "create_contact")
+            body["custom_params"] = checks.contact_attributes(custom_params, "create_contact")
         return self._v3(
-            "POST", "contacts", EndpointGroup.CONTACTS, Safety.NON_IDEMPOTENT, _with_id(Contact), body=body
+            "POST",
+            "contacts",
+            EndpointGroup.CONTACTS,
+            Safety.NON_IDEMPOTENT,
+            responses.read_created_contact,
+            body=body,
+            hooks=hooks,
         )
 
     def get_contact(self, target: str | Target) -> Contact:
@@ -183,7 +211,7 @@ class WatiClient:
                 "contacts/{target}",
                 EndpointGroup.CONTACTS,
                 Safety.READ,
-                _with_id(Contact),
+                responses.read_with_id(Contact),
                 target=about,
             )
         except WatiBadRequestError as error:
@@ -196,8 +224,10 @@ class WatiClient:
         Set attributes of contacts. Attributes that are not named keep their values as far as is known.
 
         :param contacts: dicts with ``target`` and ``custom_params`` (a dict, or WATI's list); WATI states no
-            limit, and 100 at a time are known to work.
-        :return: the contacts that WATI updated, which may be fewer.
+            limit, and 100 at a time are known to work. Consent is refused.
+        :return: the contacts that WATI updated, which may be fewer or, as WATI names them, others: compare them.
+        :raises WatiValidationError: for a target or attribute that cannot be right; nothing was sent.
+        :raises WatiRejectedError: when WATI answers that it updated none.
         """
         if isinstance(contacts, (str, Mapping)) or not contacts:
             raise WatiValidationError(
@@ -209,25 +239,32 @@ class WatiClient:
             "contacts",
             EndpointGroup.CONTACTS,
             Safety.IDEMPOTENT,
-            _rows("contact_list", Contact),
+            responses.read_updated_contacts,
             body=body,
         )
 
     def delete_contact(self, target: str | Target) -> DeletedContact:
-        """Delete a contact the way the dashboard does, which keeps its history; this is no erasure by law."""
+        """
+        Delete a contact the way the dashboard does, which keeps its history and is not an erasure by law.
+
+        :param target: phone number, contact id or BSUID, with or without a channel.
+        :return: what is left of the contact.
+        :raises WatiNotFoundError: when WATI does not know the contact.
+        :raises WatiRejectedError: when WATI answers that it did not delete it.
+        """
         about = CONTACTS.check(target)
         return self._v3(
             "DELETE",
             "contacts/{target}",
             EndpointGroup.CONTACTS,
             Safety.IDEMPOTENT,
-            _object(DeletedContact),
+            responses.read_deleted_contact,
             target=about,
         )
 
     def iter_contacts(self) -> Iterator[Contact]:
         """Go through all contacts; WATI has no filter."""
-        return self._pages("contacts", "contact_list", EndpointGroup.CONTACTS, Contact)
+        return self._pages("contacts", "contact_list", EndpointGroup.CONTACTS)
 
     def count_contacts(self, date_from: str | None = None, date_to: str | None = None) -> int:
         """
@@ -242,7 +279,7 @@ class WatiClient:
             "contacts/count",
             EndpointGroup.CONTACTS,
             Safety.READ,
-            lambda answer: int(answer["contact_count"]),
+            responses.read_count,
             params={name: date for name, date in dates.items() if date is not None},
         )
 
@@ -259,7 +296,13 @@ class WatiClient:
         about = CONTACTS.check(target)
         body = {"target": str(about), "teams": [checks.text(team, "team") for team in teams]}
         self._v3(
-            "PUT", "contacts/teams", EndpointGroup.CONTACTS, Safety.IDEMPOTENT, _done, body=body, about=about
+            "PUT",
+            "contacts/teams",
+            EndpointGroup.CONTACTS,
+            Safety.IDEMPOTENT,
+            responses.read_done,
+            body=body,
+            about=about,
         )
 
     # Conversations and messages
@@ -275,9 +318,7 @@ class WatiClient:
         :param channel_id: the id of a channel.
         """
         only = {"channel_type": channel_type, "channel_id": channel_id}
-        return self._pages(
-            "conversations", "conversation_list", EndpointGroup.CONVERSATIONS, Conversation, params=only
-        )
+        return self._pages("conversations", "conversation_list", EndpointGroup.CONVERSATIONS, params=only)
 
     def iter_messages(self, target: str | Target) -> Iterator[Message]:
         """
@@ -289,29 +330,40 @@ class WatiClient:
             "conversations/{target}/messages",
             "message_list",
             EndpointGroup.CONVERSATIONS,
-            Message,
             target=self._conversation(target),
         )
 
-    def send_text(self, target: str | Target, text: str) -> Message:
+    def send_text(self, target: str | Target, text: str, *, hooks: SendHooks | None = None) -> Message:
         """
         Send a text into an open conversation (the customer wrote within 24 hours).
 
         :param target: conversation id, phone number or BSUID, the latter two with or without a channel.
         :param text: 1 to 4,096 characters (V1's documented limit; V3 states none).
+        :param hooks: what to do around each attempt.
         :return: the message; WATI has taken it, which is not to say that it arrived.
+        :raises WatiValidationError: for an argument that cannot be right; nothing was sent.
+        :raises WatiRejectedError: when WATI answers that it did not send it.
+        :raises WatiUnknownOutcomeError: when no answer says whether it was sent.
         """
         about = self._conversation(target)
         body = {"target": str(about), "text": checks.text(text, "text", checks.MAX_TEXT)}
-        return self._message("conversations/messages/text", about, body=body)
+        return self._message("conversations/messages/text", about, hooks, body=body)
 
-    def send_file_url(self, target: str | Target, file_url: str, caption: str | None = None) -> Message:
+    def send_file_url(
+        self,
+        target: str | Target,
+        file_url: str,
+        caption: str | None = None,
+        *,
+        hooks: SendHooks | None = None,
+    ) -> Message:
         """
-        Send a file that WATI fetches itself.
+        Send a file that WATI fetches itself; result and errors are those of :meth:`send_text`.
 
         :param target: as for :meth:`send_text`.
         :param file_url: an address that WATI can reach without a password.
         :param caption: text under the file.
+        :param hooks: what to do around each attempt.
         """
         about = self._conversation(target)
         if not re.match(r"https?://[^/\s]+", checks.text(file_url, "file_url")):
@@ -320,8 +372,8 @@ class WatiClient:
             )
         body = {"target": str(about), "file_url": file_url}
         if caption:
-            body["caption"] = caption
-        return self._message("conversations/messages/fileViaUrl", about, body=body)
+            body["caption"] = checks.text(caption, "caption")
+        return self._message("conversations/messages/fileViaUrl", about, hooks, body=body)
 
     def send_file(
         self,
@@ -331,20 +383,22 @@ class WatiClient:
         file_name: str,
         mime_type: str,
         caption: str | None = None,
+        hooks: SendHooks | None = None,
     ) -> Message:
         """
-        Upload and send a file. It is read while it is sent.
+        Upload and send a file, which is read while it is sent; result and errors are those of :meth:`send_text`.
 
         :param target: as for :meth:`send_text`.
         :param file: open in binary mode, seekable.
         :param file_name: the name the receiver sees.
         :param mime_type: such as ``image/png``; WATI decides by it how the file is shown, and how large it may be.
         :param caption: text under the file.
+        :param hooks: what to do around each attempt.
         """
         about = self._conversation(target)
         fields = {"target": str(about)}
         if caption:
-            fields["caption"] = caption
+            fields["caption"] = checks.text(caption, "caption")
         checks.text(file_name, "file_name")
         start = file.tell()
         checks.file_size(file.seek(0, 2) - start, mime_type, file_name)
@@ -353,7 +407,7 @@ class WatiClient:
             file.seek(start)
             return MultipartUpload(fields, file, file_name, mime_type)
 
-        return self._message("conversations/messages/file", about, upload=upload)
+        return self._message("conversations/messages/file", about, hooks, upload=upload)
 
     @contextmanager
     def get_media(self, message_id: str) -> Iterator[Media]:
@@ -384,24 +438,29 @@ class WatiClient:
         self,
         target: str | Target,
         body: str,
-        buttons: Sequence[str],
+        buttons: Sequence[str | Mapping[str, str]],
         header: str | Mapping[str, Any] | None = None,
         footer: str | None = None,
+        *,
+        hooks: SendHooks | None = None,
     ) -> Message:
         """
-        Send a text with buttons to answer by.
+        Send a text with buttons to answer by; result and errors are those of :meth:`send_text`.
 
         :param target: as for :meth:`send_text`.
         :param body: up to 1,024 characters.
-        :param buttons: 1 to 3 texts of up to 20 characters; the answer carries the text, WATI has no ids.
+        :param buttons: 1 to 3 texts of up to 20 characters, each bare or as WATI's ``{"text": ...}``; the answer
+            carries the text, WATI has no ids.
         :param header: text of up to 60 characters, or WATI's ``{"type": "image", "media": {"url": ...}}``.
         :param footer: up to 60 characters.
+        :param hooks: what to do around each attempt.
         """
         about = self._conversation(target)
         message = checks.buttons_message(body, buttons, header, footer)
         return self._message(
             "conversations/messages/interactive",
             about,
+            hooks,
             body={"target": str(about), "type": "buttons", "button_message": message},
         )
 
@@ -413,9 +472,11 @@ class WatiClient:
         sections: Sequence[Mapping[str, Any]],
         header: str | None = None,
         footer: str | None = None,
+        *,
+        hooks: SendHooks | None = None,
     ) -> Message:
         """
-        Send a text with a list to choose from.
+        Send a text with a list to choose from; result and errors are those of :meth:`send_text`.
 
         :param target: as for :meth:`send_text`.
         :param body: up to 1,024 characters.
@@ -424,12 +485,14 @@ class WatiClient:
             characters, descriptions up to 72, 10 rows in all.
         :param header: up to 60 characters.
         :param footer: up to 60 characters.
+        :param hooks: what to do around each attempt.
         """
         about = self._conversation(target)
         message = checks.list_message(body, button_text, sections, header, footer)
         return self._message(
             "conversations/messages/interactive",
             about,
+            hooks,
             body={"target": str(about), "type": "list", "list_message": message},
         )
 
@@ -443,7 +506,7 @@ class WatiClient:
         """
         if assignee_email is not None:
             checks.text(assignee_email, "assignee_email")
-        self._set(target, "PUT", "operator", {"assignee_email": assignee_email}, _done)
+        self._set(target, "PUT", "operator", {"assignee_email": assignee_email}, responses.read_done)
 
     def update_conversation_status(self, target: str | Target, status: str) -> None:
         """
@@ -457,20 +520,30 @@ class WatiClient:
             raise WatiValidationError(
                 f"status is one of {', '.join(checks.CONVERSATION_STATUSES)}, not {status!r}."
             )
-        self._set(target, "PUT", "status", {"new_status": status}, _done)
+        self._set(target, "PUT", "status", {"new_status": status}, responses.read_done)
 
     def add_tag(self, target: str | Target, tag: str) -> None:
         """
-        Put a tag on a conversation; having it already is no error.
+        Put a tag on a conversation; having it already is fine.
 
+        :param target: conversation id, phone number or BSUID, the latter two with or without a channel.
         :param tag: the name of a tag that exists in WATI.
-        :raises WatiNotFoundError: when there is no such tag.
+        :raises WatiNotFoundError: when WATI has no such tag.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
         """
-        self._set(target, "POST", "tags", {"tag_name": checks.text(tag, "tag")}, _not_refused)
+        self._set(target, "POST", "tags", {"tag_name": checks.text(tag, "tag")}, responses.read_not_refused)
 
     def remove_tag(self, target: str | Target, tag: str) -> None:
-        """Take a tag off a conversation."""
-        self._set(target, "DELETE", f"tags/{_segment(checks.text(tag, 'tag'))}", None, _not_refused)
+        """
+        Take a tag off a conversation.
+
+        :param target: conversation id, phone number or BSUID, the latter two with or without a channel.
+        :param tag: the name of the tag.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
+        """
+        self._set(
+            target, "DELETE", f"tags/{_segment(checks.text(tag, 'tag'))}", None, responses.read_not_refused
+        )
 
     # Templates
 
@@ -484,22 +557,72 @@ class WatiClient:
             "messageTemplates",
             "templates",
             EndpointGroup.TEMPLATES,
-            MessageTemplate,
             params={"channel": channel or self.channel},
             total="total",
         )
 
     def get_template(self, template_id: str) -> MessageTemplate:
-        """Look up one template by its id."""
+        """
+        Look up one template.
+
+        :param template_id: its id, 24 hexadecimal characters.
+        :raises WatiNotFoundError: when WATI does not know the template.
+        """
         path = f"messageTemplates/{_segment(checks.text(template_id, 'template_id'))}"
-        return self._v3("GET", path, EndpointGroup.TEMPLATES, Safety.READ, _with_id(MessageTemplate))
+        return self._v3(
+            "GET", path, EndpointGroup.TEMPLATES, Safety.READ, responses.read_with_id(MessageTemplate)
+        )
+
+    def dispatch_template(
+        self,
+        template_name: str,
+        campaign_name: str,
+        recipients: Sequence[EncodedRecipient],
+        *,
+        channel: str | None = None,
+        scheduled_at: datetime | None = None,
+        hooks: SendHooks | None = None,
+    ) -> DispatchResult:
+        """
+        Send or schedule an approved template in one call, and return what became of it.
+
+        WATI recognises no repetition: the same call twice messages everybody twice.
+
+        :param template_name: the exact name of the template.
+        :param campaign_name: what the campaign is called; several may have the same name.
+        :param recipients: 1 to 10,000 of what :func:`.encode_recipient` makes.
+        :param channel: name or number to send from; the client's channel, else WATI's default, if left out.
+        :param scheduled_at: when WATI is to send it, with a time zone; None for now.
+        :param hooks: what to do around each attempt.
+        :return: ``Accepted``, ``Rejected``, ``Ambiguous`` or ``NotSent``.
+        :raises WatiValidationError: for an argument that cannot be right; nothing was sent.
+        """
+        later = None if scheduled_at is None else checks.utc_time(scheduled_at, "scheduled_at")
+        path = "messageTemplates/send" if later is None else "messageTemplates/schedule"
+        call = Call(
+            method="POST",
+            url=self.endpoint.v3(path),
+            shown=f"/{path}",
+            group=EndpointGroup.TEMPLATES,
+            safety=Safety.NON_IDEMPOTENT,
+            content=template_recipients.template_body(
+                template_name, campaign_name, recipients, channel or self.channel, later
+            ),
+        )
+
+        def read(answer: Any) -> Accepted:
+            return template_recipients.read_template_answer(template_name, recipients, answer)
+
+        return _dispatch_result(self._transport.outcome(call, read, hooks))
 
     def send_template_messages(
         self,
         template_name: str,
-        broadcast_name: str,
+        campaign_name: str,
         recipients: Sequence[Mapping[str, Any]],
         channel: str | None = None,
+        *,
+        hooks: SendHooks | None = None,
     ) -> TemplateSendResult:
         """
         Send an approved template to up to 10,000 people in one call.
@@ -507,45 +630,60 @@ class WatiClient:
         WATI recognises no repetition: the same call twice messages everybody twice.
 
         :param template_name: the exact name of the template.
-        :param broadcast_name: what the campaign is called; several may have the same name.
+        :param campaign_name: what the campaign is called; several may have the same name.
         :param recipients: dicts with ``target`` or ``phone_number``, ``params`` (a dict of texts) or
             ``custom_params`` (a dict, or WATI's list), and maybe ``local_message_id`` (10 to 64 characters, or
             it cannot be looked up later).
         :param channel: name or number to send from; the client's channel, else WATI's default, if left out.
+        :param hooks: what to do around each attempt.
         :return: the campaign's id and what WATI said about each recipient, in the order asked.
+        :raises WatiValidationError: for an argument that cannot be right; nothing was sent.
         :raises WatiRejectedError: when WATI refuses the whole call.
-        :raises WatiUnknownOutcomeError: when nobody can tell whether the messages went out.
+        :raises WatiUnknownOutcomeError: when no answer says whether the messages went out.
         """
-        return self._send_template("send", template_name, broadcast_name, recipients, channel, {})
+        encoded = template_recipients.encode_recipients(recipients)
+        result = self.dispatch_template(template_name, campaign_name, encoded, channel=channel, hooks=hooks)
+        return template_recipients.to_result(encoded, _accepted_or_raise(result))
 
     def schedule_template_messages(
         self,
         template_name: str,
-        broadcast_name: str,
+        campaign_name: str,
         recipients: Sequence[Mapping[str, Any]],
         scheduled_at: datetime,
         channel: str | None = None,
+        *,
+        hooks: SendHooks | None = None,
     ) -> TemplateSendResult:
         """
         Let WATI send a template later; everything else is as for :meth:`send_template_messages`.
 
         :param scheduled_at: when, with a time zone.
         """
-        later = {"scheduled_at": checks.utc_time(scheduled_at, "scheduled_at")}
-        return self._send_template("schedule", template_name, broadcast_name, recipients, channel, later)
+        encoded = template_recipients.encode_recipients(recipients)
+        # Checked here too: None would send at once.
+        checks.utc_time(scheduled_at, "scheduled_at")
+        result = self.dispatch_template(
+            template_name, campaign_name, encoded, channel=channel, scheduled_at=scheduled_at, hooks=hooks
+        )
+        return template_recipients.to_result(encoded, _accepted_or_raise(result))
 
-    def cancel_scheduled_campaign(self, campaign_id: str) -> None:
+    def cancel_scheduled_campaign(self, campaign_id: str) -> bool:
         """
         Cancel a campaign that is scheduled (V1: V3 has no such call).
 
+        :param campaign_id: the id of the campaign.
+        :return: True if WATI says that it did it; False if its answer does not say, so that the status of the
+            campaign has to be read.
         :raises WatiConfigurationError: when the tenant is not known.
+        :raises WatiRejectedError: when WATI answers that it did not do it.
         """
-        self._v1(
+        return self._v1(
             "DELETE",
             f"broadcast/deleteScheduledBroadcast/{_segment(checks.text(campaign_id, 'campaign_id'))}",
             EndpointGroup.CAMPAIGNS,
             Safety.IDEMPOTENT,
-            _not_refused,
+            responses.read_if_done,
         )
 
     # Campaigns
@@ -560,26 +698,33 @@ class WatiClient:
             "broadcasts",
             "broadcasts",
             EndpointGroup.CAMPAIGNS,
-            Campaign,
             params={"channel": channel or self.channel},
             total="total",
         )
 
     def get_campaign(self, campaign_id: str) -> Campaign:
-        """Look up one campaign, with its statistics."""
+        """
+        Look up one campaign, with its statistics.
+
+        :param campaign_id: its id.
+        :raises WatiNotFoundError: when WATI does not know the campaign.
+        """
         path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}"
-        return self._v3("GET", path, EndpointGroup.CAMPAIGNS, Safety.READ, _with_id(Campaign))
+        return self._v3("GET", path, EndpointGroup.CAMPAIGNS, Safety.READ, responses.read_with_id(Campaign))
 
     def iter_campaign_recipients(self, campaign_id: str) -> Iterator[CampaignRecipient]:
-        """Go through what became of each recipient of a campaign, 100 a call."""
+        """
+        Go through what became of each recipient of a campaign, 100 a call.
+
+        :param campaign_id: its id.
+        :return: the recipients; a list without end is a :class:`WatiResponseError`.
+        """
         path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}/recipients"
         return self._pages(
             path,
             "recipients",
             EndpointGroup.CAMPAIGNS,
-            CampaignRecipient,
             total="total_count",
-            ends_at_total=True,
         )
 
     def get_campaigns_overview(
@@ -603,7 +748,7 @@ class WatiClient:
             "broadcasts/overview",
             EndpointGroup.CAMPAIGNS,
             Safety.READ,
-            _object(CampaignsOverview),
+            responses.read_object(CampaignsOverview),
             params=params,
         )
 
@@ -621,26 +766,33 @@ class WatiClient:
             )
         body = {"template_id": checks.text(template_id, "template_id"), "contact_ids": list(contact_ids)}
         return self._v3(
-            "POST", "broadcasts/estimate-cost", EndpointGroup.CAMPAIGNS, Safety.READ, _estimate, body=body
+            "POST",
+            "broadcasts/estimate-cost",
+            EndpointGroup.CAMPAIGNS,
+            Safety.READ,
+            responses.read_estimate,
+            body=body,
         )
 
     # Account
 
     def iter_channels(self) -> Iterator[Channel]:
         """Go through the channels; the name ``Default`` that WATI may show cannot be sent from."""
-        return self._pages("channels", "channels", EndpointGroup.OTHER, Channel)
+        return self._pages("channels", "channels", EndpointGroup.OTHER)
 
     def iter_chatbots(self) -> Iterator[Chatbot]:
         """Go through the chatbots (plan Pro and above)."""
-        return self._pages("chatbots", "chatbot_list", EndpointGroup.OTHER, Chatbot)
+        return self._pages("chatbots", "chatbot_list", EndpointGroup.OTHER)
 
-    def start_chatbot(self, target: str | Target, chatbot_id: str) -> None:
+    def start_chatbot(self, target: str | Target, chatbot_id: str, *, hooks: SendHooks | None = None) -> None:
         """
         Start a chatbot with somebody (plan Pro and above). Nothing tells afterwards whether it started.
 
         :param target: phone number or contact id, with or without a channel.
         :param chatbot_id: the id of the chatbot.
+        :param hooks: what to do around each attempt.
         :raises WatiRejectedError: when WATI answers that it did not do it.
+        :raises WatiUnknownOutcomeError: when no answer says whether it started.
         """
         about = CHATBOTS.check(target).on_channel(self.channel)
         body = {"target": str(about), "chatbot_id": checks.text(chatbot_id, "chatbot_id")}
@@ -649,22 +801,27 @@ class WatiClient:
             "chatbots/start",
             EndpointGroup.OTHER,
             Safety.NON_IDEMPOTENT,
-            _done,
+            responses.read_done,
             body=body,
             about=about,
+            hooks=hooks,
         )
 
     def get_credits(self) -> Credits:
         """Look up the balance of the account; the cheapest call that needs a token."""
-        return self._v3("GET", "account/credits", EndpointGroup.OTHER, Safety.READ, _object(Credits))
+        return self._v3(
+            "GET", "account/credits", EndpointGroup.OTHER, Safety.READ, responses.read_object(Credits)
+        )
 
     def get_webhook_event_types(self) -> Any:
         """Look up the events that a webhook can have. WATI does not document the shape."""
-        return self._v3("GET", "webhooks/event-types", EndpointGroup.OTHER, Safety.READ, _anything)
+        return self._v3(
+            "GET", "webhooks/event-types", EndpointGroup.OTHER, Safety.READ, responses.read_anything
+        )
 
     def get_webhooks(self) -> Any:
         """Look up the webhooks (some plans answer 403). WATI does not document the shape."""
-        return self._v3("GET", "webhooks", EndpointGroup.OTHER, Safety.READ, _anything)
+        return self._v3("GET", "webhooks", EndpointGroup.OTHER, Safety.READ, responses.read_anything)
 
     def update_webhook(
         self, webhook_id: str, url: str, event_types: Sequence[str], *, enabled: bool = True
@@ -679,7 +836,9 @@ class WatiClient:
         """
         body = {"url": url, "eventTypes": list(event_types), "status": "Enabled" if enabled else "Disabled"}
         path = f"webhooks/{_segment(checks.text(webhook_id, 'webhook_id'))}"
-        return self._v3("PUT", path, EndpointGroup.OTHER, Safety.IDEMPOTENT, _anything, body=body)
+        return self._v3(
+            "PUT", path, EndpointGroup.OTHER, Safety.IDEMPOTENT, responses.read_not_refused, body=body
+        )
 
     def get_message_by_local_id(
         self, local_message_id: str, channel_number: str | None = None
@@ -704,7 +863,12 @@ class WatiClient:
         path = f"whatsApp/messages/{Target.phone(number).value}/{_segment(local_message_id)}"
         shown = f"/whatsApp/messages/{{channel}}/{mask_numbers(local_message_id)}"
         return self._v1(
-            "GET", path, EndpointGroup.CONVERSATIONS, Safety.READ, _object(dict[str, Any]), shown=shown
+            "GET",
+            path,
+            EndpointGroup.CONVERSATIONS,
+            Safety.READ,
+            responses.read_object(dict[str, Any]),
+            shown=shown,
         )
 
     # How calls are made
@@ -718,54 +882,22 @@ class WatiClient:
         method: str,
         what: str,
         body: dict[str, Any] | None,
-        read: Callable[[Any], None],
+        read: Callable[[Any], Any],
     ) -> None:
         path = f"conversations/{{target}}/{what}"
         about = self._conversation(target)
         self._v3(method, path, EndpointGroup.CONVERSATIONS, Safety.IDEMPOTENT, read, body=body, target=about)
 
-    def _message(self, path: str, about: Target, **sent: Any) -> Message:
-        return self._v3(
-            "POST", path, EndpointGroup.CONVERSATIONS, Safety.NON_IDEMPOTENT, _message, about=about, **sent
-        )
-
-    def _send_template(
-        self,
-        action: str,
-        template_name: str,
-        broadcast_name: str,
-        recipients: Sequence[Mapping[str, Any]],
-        channel: str | None,
-        more: Mapping[str, str],
-    ) -> TemplateSendResult:
-        asked = template_recipients.to_wire(recipients)
-        body: dict[str, Any] = {
-            "template_name": checks.text(template_name, "template_name"),
-            "broadcast_name": checks.text(broadcast_name, "broadcast_name"),
-            "recipients": asked,
-            **more,
-        }
-        # WATI takes an empty channel for another thing than none.
-        if channel or self.channel:
-            body["channel"] = channel or self.channel
-
-        def read(answer: Any) -> TemplateSendResult:
-            if answer["success"] is False:
-                raise _rejected(f"the template {template_name!r}", answer.get("error"))
-            if answer["success"] is not True or not isinstance(answer["recipients"], list):
-                raise WatiResponseError("it does not say for whom it succeeded")
-            return TemplateSendResult(
-                answer.get("broadcast_id"),
-                tuple(template_recipients.from_answer(asked, answer["recipients"])),
-            )
-
+    def _message(self, path: str, about: Target, hooks: SendHooks | None, **sent: Any) -> Message:
         return self._v3(
             "POST",
-            f"messageTemplates/{action}",
-            EndpointGroup.TEMPLATES,
+            path,
+            EndpointGroup.CONVERSATIONS,
             Safety.NON_IDEMPOTENT,
-            read,
-            body=body,
+            responses.read_message,
+            about=about,
+            hooks=hooks,
+            **sent,
         )
 
     def _v3(
@@ -778,18 +910,25 @@ class WatiClient:
         *,
         target: Target | None = None,
         about: Target | None = None,
-        **sent: Any,
+        params: Mapping[str, str | int] | None = None,
+        body: object = None,
+        upload: Callable[[], MultipartUpload] | None = None,
+        hooks: SendHooks | None = None,
     ) -> T:
         about = target or about
+        for name, value in (params or {}).items():
+            checks.whole_text(str(value), name)
         call = Call(
             method=method,
             url=self.endpoint.v3(path.replace("{target}", _segment(str(target)))),
             shown=f"/{path}" + (f" ({about.masked})" if about else ""),
             group=group,
             safety=safety,
-            **sent,
+            params=params,
+            content=None if body is None else encode_json(body),
+            upload=upload,
         )
-        return self._transport.call(call, read)
+        return self._transport.call(call, read, hooks)
 
     def _v1(
         self,
@@ -809,46 +948,45 @@ class WatiClient:
         path: str,
         key: str,
         group: EndpointGroup,
-        shape: type[Shape],
         *,
         target: Target | None = None,
         params: Mapping[str, str | None] | None = None,
         total: str | None = None,
-        ends_at_total: bool = False,
-    ) -> Iterator[Shape]:
-        """
-        Go through a list until a page is not full, and on to its total.
-
-        :param ends_at_total: whether it ends there also where a page is full; a total that lags behind its list would
-            cut the list off.
-        """
+    ) -> Iterator[Any]:
         only = {name: value for name, value in (params or {}).items() if value}
-        seen = 0
-        last: list[Shape] = []
-        page_number = 1
-        while True:
-            answer = self._v3(
-                "GET", path, group, Safety.READ, _page_of(key), target=target,
-                params={**only, "page_number": page_number, "page_size": PAGE_SIZE},
-            )  # fmt: skip
-            rows = cast("list[Shape]", answer[key] or [])
-            if rows and rows == last:
-                raise WatiResponseError(
-                    f"WATI gives the same page of /{path} again and again: page {page_number} is page {page_number - 1}."
-                )
-            yield from rows
-            seen += len(rows)
-            asked_or_capped = min(PAGE_SIZE, answer.get("page_size") or PAGE_SIZE)
-            known_total = (answer.get(total) if total else None) or 0
-            is_last = len(rows) < asked_or_capped or (ends_at_total and known_total > 0)
-            if not rows or (is_last and seen >= known_total):
-                return
-            last = rows
-            page_number += 1
+
+        def fetch(page_number: int) -> dict[str, Any]:
+            page: dict[str, str | int] = {**only, "page_number": page_number, "page_size": PAGE_SIZE}
+            return self._v3(
+                "GET", path, group, Safety.READ, responses.read_page(key), target=target, params=page
+            )
+
+        return iter_pages(fetch, key, f"/{path}", total=total)
+
+
+def _dispatch_result(outcome: Outcome[Accepted]) -> DispatchResult:
+    """Turn the outcome of a template call into what its caller decides by."""
+    if isinstance(outcome, Answered):
+        return outcome.value
+    if not isinstance(outcome, Failed):
+        return NotSent(None)
+    if isinstance(outcome.error, WatiUnknownOutcomeError):
+        return Ambiguous(outcome.error)
+    if isinstance(outcome.error, (WatiBadRequestError, WatiRejectedError)):
+        return Rejected(outcome.error)
+    return NotSent(outcome.error)
+
+
+def _accepted_or_raise(result: DispatchResult) -> Accepted:
+    if isinstance(result, Accepted):
+        return result
+    if result.error is None:
+        raise WatiCallWithdrawnError("The template call was withdrawn before it left: nothing was sent.")
+    raise result.error
 
 
 def _segment(value: str) -> str:
-    return quote(value, safe=":")
+    return quote(checks.whole_text(value, "An id"), safe=":")
 
 
 def _update_of(contact: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -861,82 +999,5 @@ def _update_of(contact: Mapping[str, Any], where: str) -> dict[str, Any]:
     except WatiValidationError as error:
         raise WatiValidationError(f"{where}: {error}") from None
     # The one place where V3 spells it customParams.
-    return {"target": str(target), "customParams": checks.name_values(contact.get("custom_params"), where)}
-
-
-def _anything(answer: Any) -> Any:
-    return answer
-
-
-def _object(shape: type[Shape]) -> Callable[[Any], Shape]:
-    def read(answer: Any) -> Shape:
-        if not isinstance(answer, dict):
-            raise WatiResponseError("it is not an object")
-        return cast("Shape", answer)
-
-    return read
-
-
-def _with_id(shape: type[Shape]) -> Callable[[Any], Shape]:
-    def read(answer: Any) -> Shape:
-        if not isinstance(answer, dict) or not answer.get("id"):
-            raise WatiResponseError("it has no id")
-        return cast("Shape", answer)
-
-    return read
-
-
-def _rows(key: str, shape: type[Shape]) -> Callable[[Any], list[Shape]]:
-    page_of = _page_of(key)
-    return lambda answer: cast("list[Shape]", page_of(answer)[key] or [])
-
-
-def _page_of(key: str) -> Callable[[Any], dict[str, Any]]:
-    def read(answer: Any) -> dict[str, Any]:
-        rows = answer[key]
-        if not isinstance(rows, (list, type(None))):
-            raise WatiResponseError(f"its {key} is no list")
-        return cast("dict[str, Any]", answer)
-
-    return read
-
-
-def _done(answer: Any) -> None:
-    """Read ``{"result": true}``, which is the whole answer to calls that do something."""
-    _not_refused(answer)
-    if answer["result"] is not True:
-        raise WatiResponseError("it does not say whether it was done")
-
-
-def _not_refused(answer: Any) -> None:
-    """Read an answer whose shape WATI does not document."""
-    if isinstance(answer, dict):
-        for flag in ("result", "ok", "success"):
-            if answer.get(flag) is False:
-                raise _rejected(
-                    "the call", answer.get("message") or answer.get("info") or answer.get("error")
-                )
-
-
-def _message(answer: Any) -> Message:
-    message = answer["message"]
-    if not isinstance(message, dict):
-        raise WatiResponseError("its message is no object")
-    if str(message.get("status")).casefold() == "failed":
-        raise _rejected("the message", message.get("failed_detail"))
-    return cast("Message", message)
-
-
-def _estimate(answer: Any) -> CostEstimate:
-    if answer["is_request_succeeded"] is False:
-        raise _rejected("the estimate", answer.get("failed_detail"))
-    return cast("CostEstimate", answer)
-
-
-def _rejected(what: str, why: object) -> WatiRejectedError:
-    said = mask_numbers(str(why)) if why else None
-    return WatiRejectedError(
-        f"WATI refused {what} inside a 200 answer: {said or 'without a reason'}.",
-        status_code=200,
-        wati_message=said,
-    )
+    params = checks.contact_attributes(contact.get("custom_params"), where)
+    return {"target": str(target), "customParams": params}

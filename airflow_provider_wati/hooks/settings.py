@@ -105,7 +105,7 @@ def name_of(conn_id: str) -> str:
 
 def _endpoint(connection: Connection) -> str:
     """
-    Put together what a URI takes apart.
+    Join the parts into which a URI is split.
 
     ``wati://:token@live-mt-server.wati.io/123456`` leaves the tenant in the schema, and a port in the port.
     What the result means is for the client to judge.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
@@ -13,6 +13,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_wati import connection_form
 from airflow_provider_wati.client.endpoint import is_loopback
 from airflow_provider_wati.client.token import bare_token
+from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
     WatiConnectionError,
@@ -50,6 +51,8 @@ class WatiHook(BaseHook):
     default_conn_name = connection_form.DEFAULT_CONN_ID
     conn_type = connection_form.CONN_TYPE
     hook_name = connection_form.HOOK_NAME
+    #: Where the client's times and pauses come from; tests put another one here.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(self, wati_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -91,6 +94,12 @@ class WatiHook(BaseHook):
     def default_region(self) -> str | None:
         """The country of phone numbers without a country code, as two capital letters, if there is one."""
         return self.settings.default_region
+
+    @property
+    def account(self) -> str:
+        """A name of the WATI account, for state that must not be taken for another account's."""
+        endpoint = self.client.endpoint
+        return f"{endpoint.base_url}/{endpoint.tenant_id or ''}"
 
     def get_conn(self) -> WatiClient:
         """
@@ -160,7 +169,7 @@ class WatiHook(BaseHook):
         from airflow_provider_wati.client import WatiClient
 
         with naming(self.wati_conn_id):
-            return WatiClient(**arguments)
+            return WatiClient(**arguments, clock=self.clock)
 
 
 def _sandbox_hint(endpoint: Endpoint) -> str:
