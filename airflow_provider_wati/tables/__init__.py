@@ -1,3 +1,3 @@
-"""Rows in, rows out: tables, files, values, outcomes. Imports neither Airflow nor the client."""
+"""Rows in, outcomes out: files, values, phone numbers. Imports neither Airflow nor the client."""
 
 from __future__ import annotations

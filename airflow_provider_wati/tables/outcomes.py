@@ -1,4 +1,4 @@
-"""What became of each row: the statuses, the summary of them, and the verdict on the whole."""
+"""The outcome of each row, the summary of all, and the verdict: whether a task may be green."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from airflow_provider_wati.exceptions import (
 )
 from airflow_provider_wati.masking import mask_numbers, mask_target
 
-#: How many problems a summary shows; the outcomes file has them all.
+#: Problems in a summary; the outcomes file has all of them.
 SHOWN_PROBLEMS = 20
-#: How many campaigns a summary shows.
-SHOWN_BROADCASTS = 50
+#: Campaigns in a summary.
+SHOWN_CAMPAIGNS = 40
 _REASON_LENGTH = 240
-# What is shown where that is too much: campaigns, problems, and characters of a reason.
+# Shorter forms for a summary that is too large, tried in order: campaigns, problems, characters of a reason.
 _SHORTER = ((50, 20, 100), (25, 20, 60), (10, 20, 40), (5, 10, 40), (1, 5, 40), (0, 0, 0))
-# Bytes of JSON; an XCom is a row of Airflow's database, and the interface shows it.
+# Bytes of JSON. An XCom is a row in Airflow's database, and the UI shows it.
 _SUMMARY_SIZE = 15_500
 
 
 class SendStatus(StrEnum):
-    """How a row of a template send ends."""
+    """The outcome of a row of a template send."""
 
-    #: WATI took the message, in this try or in an earlier one; which is not yet to say that it arrived.
+    #: WATI accepted the message, in this attempt or an earlier one. Whether it is delivered, only the campaign shows.
     ACCEPTED = "accepted"
-    #: WATI refused it, or left it out of its answer.
+    #: WATI refused it, or its answer does not list it.
     REJECTED = "rejected"
-    #: The row cannot be right, so it was not sent.
+    #: The row has an error, so it was not sent.
     INVALID = "invalid"
-    #: Not sent on purpose: a duplicate, suppressed, or the person opted out.
+    #: Left out on purpose: a duplicate, suppressed, or the person opted out.
     SKIPPED = "skipped"
-    #: It was sent and nobody can tell whether it took effect.
+    #: It was sent, and the outcome of the call is not known.
     UNKNOWN = "unknown"
-    #: Not attempted, because the send stopped before it, or was a dry run.
+    #: Not attempted: the send stopped before it, or was a dry run.
     UNSENT = "unsent"
 
 
 class SyncStatus(StrEnum):
-    """How a row of a contact sync ends."""
+    """The outcome of a row of a contact sync."""
 
-    #: WATI has a new contact.
+    #: A new contact in WATI.
     CREATED = "created"
     #: Attributes of a contact were written.
     UPDATED = "updated"
-    #: WATI has it all already; no call was made for it.
+    #: WATI has these values already; no call was made.
     UNCHANGED = "unchanged"
-    #: The person is gone from the rows, and the mapped attributes were emptied.
+    #: The person is no longer in the rows, and the mapped attributes were emptied.
     CLEARED = "cleared"
-    #: The row cannot be right, so it was not written.
+    #: The row has an error, so it was not written.
     INVALID = "invalid"
     #: WATI refused it.
     REJECTED = "rejected"
-    #: Not written on purpose, as the mode says.
+    #: Left out on purpose, by the mode.
     SKIPPED = "skipped"
-    #: It was written and nobody can tell whether it took effect; the next run writes it again.
+    #: It was written, and the outcome of the call is not known; the next run writes it again.
     UNKNOWN = "unknown"
-    #: Not attempted, because the sync stopped before it, or was a dry run.
+    #: Not attempted: the sync stopped before it, or was a dry run.
     UNSENT = "unsent"
 
 
-#: The reason of what a dry run would do.
+#: The reason of a row that a dry run would send or write.
 DRY_RUN = "dry run"
-#: Where ``reason`` says what is wrong.
+#: Statuses of rows that failed; their ``reason`` says why.
 PROBLEMS = ("rejected", "invalid", "unknown", "unsent")
 _DONE = ("accepted", "created", "updated", "unchanged", "cleared")
 
@@ -79,14 +79,14 @@ SEND_COLUMNS = (
     "status",
     "reason",
     "local_message_id",
-    "broadcast_id",
-    "broadcast_name",
+    "campaign_id",
+    "campaign_name",
 )
 SYNC_COLUMNS = ("row", "target", "status", "reason")
 
 
 def problem(row: int | None, target: str | None, status: str, reason: str | None) -> dict[str, Any]:
-    """Describe a row that did not end well, in few words and without its number."""
+    """Return a failed row as a summary shows it: phone numbers masked, the reason cut at 240 characters."""
     return {
         "row": row,
         "target": mask_target(target or ""),
@@ -97,12 +97,12 @@ def problem(row: int | None, target: str | None, status: str, reason: str | None
 
 def verdict(counts: Mapping[str, int], failure_threshold: float = 0.0) -> str | None:
     """
-    Tell why a task has to fail; None when it has not.
+    Return why a task has to fail; None when it may be green.
 
-    The share of rows that failed is ``(rejected + invalid + unknown + unsent) / (total - skipped)``.
+    The share of failed rows is ``(rejected + invalid + unknown + unsent) / (total - skipped)``.
 
-    :param counts: ``total``, and how many rows ended in each status.
-    :param failure_threshold: the share of failed rows, 0 to 1, that is still taken as success.
+    :param counts: ``total``, and the number of rows in each status.
+    :param failure_threshold: the share of failed rows, 0 to 1, up to which the task is green.
     """
     asked = counts["total"] - counts.get("skipped", 0)
     failed = sum(counts.get(status, 0) for status in PROBLEMS)
@@ -113,20 +113,27 @@ def verdict(counts: Mapping[str, int], failure_threshold: float = 0.0) -> str | 
     if done == 0:
         return f"Nothing was done: of {asked:,} rows {kinds}."
     if failed / asked > failure_threshold:
-        allowed = f"failure_threshold {failure_threshold:g} allows {int(failure_threshold * asked):,}"
+        allowed = f"failure_threshold {failure_threshold:g} allows {most_of(asked, failure_threshold):,}"
         return f"{failed:,} of {asked:,} rows failed ({kinds}); {allowed}."
     return None
 
 
+def most_of(total: int, share: float) -> int:
+    """Return the largest count that is at most a share, 0 to 1, of a total: 29 for 0.29 of 100."""
+    count = int(share * total)
+    # 0.29 * 100 is 28.999999999999996.
+    return count + 1 if count < total and (count + 1) / total <= share else count
+
+
 def failure_of(summary: Mapping[str, Any], failure_threshold: float) -> WatiError | None:
     """
-    Return the error that a task has to end with; None when it may be green.
+    Return the error that a task has to raise; None when it may be green.
 
-    :param summary: the counts, and the first ``problems``.
-    :param failure_threshold: as for :func:`verdict`.
+    :param summary: the counts and ``problems``.
+    :param failure_threshold: as in :func:`verdict`.
     """
     counts = dict(summary)
-    if summary.get("dry_run"):
+    if "estimate" in summary or summary.get("dry_run"):
         counts["accepted"], counts["unsent"] = counts.get("accepted", 0) + counts["unsent"], 0
     why = verdict(counts, failure_threshold)
     if why is None:
@@ -141,11 +148,12 @@ def failure_of(summary: Mapping[str, Any], failure_threshold: float) -> WatiErro
 
 def fitted(summary: dict[str, Any]) -> dict[str, Any]:
     """
-    Shorten what a summary shows until it is under 16 kB, which long names and reasons could exceed.
+    Return a summary that is under 16 kB, which long names and reasons could exceed.
 
-    The counts stay; reasons are cut, and what campaigns or problems are left out is counted or in the outcomes.
+    The counts stay. Reasons are cut; campaigns that are left out are counted in ``more_campaigns``, and problems
+    that are left out are in the outcomes.
 
-    :param summary: with ``problems``, and maybe ``broadcasts`` and ``more_broadcasts``.
+    :param summary: with ``problems``, and optionally ``campaigns`` and ``more_campaigns``.
     """
     shown = summary
     for campaigns, problems, length in _SHORTER:
@@ -155,13 +163,13 @@ def fitted(summary: dict[str, Any]) -> dict[str, Any]:
             **summary,
             "problems": [{**p, "reason": p["reason"][:length]} for p in summary["problems"][:problems]],
         }
-        if "broadcasts" in summary:
-            left_out = len(summary["broadcasts"][campaigns:])
-            shown["broadcasts"] = summary["broadcasts"][:campaigns]
-            shown["more_broadcasts"] = summary["more_broadcasts"] + left_out
+        if "campaigns" in summary:
+            left_out = len(summary["campaigns"][campaigns:])
+            shown["campaigns"] = summary["campaigns"][:campaigns]
+            shown["more_campaigns"] = summary["more_campaigns"] + left_out
     return shown
 
 
 def in_words(problems: Iterable[Mapping[str, Any]]) -> str:
-    """Write the first few problems of a summary into an error."""
+    """Return the first five problems of a summary as text, for an error."""
     return "; ".join(f"row {p['row']} ({p['target']}): {p['reason']}" for p in list(problems)[:5])

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, said in the log now and then."""
+"""The progress of a long operation, logged every 10 seconds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SECONDS_BETWEEN = 10.0
 
 class Progress:
     """
-    Say how much is done, how fast it goes and how long it will take.
+    Log how much is done, how fast, and how many seconds are left.
 
-    :param log: where it is said.
+    :param log: the logger.
     :param total: how many people or messages there are.
     """
 
@@ -20,15 +20,15 @@ class Progress:
         self._log = log
         self._total = total
         self._done = 0
-        self._started = self._said = time.monotonic()
+        self._started = self._logged = time.monotonic()
 
     def add(self, done: int) -> None:
-        """Count some more; it is said if nothing was for a while, and at the end."""
+        """Count some more; they are logged when 10 seconds have passed since the last time, and at the end."""
         self._done += done
         now = time.monotonic()
-        if now - self._said < _SECONDS_BETWEEN and self._done < self._total:
+        if now - self._logged < _SECONDS_BETWEEN and self._done < self._total:
             return
-        self._said = now
+        self._logged = now
         rate = self._done / max(now - self._started, 0.001)
         self._log.info(
             "%s of %s done, %s a second, %s s left.",
