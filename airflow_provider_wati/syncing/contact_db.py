@@ -1,4 +1,4 @@
-"""The rows of one run of a contact sync, in a run file beside what is known of WATI's contacts."""
+"""The scratch database of a contact sync: the rows of one run, and what is known of WATI's contacts."""
 
 from __future__ import annotations
 
@@ -6,80 +6,61 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.syncing.diff import Person
 from airflow_provider_wati.syncing.snapshot import vals_of
 from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS, SyncStatus
-from airflow_provider_wati.tables.scratch_db import CHUNK, first_problems, open_run_file
+from airflow_provider_wati.tables.scratch_db import CHUNK, first_problems, open_scratch_db
 
 if TYPE_CHECKING:
+    from airflow_provider_wati.syncing.row_mapping import CheckedRow
     from airflow_provider_wati.syncing.snapshot import Known
 
-# `people` is the snapshot: at any moment what the next run has to know if this one dies now.
-# `rows` has the rows, and after them the people who are gone from them. A row that is yet to be written is `unsent`;
-# `act` is how (`put` or `post`), `done` how it ends when that succeeds, `was` and `was_ours` what `people` had.
+# `people` is the snapshot: at any moment what the next run has to know if this one dies now. `written`: this sync has
+# written to the contact, or may have; `certain`: it is known that the contact exists.
+# `rows` has the rows, and after them the people who are no longer in them. A row that is yet to be written is `unsent`;
+# `act` is how (`put` or `post`), `done` its status when that succeeds, `was` and `was_written` what `people` had.
 _TABLES = """
 CREATE TABLE people (
-    number TEXT PRIMARY KEY, ours INTEGER NOT NULL, sure INTEGER NOT NULL, name TEXT, vals TEXT
+    phone_number TEXT PRIMARY KEY, written INTEGER NOT NULL, certain INTEGER NOT NULL, name TEXT, vals TEXT
 ) WITHOUT ROWID;
-CREATE TABLE listed (number TEXT PRIMARY KEY, name TEXT, vals TEXT) WITHOUT ROWID;
+CREATE TABLE listed (phone_number TEXT PRIMARY KEY, name TEXT, vals TEXT) WITHOUT ROWID;
 CREATE TABLE rows (
-    id INTEGER PRIMARY KEY, row INTEGER, status TEXT NOT NULL, reason TEXT, act TEXT, done TEXT, turned INTEGER,
-    number TEXT, target TEXT NOT NULL, name TEXT, vals TEXT, was TEXT, was_ours INTEGER
+    id INTEGER PRIMARY KEY, row INTEGER, status TEXT NOT NULL, reason TEXT, act TEXT, done TEXT, switched INTEGER,
+    phone_number TEXT, target TEXT NOT NULL, name TEXT, vals TEXT, was TEXT, was_written INTEGER
 );
 """
 
-_OTHER_NAME = "WATI has another name for the contact, and no call to change it"
-KNOWN = "WATI knows the number, and mode is insert"
-NO_NAME = (
-    "there is no name, and WATI needs one for a new contact: give one, COALESCE(name, ...) in the query say"
-)
-_GONE = "ours AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.number = people.number)"
-_DOUBTFUL = (
+_OTHER_NAME = "WATI has another name for the contact, and its API cannot change it"
+KNOWN = "WATI knows the phone number, and mode is insert"
+NO_NAME = "there is no name, and WATI needs one for a new contact: give one, for example COALESCE(name, ...) in the query"
+_REMOVED = "written AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.phone_number = people.phone_number)"
+_UNCERTAIN = (
     "rows WHERE status = 'unsent' "
-    "AND EXISTS (SELECT 1 FROM people WHERE people.number = rows.number AND NOT sure)"
+    "AND EXISTS (SELECT 1 FROM people WHERE people.phone_number = rows.phone_number AND NOT certain)"
 )
 
 
-class Person(NamedTuple):
+class ContactDb:
     """
-    Somebody to be written to WATI.
-
-    :param id: the row in the run file.
-    :param values: the mapped attributes as they should be, empty where there is none.
-    :param was: the same as WATI has them; None if that is not known.
-    :param done: the status when it succeeds.
-    :param turned: whether WATI's answer has already turned a create into an update, or the other way round.
-    """
-
-    id: int
-    number: str
-    name: str | None
-    values: list[str]
-    was: list[str] | None
-    done: str
-    turned: bool
-
-
-class SyncFile:
-    """
-    Rows, outcomes and what is known of WATI's contacts. Whatever number of them there is, memory holds one chunk.
+    Rows, outcomes and what is known of WATI's contacts. Memory holds one chunk of them at a time.
 
     :param attributes: how many attributes are mapped.
     """
 
     def __init__(self, attributes: int) -> None:
         self._empty = vals_of([""] * attributes)
-        self._db = open_run_file()
+        self._db = open_scratch_db()
         self._db.executescript(_TABLES)
 
     def close(self) -> None:
-        """Throw the file away."""
+        """Delete the database."""
         self._db.close()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Write many rows in one go. There is no way back from it, so an error keeps what was written."""
+    def transaction(self) -> Iterator[None]:
+        """Write many rows in one transaction. There is no journal to roll back with, so an error keeps what was written."""
         self._db.execute("BEGIN")
         try:
             yield
@@ -88,101 +69,100 @@ class SyncFile:
 
     # What comes in
 
-    def load_rows(self, rows: Iterable[tuple[str | None, str, str | None, str | None, str | None]]) -> None:
-        """
-        Read all rows, and find the numbers that occur twice.
-
-        :param rows: number, target as it stands in the row, name, values and what is wrong with it, of each.
-        """
+    def load_rows(self, rows: Iterable[CheckedRow]) -> None:
+        """Load all rows, and refuse the phone numbers that occur twice."""
         numbered = enumerate(rows, 1)
         while chunk := list(islice(numbered, CHUNK)):
-            with self.at_once():
+            with self.transaction():
                 self._db.executemany(
-                    "INSERT INTO rows (row, status, reason, number, target, name, vals) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO rows (row, status, reason, phone_number, target, name, vals) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [
                         (row, SyncStatus.INVALID if complaint else SyncStatus.UNSENT, complaint, *person)
                         for row, (*person, complaint) in chunk
                     ],
                 )
-        self._db.execute("CREATE INDEX by_number ON rows (number) WHERE number IS NOT NULL")
-        # Which of them is right nobody can tell, and a guess would be written to a customer's record.
+        self._db.execute("CREATE INDEX by_number ON rows (phone_number) WHERE phone_number IS NOT NULL")
+        # It is not known which of them is right, and a guess would be written to a customer's record.
         self._db.execute(
-            "UPDATE rows SET status = 'invalid', reason = 'the same number stands in ' || again.times || "
-            "' rows, of which row ' || again.first || ' is the first: make it one row a number' "
-            "FROM (SELECT number, COUNT(*) AS times, MIN(row) AS first FROM rows WHERE number IS NOT NULL "
-            "GROUP BY number HAVING COUNT(*) > 1) AS again "
-            "WHERE rows.number IS NOT NULL AND rows.number = again.number AND status = 'unsent'"
+            "UPDATE rows SET status = 'invalid', reason = 'the same phone number stands in ' || again.times || "
+            "' rows, of which row ' || again.first || ' is the first: give one row per phone number' "
+            "FROM (SELECT phone_number, COUNT(*) AS times, MIN(row) AS first FROM rows WHERE phone_number IS NOT NULL "
+            "GROUP BY phone_number HAVING COUNT(*) > 1) AS again "
+            "WHERE rows.phone_number IS NOT NULL AND rows.phone_number = again.phone_number AND status = 'unsent'"
         )
 
     def load_known(self, known: Iterable[Known]) -> None:
-        """Read what a snapshot holds."""
+        """Load what a snapshot holds."""
         known = iter(known)
         while chunk := list(islice(known, CHUNK)):
-            with self.at_once():
+            with self.transaction():
                 self._db.executemany("INSERT INTO people VALUES (?, ?, ?, ?, ?)", chunk)
 
     def load_listed(self, contacts: Iterable[tuple[str, str | None, str]]) -> int:
         """
-        Take over what WATI lists, and return how many contacts that were.
+        Load the contacts that WATI lists, and return their count.
 
-        :param contacts: number, name and values of each.
+        :param contacts: phone number, name and values of each.
         """
         counted = 0
         contacts = iter(contacts)
         while chunk := list(islice(contacts, CHUNK)):
             counted += len(chunk)
-            with self.at_once():
-                # Somebody may have a contact for each channel. Which of them an update reaches is not documented,
-                # so where they differ nothing is known.
+            with self.transaction():
+                # A person may have a contact for each channel. Which of them an update reaches is not documented, so
+                # where they differ, the values are unknown.
                 self._db.executemany(
                     "INSERT INTO listed VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
                     "vals = CASE WHEN vals = excluded.vals THEN vals END",
                     chunk,
                 )
-        with self.at_once():
+        with self.transaction():
             self._db.execute(
-                "INSERT INTO people SELECT number, 0, 1, name, vals FROM listed WHERE TRUE "
-                "ON CONFLICT DO UPDATE SET sure = 1, name = excluded.name, vals = excluded.vals"
+                "INSERT INTO people SELECT phone_number, 0, 1, name, vals FROM listed WHERE TRUE "
+                "ON CONFLICT DO UPDATE SET certain = 1, name = excluded.name, vals = excluded.vals"
             )
-            self._db.execute("DELETE FROM people WHERE number NOT IN (SELECT number FROM listed)")
+            self._db.execute("DELETE FROM people WHERE phone_number NOT IN (SELECT phone_number FROM listed)")
             self._db.execute("DELETE FROM listed")
         return counted
 
     # Before anything is written
 
-    def count_doubtful(self) -> int:
-        """Count the people to be written of whom nobody can tell whether WATI has them."""
-        return self._count(_DOUBTFUL)
+    def count_uncertain(self) -> int:
+        """Count the people to be written of whom it is not known whether WATI has them."""
+        return self._count(_UNCERTAIN)
 
-    def doubtful(self) -> list[str]:
-        """Return the numbers of :meth:`count_doubtful`; the caller knows that they are few."""
-        return [number for (number,) in self._db.execute(f"SELECT number FROM {_DOUBTFUL}")]
+    def uncertain(self) -> list[str]:
+        """Return the phone numbers of :meth:`count_uncertain`; the caller makes sure that they are few."""
+        return [
+            phone_number for (phone_number,) in self._db.execute(f"SELECT phone_number FROM {_UNCERTAIN}")
+        ]
 
-    def found(self, number: str, name: str | None, vals: str) -> None:
-        """Note what WATI has of somebody."""
+    def record_found(self, phone_number: str, name: str | None, vals: str) -> None:
+        """Record what WATI has of a person."""
         self._db.execute(
-            "UPDATE people SET sure = 1, name = ?, vals = ? WHERE number = ?", (name, vals, number)
+            "UPDATE people SET certain = 1, name = ?, vals = ? WHERE phone_number = ?",
+            (name, vals, phone_number),
         )
 
-    def missing(self, number: str) -> None:
-        """Note that WATI does not have somebody."""
-        self._db.execute("DELETE FROM people WHERE number = ?", (number,))
+    def record_missing(self, phone_number: str) -> None:
+        """Record that WATI does not have a person."""
+        self._db.execute("DELETE FROM people WHERE phone_number = ?", (phone_number,))
 
     def count_new(self) -> int:
-        """Count the people to be written whom WATI is not known to have."""
+        """Count the people to be written whose contact is not known to exist."""
         return self._count(
             "rows WHERE status = 'unsent' "
-            "AND NOT EXISTS (SELECT 1 FROM people WHERE people.number = rows.number AND sure)"
+            "AND NOT EXISTS (SELECT 1 FROM people WHERE people.phone_number = rows.phone_number AND certain)"
         )
 
     def compare(self, mode: str) -> None:
-        """Find what differs from what is known, and how it is to be written."""
-        with self.at_once():
+        """Compare the rows with what is known, and decide how each difference is written."""
+        with self.transaction():
             self._db.execute(
-                "UPDATE rows SET done = 'updated', was = people.vals, was_ours = people.ours, "
+                "UPDATE rows SET done = 'updated', was = people.vals, was_written = people.written, "
                 "act = CASE WHEN people.vals IS rows.vals THEN 'none' ELSE 'put' END, "
                 f"reason = CASE WHEN rows.name <> people.name THEN '{_OTHER_NAME}' END "
-                "FROM people WHERE rows.status = 'unsent' AND people.number = rows.number"
+                "FROM people WHERE rows.status = 'unsent' AND people.phone_number = rows.phone_number"
             )
             if mode == "insert":
                 self._skip("act IS NOT NULL", KNOWN)
@@ -190,13 +170,13 @@ class SyncFile:
                 "UPDATE rows SET status = 'unchanged', act = NULL WHERE status = 'unsent' AND act = 'none'"
             )
             if mode == "update":
-                self._skip("act IS NULL", "WATI does not know the number, and mode is update")
+                self._skip("act IS NULL", "WATI does not know the phone number, and mode is update")
             self._db.execute(
                 "UPDATE rows SET status = 'invalid', reason = ? WHERE status = 'unsent' AND act IS NULL AND name IS NULL",
                 (NO_NAME,),
             )
             self._db.execute(
-                "UPDATE rows SET act = 'post', done = 'created', was_ours = 0 WHERE status = 'unsent' AND act IS NULL"
+                "UPDATE rows SET act = 'post', done = 'created', was_written = 0 WHERE status = 'unsent' AND act IS NULL"
             )
             self._db.execute("CREATE INDEX todo ON rows (act, id) WHERE status = 'unsent'")
 
@@ -206,27 +186,27 @@ class SyncFile:
             (reason,),
         )
 
-    def count_ours(self) -> tuple[int, int]:
-        """Count the people whom this sync has written, and those of them who are gone from the rows."""
-        # Nothing is left to clear of these, and they must not add up from run to run.
-        self._db.execute(f"UPDATE people SET ours = 0 WHERE {_GONE} AND vals IS ?", (self._empty,))
-        ours = self._count("people WHERE ours")
-        return ours, self._count(f"people WHERE {_GONE}")
+    def count_written(self) -> tuple[int, int]:
+        """Count the people that this sync has written, and those of them who are no longer in the rows."""
+        # These have nothing left to clear, and must not add up from run to run.
+        self._db.execute(f"UPDATE people SET written = 0 WHERE {_REMOVED} AND vals IS ?", (self._empty,))
+        written = self._count("people WHERE written")
+        return written, self._count(f"people WHERE {_REMOVED}")
 
     def count_unreadable(self) -> int:
-        """Count the rows that may be about anybody."""
-        return self._count("rows WHERE number IS NULL")
+        """Count the rows whose phone number cannot be read, which may be about anybody."""
+        return self._count("rows WHERE phone_number IS NULL")
 
     def clear_removed(self, why_not: str | None) -> None:
         """
-        Add the people who are gone from the rows, their attributes to be emptied.
+        Add the people who are no longer in the rows, with their attributes to be emptied.
 
-        :param why_not: why they are to be left alone after all.
+        :param why_not: the reason not to empty them after all.
         """
         self._db.execute(
-            "INSERT INTO rows (status, reason, act, done, number, target, vals, was, was_ours) "
-            "SELECT ?, ?, ?, 'cleared', number, number, ?, vals, 1 "
-            f"FROM people WHERE {_GONE} AND vals IS NOT ? ORDER BY number",
+            "INSERT INTO rows (status, reason, act, done, phone_number, target, vals, was, was_written) "
+            "SELECT ?, ?, ?, 'cleared', phone_number, phone_number, ?, vals, 1 "
+            f"FROM people WHERE {_REMOVED} AND vals IS NOT ? ORDER BY phone_number",
             (
                 SyncStatus.SKIPPED if why_not else SyncStatus.UNSENT,
                 why_not,
@@ -238,121 +218,124 @@ class SyncFile:
 
     def begin(self) -> None:
         """
-        Take all that is about to be written for unknown.
+        Mark everything that is about to be written as unknown.
 
-        A run that dies leaves them so, and the next one writes them again: it cannot compare them with values
-        that this run may have replaced.
+        If the run dies, it stays unknown, and the next run writes it again: it cannot compare it with values that this
+        run may have replaced.
         """
-        with self.at_once():
+        with self.transaction():
             self._db.execute(
-                "INSERT INTO people SELECT number, 1, act = 'put', name, NULL FROM rows WHERE status = 'unsent' "
-                "ON CONFLICT DO UPDATE SET ours = 1, vals = NULL"
+                "INSERT INTO people SELECT phone_number, 1, act = 'put', name, NULL FROM rows WHERE status = 'unsent' "
+                "ON CONFLICT DO UPDATE SET written = 1, vals = NULL"
             )
 
     # Writing
 
     def next(self, act: str, most: int) -> list[Person]:
-        """Return the next people to be written in a way."""
+        """Return the next people to be written with one kind of call (``put`` or ``post``)."""
         found = self._db.execute(
-            "SELECT id, number, name, vals, was, done, turned FROM rows WHERE act = ? AND status = 'unsent' "
+            "SELECT id, phone_number, name, vals, was, done, switched FROM rows WHERE act = ? AND status = 'unsent' "
             "ORDER BY id LIMIT ?",
             (act, most),
         )
         return [
-            Person(id, number, name, json.loads(vals), was and json.loads(was), done, bool(turned))
-            for id, number, name, vals, was, done, turned in found
+            Person(id, phone_number, name, json.loads(vals), was and json.loads(was), done, bool(switched))
+            for id, phone_number, name, vals, was, done, switched in found
         ]
 
     def mark(self, people: Iterable[Person], status: SyncStatus, reason: str | None = None) -> None:
-        """Give people a status without news of what WATI has."""
-        with self.at_once():
+        """Set the status of people; what is known of their contacts stays."""
+        with self.transaction():
             self._db.executemany(
                 "UPDATE rows SET status = ?, reason = ? WHERE id = ?",
                 [(status, reason, p.id) for p in people],
             )
 
-    def written(self, people: Sequence[tuple[Person, str | None, str | None]]) -> None:
+    def record_written(self, people: Sequence[tuple[Person, str | None, str | None]]) -> None:
         """
-        Note that WATI has what the rows say.
+        Record that WATI has the values of the rows.
 
-        :param people: beside each the name that WATI has, and the values if it showed them.
+        :param people: each with the name that WATI has, and the values if it showed them.
         """
-        with self.at_once():
+        with self.transaction():
             self._db.executemany(
                 f"UPDATE rows SET status = done, reason = CASE WHEN name <> ? THEN '{_OTHER_NAME}' END WHERE id = ?",
                 [(name, person.id) for person, name, _ in people],
             )
-            # Whom it has emptied, the sync has nothing to do with any more.
+            # A person who was cleared does not belong to the sync any more.
             self._db.executemany(
-                "UPDATE people SET sure = 1, name = ?1, vals = COALESCE(?3, rows.vals), ours = rows.done <> 'cleared' "
-                "FROM rows WHERE rows.id = ?2 AND people.number = rows.number",
+                "UPDATE people SET certain = 1, name = ?1, vals = COALESCE(?3, rows.vals), written = rows.done <> 'cleared' "
+                "FROM rows WHERE rows.id = ?2 AND people.phone_number = rows.phone_number",
                 [(name or person.name, person.id, vals) for person, name, vals in people],
             )
 
-    def matches(self, person: Person, name: str | None) -> None:
-        """Note that WATI has it all already."""
-        self.written([(person, name, None)])
-        self._set_people(person, "ours = rows.was_ours")
+    def record_unchanged(self, person: Person, name: str | None) -> None:
+        """Record that WATI had the values already."""
+        self.record_written([(person, name, None)])
+        self._set_people(person, "written = rows.was_written")
         self._db.execute("UPDATE rows SET status = 'unchanged' WHERE id = ?", (person.id,))
 
-    def turn(self, person: Person, act: str, done: SyncStatus, was: str | None = None) -> None:
-        """Note that somebody is to be written in another way than was thought."""
+    def switch(self, person: Person, act: str, done: SyncStatus, was: str | None = None) -> None:
+        """Record that a person needs the other kind of call: a create instead of an update, or the other way round."""
         self._db.execute(
-            "UPDATE rows SET status = 'unsent', reason = NULL, act = ?, done = ?, was = ?, turned = 1 WHERE id = ?",
+            "UPDATE rows SET status = 'unsent', reason = NULL, act = ?, done = ?, was = ?, switched = 1 WHERE id = ?",
             (act, done, was, person.id),
         )
         self._db.execute(
-            "UPDATE people SET sure = ?, vals = NULL WHERE number = ?", (act == "put", person.number)
+            "UPDATE people SET certain = ?, vals = NULL WHERE phone_number = ?",
+            (act == "put", person.phone_number),
         )
 
-    def is_there(self, person: Person, name: str | None, vals: str, reason: str) -> None:
-        """Note that WATI has somebody who was to be left alone in that case."""
+    def record_existing(self, person: Person, name: str | None, vals: str, reason: str) -> None:
+        """Record that a contact exists, and is therefore left alone."""
         self.mark([person], SyncStatus.SKIPPED, reason)
-        self.found(person.number, name, vals)
-        self._set_people(person, "ours = rows.was_ours")
+        self.record_found(person.phone_number, name, vals)
+        self._set_people(person, "written = rows.was_written")
 
-    def refused(self, person: Person, status: SyncStatus, reason: str, *, missing: bool) -> None:
+    def record_refused(self, person: Person, status: SyncStatus, reason: str, *, missing: bool) -> None:
         """
-        Note that WATI did not take what the row says.
+        Record that WATI refused the values of the row.
 
-        :param missing: whether it does not have the contact at all.
+        :param missing: whether WATI does not have the contact at all.
         """
         self.mark([person], status, reason)
         if missing:
-            self.missing(person.number)
+            self.record_missing(person.phone_number)
         else:
-            self._set_people(person, "ours = rows.was_ours")
+            self._set_people(person, "written = rows.was_written")
 
     def _set_people(self, person: Person, change: str) -> None:
         self._db.execute(
-            f"UPDATE people SET {change} FROM rows WHERE rows.id = ? AND people.number = rows.number",
+            f"UPDATE people SET {change} FROM rows WHERE rows.id = ? AND people.phone_number = rows.phone_number",
             (person.id,),
         )
 
     def finish(self) -> None:
-        """Restore what was known of those who were not attempted."""
-        with self.at_once():
+        """Restore what was known of the people who were not attempted."""
+        with self.transaction():
             self._db.execute(
-                "DELETE FROM people WHERE number IN (SELECT number FROM rows WHERE act = 'post' AND status = 'unsent')"
+                "DELETE FROM people WHERE phone_number IN (SELECT phone_number FROM rows WHERE act = 'post' AND status = 'unsent')"
             )
             self._db.execute(
-                "UPDATE people SET vals = rows.was, ours = rows.was_ours FROM rows "
-                "WHERE rows.act = 'put' AND rows.status = 'unsent' AND people.number = rows.number"
+                "UPDATE people SET vals = rows.was, written = rows.was_written FROM rows "
+                "WHERE rows.act = 'put' AND rows.status = 'unsent' AND people.phone_number = rows.phone_number"
             )
 
     def known(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what the next run has to know."""
+        """Yield the rows of the snapshot for the next run."""
         with closing(self._db.cursor()) as cursor:
-            yield from cursor.execute("SELECT number, ours, sure, name, vals FROM people ORDER BY number")
+            yield from cursor.execute(
+                "SELECT phone_number, written, certain, name, vals FROM people ORDER BY phone_number"
+            )
 
-    # What became of it
+    # Results
 
     def explain_unsent(self, reason: str) -> None:
-        """Say why rows were not attempted."""
+        """Record why rows were not attempted."""
         self._db.execute("UPDATE rows SET reason = ? WHERE status = 'unsent'", (reason,))
 
     def plan(self) -> dict[str, int]:
-        """Count what is to be done, before any of it is."""
+        """Count the planned writes, before the first of them."""
         return {
             "to_create": self._count("rows WHERE status = 'unsent' AND done = 'created'"),
             "to_update": self._count("rows WHERE status = 'unsent' AND done = 'updated'"),
@@ -360,7 +343,7 @@ class SyncFile:
         }
 
     def counts(self) -> dict[str, int]:
-        """Count the rows, those who are gone from them included, and how many ended in each status."""
+        """Count the rows in each status, including the people who are no longer in the rows."""
         found = dict(self._db.execute("SELECT status, COUNT(*) FROM rows GROUP BY status"))
         return {"total": sum(found.values()), **{status.value: found.get(status, 0) for status in SyncStatus}}
 
@@ -369,11 +352,11 @@ class SyncFile:
         return self._count("rows WHERE row IS NOT NULL")
 
     def problems(self) -> list[dict[str, Any]]:
-        """Describe the first rows that did not end well, their numbers masked."""
+        """Return the first rows that failed, phone numbers masked."""
         return first_problems(self._db, "id")
 
     def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield what became of each row, in order."""
+        """Yield the outcome of each row, in order."""
         with closing(self._db.cursor()) as cursor:
             for row in cursor.execute("SELECT row, target, status, reason FROM rows ORDER BY id"):
                 yield dict(zip(SYNC_COLUMNS, row, strict=True))
