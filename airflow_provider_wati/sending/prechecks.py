@@ -4,66 +4,149 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.target import Target
 from airflow_provider_wati.exceptions import (
-    WatiBadRequestError,
-    WatiConflictError,
+    WatiAuthenticationError,
+    WatiError,
     WatiNotFoundError,
+    WatiPermissionError,
+    WatiRateLimitError,
     WatiValidationError,
 )
+from airflow_provider_wati.tables.phone_numbers import normal_form
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Contact, MessageTemplate
+    from airflow_provider_wati.sending.queue import SendQueue
 
 
 log = logging.getLogger(__name__)
 
 # WhatsApp refuses the whole message for these (error 132018 among others); more than four is a run.
 _NOT_IN_A_PARAMETER = re.compile(r"[\r\n\t]| {5,}")
-# The same, and what is empty: one look tells that a value is right, which nearly all are.
+# The same, and what is empty: one look shows that a value is right, which nearly all are.
 _SUSPECT = re.compile(rf"{_NOT_IN_A_PARAMETER.pattern}|\A\s*\Z")
+_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _CONTACTS_A_CALL = 100
 APPROVED = "APPROVED"
+#: Look-ups of single contacts that fail while none succeeds, before it counts as an outage.
+_MOST_FAILURES = 3
 
 
-def find_template(client: WatiClient, template_name: str, channel: str | None = None) -> MessageTemplate:
+def find_template(
+    client: WatiClient, template_name: str, channel: str | None = None
+) -> tuple[MessageTemplate | None, WatiError | None]:
     """
     Look a template up by its name; of several with that name (in several languages, say) an approved one.
 
+    :param client: the account.
+    :param template_name: the exact name.
     :param channel: name or number of the channel; the client's, else WATI's default, if left out.
-    :raises WatiNotFoundError: when the channel has none of that name.
+    :return: the template, or the error that says that the channel has none of that name.
     """
     named = [each for each in client.iter_templates(channel) if each.get("name") == template_name]
     if not named:
-        raise WatiNotFoundError(
+        return None, WatiNotFoundError(
             f"WATI has no template {template_name!r} on the channel {channel or client.channel or 'default'!r}."
         )
     approved = [each for each in named if is_approved(each)]
-    return (approved or named)[0]
+    return (approved or named)[0], None
 
 
 def is_approved(template: MessageTemplate) -> bool:
-    """Tell whether a template may be sent."""
-    return (template.get("status") or "").upper() == APPROVED
+    """Return whether a template may be sent."""
+    return str(template.get("status") or "").strip().upper() == APPROVED
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCheck:
+    """
+    What is known about the template; what is wrong with it matters only if somebody is left to send to.
+
+    :param template: the template; None if it was not found.
+    :param error: why it was not found.
+    """
+
+    template: MessageTemplate | None
+    error: WatiError | None = None
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters that each message must give a value for."""
+        return [] if self.template is None else parameter_names(self.template)
+
+    def refuse_unsendable(self) -> None:
+        """
+        Refuse a template that WhatsApp does not take.
+
+        :raises WatiNotFoundError: when there is none of that name.
+        :raises WatiValidationError: when it is not approved.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.template is not None and not is_approved(self.template):
+            raise WatiValidationError(
+                f"Template {self.template.get('name')!r} is {self.template.get('status')}, and WhatsApp takes "
+                "approved ones only. Nothing was sent."
+            )
 
 
 def parameter_names(template: MessageTemplate) -> list[str]:
-    """Return the names that each message must give a value for."""
-    return [str(param["name"]) for param in template.get("custom_params") or [] if param.get("name")]
+    """
+    Return the parameters that a template's text uses: body, header and the URLs of buttons.
+
+    WATI may list stale names beyond these; they are reported, not required. Where WATI gives no text with
+    parameters, the listed names count.
+    """
+    params: Any = template.get("custom_params")
+    listed = [
+        str(param["name"])
+        for param in (params if isinstance(params, list) else [])
+        if isinstance(param, Mapping) and param.get("name")
+    ]
+    texts = [
+        template.get("body_original") or template.get("body"),
+        template.get("header"),
+        template.get("buttons"),
+    ]
+    used = list(dict.fromkeys(name for text in texts for name in _placeholders(text)))
+    if not used:
+        return listed
+    stale = sorted(set(listed) - set(used))
+    if stale:
+        log.warning(
+            "WATI lists parameters of template %r that its text does not use; they are not required: %s.",
+            template.get("name"),
+            ", ".join(map(repr, stale)),
+        )
+    return used
 
 
-def parameter_complaint(params: Mapping[str | None, str | None], needed: Sequence[str]) -> str | None:
+def _placeholders(part: Any) -> Iterator[str]:
+    """Yield the names in ``{{...}}`` in a text, or in any text of a nested value."""
+    if isinstance(part, str):
+        yield from _PLACEHOLDER.findall(part)
+    elif isinstance(part, Mapping):
+        for value in part.values():
+            yield from _placeholders(value)
+    elif isinstance(part, Sequence):
+        for value in part:
+            yield from _placeholders(value)
+
+
+def parameter_problem(params: Mapping[str | None, str | None], required: Sequence[str]) -> str | None:
     """
     Say what is wrong with the parameters of one message; None if nothing is.
 
     :param params: the values, None where there is none.
-    :param needed: the names that must be there.
+    :param required: the names that must be there.
     """
-    missing = [name for name in needed if name not in params]
+    missing = [name for name in required if name not in params]
     if missing:
         return f"parameter {missing[0]!r} is missing" + (
             f", and {len(missing) - 1} more" if missing[1:] else ""
@@ -84,58 +167,118 @@ class Consent:
     """
     Look up who does not want to be messaged: contacts whose ``allow_broadcast`` is false.
 
+    All contacts are listed, or each person is looked up, whichever takes fewer calls. A listing is complete only if it
+    has as many contacts as WATI counts before and after it: contacts that move between two pages would be missed.
+
     :param client: the account.
-    :param people: how many targets are asked about; a number that has two spellings is two of them.
-    :param max_calls: how many calls the look-up may take.
+    :param queue: the rows; people who opted out are skipped there.
+    :param max_calls: how many calls all of it may take.
     :param channel: name or number of the channel that the messages go from.
-    :raises WatiValidationError: when it would take more, before any of them.
     """
 
-    def __init__(self, client: WatiClient, people: int, max_calls: int, channel: str | None = None) -> None:
+    def __init__(
+        self, client: WatiClient, queue: SendQueue, max_calls: int, channel: str | None = None
+    ) -> None:
         self._client = client
+        self._queue = queue
+        self._max_calls = max_calls
         self._channel = channel
-        #: Of whom WATI would not say, and why.
-        self.refused: dict[str, str] = {}
-        pages = client.count_contacts() // _CONTACTS_A_CALL + 1 if people > 1 else people
-        self.by_listing = pages < people
-        #: Calls that it takes, the one that counted the contacts left out.
-        self.calls = min(pages, people)
-        if self.calls > max_calls:
+        self._calls = 0
+
+    def apply(self) -> None:
+        """
+        Skip people who opted out, and reject rows whose consent WATI does not tell.
+
+        :raises WatiValidationError: when it takes more calls than allowed; nothing is sent.
+        :raises WatiError: when WATI cannot be asked now.
+        """
+        people = sum(1 for _ in self._queue.people_to_ask_about())
+        if people:
+            self._look_up(people)
+        self._queue.end_of_consent()
+
+    def _look_up(self, people: int) -> None:
+        count = self._count(people) if people > 1 else 0
+        pages = count // _CONTACTS_A_CALL + 1
+        if pages + 1 < people:
+            # One call to count again after the listing.
+            self._refuse_more(pages + 1, people)
+            log.info("Looking up who opted out: %s calls, listing all contacts.", f"{pages + 1:,}")
+            if self._list_all(count, people):
+                return
+            log.warning("WATI's list of contacts does not match its count: each person is looked up.")
+        self._refuse_more(people, people)
+        log.info("Looking up who opted out: %s calls, one for each target.", f"{people:,}")
+        self._ask_each()
+
+    def _refuse_more(self, calls: int, people: int) -> None:
+        if self._calls + calls > self._max_calls:
             raise WatiValidationError(
-                f"Looking up who opted out takes {self.calls:,} calls for {people:,} targets, and consent_max_calls "
-                f"is {max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in the query and set "
-                "check_consent=False."
+                f"Looking up who opted out takes {self._calls + calls:,} calls for {people:,} targets, and "
+                f"consent_max_calls is {self._max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in "
+                "the query and set check_consent=False."
             )
-        log.info(
-            "Looking up who opted out: %s calls, %s.",
-            f"{self.calls:,}",
-            "listing all contacts" if self.by_listing else "one for each target",
-        )
 
-    def look_up(self, targets: Iterable[str]) -> Iterator[tuple[str, str, bool]]:
-        """
-        Yield what WATI knows: target, contact id, and whether that contact opted out.
+    def _count(self, people: int) -> int:
+        self._refuse_more(1, people)
+        self._calls += 1
+        return self._client.count_contacts()
 
-        Whom WATI does not know has not opted out, and is left out.
+    def _list_all(self, count: int, people: int) -> bool:
+        """List all contacts, twice if need be; return whether the listings have everybody."""
+        for _ in range(2):
+            self._queue.skip_opted_out(self._listed())
+            before, count = count, self._count(people)
+            if self._queue.count_contacts() >= max(before, count):
+                return True
+        return False
 
-        :param targets: the people; a listing tells of all contacts, whoever is asked about.
-        """
-        if self.by_listing:
-            for contact in self._client.iter_contacts():
-                phone = (contact.get("phone") or "").lstrip("+")
-                for target in {contact["id"], contact.get("wa_id"), phone, contact.get("bsuid")} - {None, ""}:
-                    yield str(target), contact["id"], _opted_out(contact)
-            return
-        for target in targets:
-            try:
-                contact = self._client.get_contact(Target.parse(target).on_channel(self._channel))
-            except WatiNotFoundError:
-                continue
-            except (WatiBadRequestError, WatiConflictError) as error:
-                self.refused[target] = f"who opted out could not be looked up: {error}"
-            else:
-                yield target, contact["id"], _opted_out(contact)
+    def _listed(self) -> Iterator[tuple[str, str, bool]]:
+        for n, contact in enumerate(self._client.iter_contacts()):
+            if n % _CONTACTS_A_CALL == 0:
+                # A count that is too low must not make the listing endless.
+                self._refuse_more(1, n + 1)
+                self._calls += 1
+            for name in _names_of(contact):
+                yield name, str(contact.get("id") or name), _opted_out(contact)
+
+    def _ask_each(self) -> None:
+        unanswered: dict[str, str] = {}
+        failures, answers = 0, 0
+
+        def known() -> Iterator[tuple[str, str, bool]]:
+            nonlocal failures, answers
+            for target in self._queue.people_to_ask_about():
+                self._calls += 1
+                try:
+                    contact = self._client.get_contact(Target.parse(target).on_channel(self._channel))
+                except WatiNotFoundError:
+                    answers += 1
+                except (WatiAuthenticationError, WatiPermissionError, WatiRateLimitError):
+                    raise
+                except WatiError as error:
+                    failures += 1
+                    if failures >= _MOST_FAILURES and not answers:
+                        raise
+                    unanswered[target] = f"whether the person opted out could not be looked up: {error}"
+                else:
+                    answers += 1
+                    yield target, str(contact.get("id") or target), _opted_out(contact)
+
+        # First to the end: the rows that are asked about must not change meanwhile.
+        self._queue.skip_opted_out(list(known()))
+        self._queue.refuse(unanswered)
+
+
+def _names_of(contact: Contact) -> set[str]:
+    """Return the dedupe keys of a contact; WATI's contacts are typed by strangers, and may hold anything."""
+    names = {str(contact.get("id") or "").lower(), str(contact.get("bsuid") or "")}
+    for field in ("phone", "wa_id"):
+        written = contact.get(field)
+        if isinstance(written, (str, int)) and not isinstance(written, bool):
+            names.add(normal_form(str(written)) or "")
+    return names - {""}
 
 
 def _opted_out(contact: Contact) -> bool:
-    return contact.get("allow_broadcast") is False
+    return str(contact.get("allow_broadcast")).strip().casefold() in ("false", "0", "no")

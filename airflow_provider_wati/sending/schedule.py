@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_wati.exceptions import WatiValidationError
 
+if TYPE_CHECKING:
+    from airflow_provider_wati.clock import Clock
+
 _FORM = "('09:00', '21:00', 'Asia/Kolkata')"
 _MINUTE = timedelta(minutes=1)
+# WATI states no limit. This one keeps sums of times within the calendar.
+_MOST_YEARS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class SendWindow:
 
     def is_open(self, moment: datetime) -> bool:
         """
-        Tell whether people may be messaged at a time.
+        Return whether people may be messaged at a time.
 
         :param moment: a time with its time zone.
         """
@@ -83,10 +88,19 @@ class Timetable:
 
     :param scheduled_at: the time that was asked for, with its time zone; None for at once.
     :param send_window: the hours in which people may be messaged; None for all.
+    :param clock: the time.
+    :raises WatiValidationError: for a time more than ten years ahead.
     """
 
     scheduled_at: datetime | None
     send_window: SendWindow | None
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        if self.scheduled_at is not None and self.scheduled_at.year > self.clock.now().year + _MOST_YEARS:
+            raise WatiValidationError(
+                f"scheduled_at is {self.scheduled_at.isoformat()}: give a time within the next {_MOST_YEARS} years."
+            )
 
     def refuse_the_past(self) -> None:
         """
@@ -94,7 +108,7 @@ class Timetable:
 
         :raises WatiValidationError: also where it passes while messages wait for their turn.
         """
-        if self.scheduled_at is not None and self.scheduled_at <= datetime.now(UTC):
+        if self.scheduled_at is not None and self.scheduled_at <= self.clock.now():
             raise WatiValidationError(
                 f"scheduled_at is {self.scheduled_at.isoformat()}, which is in the past: give a later one."
             )
@@ -108,6 +122,6 @@ class Timetable:
         self.refuse_the_past()
         if self.send_window is None:
             return self.scheduled_at
-        wanted = self.scheduled_at or datetime.now(UTC)
+        wanted = self.scheduled_at or self.clock.now()
         opening = self.send_window.next_opening(wanted)
         return self.scheduled_at if opening == wanted else opening

@@ -1,0 +1,177 @@
+"""What WATI shows of the campaigns of one send."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.client.responses import has_failed
+from airflow_provider_wati.masking import clean
+from airflow_provider_wati.sending.evidence_rows import ListedRecipient
+from airflow_provider_wati.sending.reconciler import GrowthWatch, Listed, is_cancelled
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, normal_form
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import CampaignRecipient
+    from airflow_provider_wati.clock import Clock
+
+_PAGE = 100
+#: Characters of the mark: 64 bits, so that no other send has it by chance.
+_MARK_LENGTH = 16
+
+
+def mark_of(send_key: str) -> str:
+    """
+    Return what the names of a send's campaigns begin with.
+
+    It holds letters and digits only and stands first, so that neither a cut, a suffix, escaping nor a copy made in the
+    dashboard (``Copy of ...``) misleads.
+    """
+    return hashlib.sha256(send_key.encode()).hexdigest()[:_MARK_LENGTH]
+
+
+def name_of(mark: str, call_id: str, campaign_name: str) -> str:
+    """
+    Return the name of a call's campaign.
+
+    :param mark: the send's.
+    :param call_id: the id of the call's intent.
+    :param campaign_name: what the user calls it.
+    """
+    return f"{mark}-{call_id} {campaign_name}"
+
+
+@dataclass(slots=True)
+class FoundCampaign:
+    """
+    A campaign of this send, as WATI lists it.
+
+    :param id: WATI's id.
+    :param name: its name.
+    :param call_id: the id of the intent, by its name or because WATI has answered it.
+    :param is_cancelled: whether it was taken back.
+    :param growth: how its list grows.
+    :param due: when WATI is to send it, or has sent it; None where WATI does not say.
+    """
+
+    id: str
+    name: str
+    call_id: str
+    is_cancelled: bool
+    growth: GrowthWatch
+    due: datetime | None = None
+
+    def is_complete(self, now: datetime, grace: timedelta, due: datetime | None = None) -> bool:
+        """
+        Return whether it lists everybody it holds, as far as can be seen; a schedule fills when it is due.
+
+        :param now: the time of the look.
+        :param grace: how long it may go on filling.
+        :param due: when it is due by the journal; WATI need not list that.
+        """
+        if any(time is not None and now < time + grace for time in (self.due, due)):
+            return False
+        return self.growth.is_complete(now, grace)
+
+
+@dataclass(slots=True)
+class CampaignIndex:
+    """
+    Find the campaigns of one send by the mark in their names, and the people in them.
+
+    :param client: the account.
+    :param channel: the channel that the send goes from.
+    :param mark: see :func:`mark_of`.
+    :param clock: the time.
+    :param default_region: how WATI may write phone numbers without a country code.
+    """
+
+    client: WatiClient
+    channel: str | None
+    mark: str
+    clock: Clock
+    default_region: str | None = None
+    #: The campaigns of this send that WATI has shown, by id.
+    found: dict[str, FoundCampaign] = field(default_factory=dict)
+    #: The ids in the latest listing.
+    listed_ids: set[str] = field(default_factory=set)
+
+    def look(self, answered: Mapping[str, str] | None = None) -> None:
+        """
+        Read the list of campaigns.
+
+        :param answered: the ids of campaigns that WATI has answered, with the ids of their intents: their names may have
+            been changed in the dashboard.
+        """
+        calls = answered or {}
+        name = re.compile(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])")
+        now = self.clock.now()
+        listed = set()
+        for campaign in self.client.iter_campaigns(self.channel):
+            id = _text_of(campaign.get("id"))
+            listed.add(id)
+            match = name.match(_text_of(campaign.get("name")))
+            call_id = match[1] if match else calls.get(id)
+            if call_id and id:
+                known = self.found.get(id)
+                growth = known.growth if known else GrowthWatch(now)
+                cancelled = is_cancelled(campaign.get("status"))
+                due = _time_of(campaign.get("scheduled_at"))
+                self.found[id] = FoundCampaign(
+                    id, _text_of(campaign.get("name")), call_id, cancelled, growth, due
+                )
+        self.listed_ids = listed
+
+    def campaigns_of(self, call_id: str) -> list[FoundCampaign]:
+        """Return the campaigns of the call whose intent has an id."""
+        return [each for each in self.found.values() if each.call_id == call_id]
+
+    def recipients(self, campaign: FoundCampaign) -> Iterator[list[ListedRecipient]]:
+        """Read whom a campaign lists, a page at a time, and watch it grow."""
+        people: set[str] = set()
+        recipients = iter(self.client.iter_campaign_recipients(campaign.id))
+        while page := [self._listed(recipient, campaign) for recipient in islice(recipients, _PAGE)]:
+            people.update(person.id for person in page)
+            yield page
+        statistics: object = self.client.get_campaign(campaign.id).get("statistics")
+        total = statistics.get("total_recipients") if isinstance(statistics, Mapping) else None
+        campaign.growth.look(len(people), total if isinstance(total, int) else 0, self.clock.now())
+
+    def _listed(self, recipient: CampaignRecipient, campaign: FoundCampaign) -> ListedRecipient:
+        names: dict[str, str] = {}
+        written = _text_of(recipient.get("contact_phone"))
+        phone = normal_form(written, self.default_region) if written else None
+        if phone:
+            names["phone"] = phone
+        if recipient.get("contact_id"):
+            names["contact"] = _text_of(recipient["contact_id"]).lower()
+        if recipient.get("bsuid"):
+            names["bsuid"] = dedupe_key_of(_text_of(recipient["bsuid"]))
+        local_id = _text_of(recipient.get("local_message_id"))
+        state = Listed.FAILED if has_failed(recipient.get("status")) else Listed.YES
+        return ListedRecipient(
+            id=_text_of(recipient.get("id")) or f"{local_id} {phone or written}",
+            names=names,
+            local_message_id=local_id,
+            state=Listed.CANCELLED if campaign.is_cancelled else state,
+        )
+
+
+def _text_of(value: object) -> str:
+    """Return a value of WATI's as a text; nothing for none."""
+    return clean(str(value)) if value else ""
+
+
+def _time_of(text: object) -> datetime | None:
+    """Read a time of WATI's; one without a zone is in UTC."""
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -1,0 +1,74 @@
+"""The rows of people who opted out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+
+from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, spellings_of
+
+CONSENT_TABLES = """
+CREATE TABLE contacts (dedupe_key TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
+"""
+_CONTACTS = 1_000
+
+
+class ConsentRows(RowTables):
+    """The part of a send's queue that knows who does not want to be messaged."""
+
+    _consent_asked = False
+
+    def people_to_ask_about(self) -> Iterator[str]:
+        """Yield everybody who is yet to be sent to and was not asked about, under each spelling of their number."""
+        with closing(self._db.cursor()) as cursor:
+            for (key,) in cursor.execute(
+                "SELECT DISTINCT dedupe_key FROM rows WHERE status = 'unsent'"
+                + (" AND consent_due" if self._consent_asked else "")
+            ):
+                yield from spellings_of(key)
+
+    def end_of_consent(self) -> None:
+        """Note that all who are yet to be sent to have been asked about; those who wait for evidence have not."""
+        if self._consent_asked:
+            self._db.execute("UPDATE rows SET consent_due = NULL WHERE status = 'unsent' AND consent_due")
+        else:
+            self._db.execute("UPDATE rows SET consent_due = 1 WHERE status = 'unknown'")
+        self._consent_asked = True
+
+    def skip_opted_out(self, contacts: Iterable[tuple[str, str, bool]]) -> None:
+        """Skip the rows of people who opted out: ``(target, contact id, opted out)`` each."""
+        with self._bulk_write():
+            # A person may have a contact for each channel; one that opted out is enough.
+            self._db.executemany(
+                "INSERT INTO contacts VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET opted_out = opted_out OR excluded.opted_out",
+                (
+                    (dedupe_key_of(target), contact_id, opted_out)
+                    for target, contact_id, opted_out in contacts
+                ),
+            )
+        self._db.execute(
+            "UPDATE rows SET status = 'skipped', reason = 'opted out: allow_broadcast is false in WATI' "
+            "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM contacts WHERE opted_out)"
+        )
+
+    def count_contacts(self) -> int:
+        """Count the contacts that were looked up."""
+        return self._number("SELECT COUNT(DISTINCT contact_id) FROM contacts")
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Reject the rows of people whose consent could not be looked up."""
+        self._db.executemany(
+            "UPDATE rows SET status = 'rejected', reason = ? WHERE status = 'unsent' AND dedupe_key = ?",
+            ((reason, dedupe_key_of(target)) for target, reason in reasons.items()),
+        )
+
+    def contact_ids(self) -> Iterator[list[str | None]]:
+        """Yield WATI's ids of those yet to be sent to, as far as they were looked up, some at a time."""
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute(
+                "SELECT contact_id FROM rows LEFT JOIN contacts USING (dedupe_key) WHERE status = 'unsent'"
+            )
+            while some := cursor.fetchmany(_CONTACTS):
+                yield [contact_id for (contact_id,) in some]

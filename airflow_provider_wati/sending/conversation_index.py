@@ -1,0 +1,373 @@
+"""What WATI shows of a single message: the conversations of a person, compared with what was sent."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.client.responses import has_failed
+from airflow_provider_wati.client.target import Target, TargetKind
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiConflictError,
+    WatiError,
+    WatiNotFoundError,
+)
+from airflow_provider_wati.sending.reconciler import Listed
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import Message
+
+log = logging.getLogger(__name__)
+
+#: WATI's clock and the worker's, once their known difference is taken off.
+_CLOCKS_DIFFER_BY = timedelta(seconds=60)
+#: Messages of one conversation that are read at most: 20 calls. What is older cannot be ruled out then.
+_MOST_MESSAGES = 2_000
+#: Conversations, newest first, among which those of the person are looked for: 3 calls.
+_MOST_CONVERSATIONS = 300
+_TEXT = frozenset({"text", ""})
+_FILES = frozenset({"image", "video", "audio", "voice", "document", "sticker", "file", "media"})
+#: The kinds under which WATI may list an upload of a MIME family.
+_KINDS_OF_FAMILY = {
+    "image": {"image", "sticker", "document", "file", "media"},
+    "video": {"video", "document", "file", "media"},
+    "audio": {"audio", "voice", "document", "file", "media"},
+}
+#: The kind that says most of a file; a document where the family has none.
+_KIND_OF_FAMILY = {"image": "image", "video": "video", "audio": "audio"}
+_INTERACTIVE = frozenset(
+    {"interactive", "button", "buttons", "list", "interactive_button", "interactive_list"}
+)
+
+
+class MessageKind(Enum):
+    """What a single send sends."""
+
+    TEXT = "text"
+    FILE = "file"
+    INTERACTIVE = "interactive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageContent:
+    """
+    What WATI keeps of a single message.
+
+    :param kind: what it is.
+    :param text: the text, the caption of a file, or the body of an interactive message.
+    :param around: header, footer and choices of an interactive message, or the name of a file: WATI may list them too.
+    :param choices: what an interactive message offers behind its button; WATI may list it.
+    :param mime_family: ``image``, ``video``, ``audio`` or ``application``, for a file; None if it is not known.
+    """
+
+    kind: MessageKind
+    text: str
+    around: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    mime_family: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What the journal keeps of it: the kind and 16 hexadecimal characters, and nothing of what it says."""
+        # The MIME type is left out: two workers may guess it differently.
+        parts = map(_plain, (self.text, *self.around, *self.choices))
+        digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{self.kind.value} {digest[:16]}"
+
+    def compare(self, message: Message) -> Listed:
+        """
+        Compare the content with a message of a conversation.
+
+        :return: YES only for a message that matches; UNCLEAR where WATI does not list enough to say; else NO.
+        """
+        kind, text = _kind_of(message), _text_of(message)
+        if self.kind is MessageKind.TEXT:
+            return self._compare_text(kind, text)
+        if self.kind is MessageKind.INTERACTIVE:
+            return self._compare_interactive(kind, text)
+        return self._compare_file(kind, text)
+
+    def _compare_text(self, kind: str, text: str | None) -> Listed:
+        return _same_text(kind, text, lambda listed: listed == _plain(self.text))
+
+    def _compare_interactive(self, kind: str, text: str | None) -> Listed:
+        body = _plain(self.text)
+        if kind in _TEXT:
+            # WATI does not document how it lists such a message. A person may have written the same words.
+            return Listed.UNCLEAR if text == body else Listed.NO
+        if kind not in _INTERACTIVE:
+            return Listed.NO
+        if text is None:
+            return Listed.UNCLEAR
+        if text == body:
+            return Listed.YES
+        around = [part for part in map(_plain, self.around) if part]
+        rest = text
+        for part in sorted({body, *around, *map(_plain, self.choices)} - {""}, key=len, reverse=True):
+            rest = rest.replace(part, " ", 1)
+        if any(character.isalnum() for character in rest) or not all(part in text for part in around):
+            return Listed.UNCLEAR if body in text else Listed.NO
+        return Listed.YES if body in text else Listed.NO
+
+    def _compare_file(self, kind: str, text: str | None) -> Listed:
+        family = self.mime_family
+        if kind not in _FILES or (family is not None and kind not in _KINDS_OF_FAMILY.get(family, _FILES)):
+            return Listed.NO
+        caption, names = _plain(self.text), set(map(_plain, self.around))
+        if text and text == caption:
+            return Listed.YES
+        if text in names:
+            return Listed.UNCLEAR if caption else Listed.YES
+        if not text:
+            # Nothing but the kind can be compared.
+            is_as_sent = (
+                text is not None and not caption and kind == _KIND_OF_FAMILY.get(family or "", "document")
+            )
+            return Listed.YES if is_as_sent else Listed.UNCLEAR
+        return Listed.NO
+
+
+def compare_fingerprint(fingerprint: str, message: Message) -> Listed:
+    """
+    Compare a message with content of which the journal keeps the fingerprint only.
+
+    :param fingerprint: that of the content of an earlier attempt.
+    :param message: a message of a conversation.
+    :return: YES or NO for a text; UNCLEAR for each message of another kind that it may be.
+    """
+    listed, text = _kind_of(message), _text_of(message)
+    kind = fingerprint.partition(" ")[0]
+    if kind == MessageKind.TEXT.value:
+        return _same_text(listed, text, lambda sent: _text_fingerprint(sent) == fingerprint)
+    kinds = _FILES if kind == MessageKind.FILE.value else _INTERACTIVE
+    return Listed.UNCLEAR if listed in kinds else Listed.NO
+
+
+def _same_text(kind: str, text: str | None, is_same: Callable[[str], bool]) -> Listed:
+    if kind not in _TEXT:
+        return Listed.NO
+    if text is None:
+        # Without a kind too, it is an event such as a solved ticket.
+        return Listed.UNCLEAR if kind else Listed.NO
+    return Listed.YES if is_same(text) else Listed.NO
+
+
+def _text_fingerprint(text: str) -> str:
+    return MessageContent(kind=MessageKind.TEXT, text=text).fingerprint
+
+
+def _kind_of(message: Message) -> str:
+    return str(message.get("type") or "").casefold()
+
+
+def _text_of(message: Message) -> str | None:
+    text = message.get("text")
+    return _plain(text) if isinstance(text, str) else None
+
+
+def _plain(text: str) -> str:
+    """Return a text without what WATI may change: outer space, the form of line breaks, the width of spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """
+    What the conversations say about one message.
+
+    :param listed: whether it is there.
+    :param message: the message, if it is.
+    :param readable: whether everything that may hold it could be read.
+    """
+
+    listed: Listed
+    message: Message | None = None
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """
+    What is looked for.
+
+    :param since: when it was about to be sent, by the worker's clock or the scheduler's.
+    :param until: when it was made at the latest; a message that is younger may be somebody else's.
+    :param content: the fingerprint of what was sent.
+    :param known_ids: ids of messages that other calls account for.
+    """
+
+    since: datetime
+    until: datetime
+    content: str
+    known_ids: frozenset[str] = frozenset()
+
+
+class ConversationIndex:
+    """
+    Look for a message in every conversation of a person that may hold it.
+
+    The newest open conversation need not be the one: it may have been solved, and the person may have written on another
+    channel since.
+
+    :param client: the account.
+    :param target: the person or conversation that was sent to.
+    :param content: what is sent.
+    """
+
+    def __init__(self, client: WatiClient, target: str | Target, content: MessageContent) -> None:
+        self._client = client
+        self._target = Target.parse(target).on_channel(client.channel)
+        self._content = content
+        self._all_listed = True
+        #: Ids of the conversations that this look has read.
+        self._read: set[str] = set()
+
+    def look(self, search: Search) -> Sighting:
+        """
+        Look for the message.
+
+        :return: the first message that matches; else what may be it; else that it failed or is not there.
+        """
+        best, is_read, self._all_listed = Sighting(Listed.NO), False, True
+        self._read.clear()
+        seen: set[str] = set()
+        for target in self._conversations():
+            try:
+                for found in self._matches(target, search, seen):
+                    if found.listed is Listed.YES:
+                        return found
+                    if best.listed is Listed.NO or found.listed is Listed.UNCLEAR:
+                        best = found
+                is_read = True
+            except WatiNotFoundError:
+                is_read = True  # no conversation, so nothing can have been sent into it
+            except WatiConflictError:
+                continue  # the channels tell the conversations apart
+            except WatiBadRequestError as error:
+                # Some channels that WATI lists cannot be used; the list of conversations has what is on them.
+                log.info("A conversation cannot be read: %s", error)
+                self._all_listed = self._all_listed and target != self._target
+            except WatiError as error:
+                log.warning("A conversation cannot be read: %s", error)
+                self._all_listed = False
+        return Sighting(best.listed, best.message, readable=is_read and self._all_listed)
+
+    def _conversations(self) -> Iterator[Target]:
+        """Yield what stands for each conversation: the target itself, on each channel, and by id."""
+        target = self._target
+        yield target
+        if target.kind not in (TargetKind.PHONE, TargetKind.BSUID):
+            return
+        try:
+            if target.channel is None:
+                for channel in self._client.iter_channels():
+                    if channel.get("id") and channel.get("name"):
+                        yield target.on_channel(str(channel["name"]))
+            for talk in islice(self._client.iter_conversations(), _MOST_CONVERSATIONS):
+                if talk.get("id") and str(talk["id"]) not in self._read and _is_with(target, talk):
+                    yield Target.conversation(str(talk["id"]))
+        except WatiError as error:
+            # It may be in one that is not listed.
+            log.warning("The other conversations of the person cannot be listed: %s", error)
+            self._all_listed = False
+
+    def _matches(self, target: Target, search: Search, seen: set[str]) -> Iterator[Sighting]:
+        newest_first = NewestFirst()
+        messages = self._client.iter_messages(target)
+        for message in islice(messages, _MOST_MESSAGES):
+            self._read.add(str(message.get("conversation_id") or ""))
+            created = _time_of(message)
+            # Each answer tells how far the clocks differ.
+            is_old = created is not None and created < self._earliest(search.since)
+            if newest_first.ends(created, is_old=is_old):
+                return
+            id = str(message.get("id") or "")
+            if is_old or message.get("owner") is False or id in search.known_ids or (id and id in seen):
+                continue
+            seen.add(id)
+            listed = self._compare(search.content, message)
+            if listed is not Listed.NO:
+                is_young = created is not None and created > self._latest(search.until)
+                yield Sighting(_certainty(listed, message, created, is_young=is_young), message)
+        if next(messages, None) is not None:
+            log.warning("The conversation has more messages than are read; the message may be among them.")
+            yield Sighting(Listed.UNCLEAR)
+
+    def _compare(self, content: str, message: Message) -> Listed:
+        if content == self._content.fingerprint:
+            return self._content.compare(message)
+        return compare_fingerprint(content, message)
+
+    def _latest(self, until: datetime) -> datetime:
+        offset = max(self._client.server_clock_offset or timedelta(0), timedelta(0))
+        return until + offset + _CLOCKS_DIFFER_BY
+
+    def _earliest(self, since: datetime) -> datetime:
+        # The start of a run is by the clock of Airflow's scheduler, so a worker's clock that is behind moves nothing.
+        offset = min(self._client.server_clock_offset or timedelta(0), timedelta(0))
+        return since + offset - _CLOCKS_DIFFER_BY
+
+
+def _certainty(listed: Listed, message: Message, created: datetime | None, *, is_young: bool) -> Listed:
+    """Return what a match proves: nothing without a time, an owner, or an id by which a failed one is known again."""
+    if created is None or is_young or message.get("owner") is not True:
+        return Listed.UNCLEAR
+    if has_failed(message.get("status")):
+        return Listed.FAILED if listed is Listed.YES and message.get("id") else Listed.UNCLEAR
+    return listed
+
+
+def _is_with(target: Target, talk: Any) -> bool:
+    names = (str(talk.get(name) or "").lstrip("+") for name in ("wa_id", "phone", "bsuid"))
+    return target.value in names
+
+
+@dataclass(slots=True)
+class NewestFirst:
+    """
+    Tells when the rest of a list is older still. WATI does not document the order; newest first was observed.
+
+    Equal times prove no order, and one that goes up disproves it.
+    """
+
+    previous: datetime | None = None
+    falls: int = 0
+    rises: bool = False
+    old: int = 0
+
+    def ends(self, created: datetime | None, *, is_old: bool) -> bool:
+        """
+        Take one message in, and return whether those after it need not be read.
+
+        :param created: its time.
+        :param is_old: whether it is older than what is looked for.
+        """
+        if created is None:
+            return False
+        if self.previous is not None:
+            self.falls += created < self.previous
+            self.rises = self.rises or created > self.previous
+        self.previous = created
+        self.old = self.old + 1 if is_old else 0
+        return not self.rises and self.falls >= 2 and self.old >= _ENOUGH_OLD
+
+
+#: Old messages in a row, in that order.
+_ENOUGH_OLD = 100
+
+
+def _time_of(message: Message) -> datetime | None:
+    try:
+        created = datetime.fromisoformat(str(message.get("created") or ""))
+    except ValueError:
+        return None
+    return created if created.tzinfo else created.replace(tzinfo=UTC)

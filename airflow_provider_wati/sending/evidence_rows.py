@@ -1,0 +1,348 @@
+"""The rows that wait for evidence: what the journal knows of them, what WATI lists, what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Listed
+from airflow_provider_wati.sending.row_mapping import ID_PREFIX
+from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.tables.outcomes import SendStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.sending.journal import Entry
+    from airflow_provider_wati.sending.queue import Batch
+
+EVIDENCE_TABLES = """
+CREATE TABLE journal (person INTEGER, verdict INTEGER, campaign INTEGER, call INTEGER, position INTEGER);
+CREATE TABLE pending (
+    row INTEGER, call INTEGER, position INTEGER, listed TEXT NOT NULL DEFAULT 'no', campaign INTEGER,
+    decision INTEGER, reason TEXT,
+    PRIMARY KEY (row, call)
+) WITHOUT ROWID;
+CREATE TABLE settled (row INTEGER PRIMARY KEY, decision INTEGER, call INTEGER, campaign INTEGER, reason TEXT);
+CREATE TABLE listed (
+    call INTEGER, recipient TEXT, kind TEXT, dedupe_key TEXT, local_message_id TEXT, state TEXT, campaign INTEGER,
+    PRIMARY KEY (call, recipient, kind)
+) WITHOUT ROWID;
+CREATE INDEX listed_ids ON listed (local_message_id, call);
+CREATE INDEX listed_names ON listed (dedupe_key, call);
+CREATE TEMP TABLE found (row INTEGER, recipient TEXT, state TEXT, campaign INTEGER);
+CREATE INDEX temp.found_rows ON found (row);
+CREATE INDEX temp.found_recipients ON found (recipient);
+CREATE TEMP TABLE named (row INTEGER, dedupe_key TEXT, recipient TEXT, state TEXT, campaign INTEGER);
+"""
+
+#: Why rows wait while their call is reconciled; replaced by the decision's reason.
+_AMBIGUOUS = "an earlier call may have sent it"
+_CANCELLED = "its campaign was cancelled in WATI: give another send_key to send it"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRecipient:
+    """
+    A recipient that a campaign of WATI's lists.
+
+    :param id: tells it from the others of the campaign.
+    :param names: the forms under which the person is known: dedupe keys by kind (phone, contact, bsuid).
+    :param local_message_id: the id that the message was sent with, if WATI shows it.
+    :param state: what the list says about the message.
+    """
+
+    id: str
+    names: Mapping[str, str]
+    local_message_id: str
+    state: Listed
+
+
+class EvidenceRows(RowTables):
+    """The part of a send's queue that waits for evidence."""
+
+    def look_up(self, calls: Mapping[int, Entry], campaigns: Mapping[int, int]) -> None:
+        """
+        Compare the rows with the journal: a set look-up, whatever order the rows have now.
+
+        An accepted row is accepted, also when it could not be sent any more. A row in an open call is ``unknown`` until
+        :meth:`settle`. A row that was closed unresolved is ``unsent``, for the last time.
+
+        :param calls: the calls by number.
+        :param campaigns: the number of each call's campaign, as :meth:`add_campaign` gave it.
+        """
+        if not calls:
+            return
+        self._db.execute("CREATE INDEX people ON rows (person)")
+        with self._bulk_write():
+            for call, entry in calls.items():
+                campaign = campaigns[call]
+                self._db.executemany(
+                    "INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
+                    (
+                        (person, verdict, campaign, call, position)
+                        for position, (person, verdict) in enumerate(
+                            zip(entry.intent.people, entry.verdicts, strict=True)
+                        )
+                    ),
+                )
+        self._db.execute("CREATE INDEX journal_people ON journal (person, verdict)")
+        self._db.execute(
+            "UPDATE rows SET status = 'accepted', reason = NULL, campaign = journal.campaign FROM journal "
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} "
+            "AND (rows.status IN ('unsent', 'invalid')) AND NOT EXISTS (SELECT 1 FROM rows AS other "
+            "WHERE rows.status = 'invalid' AND other.person = rows.person AND other.row <> rows.row "
+            "AND (other.status = 'unsent' OR other.row < rows.row))"
+        )
+        self._db.execute(
+            "UPDATE rows SET status = 'skipped', reason = ?, campaign = journal.campaign FROM journal "
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.CANCELLED} AND rows.status = 'unsent'",
+            (_CANCELLED,),
+        )
+        self._db.execute(
+            f"UPDATE rows SET resend = 1 WHERE status = 'unsent' AND person IN "
+            f"(SELECT person FROM journal WHERE verdict = {Verdict.CLOSED_UNRESOLVED})"
+        )
+        self._db.execute(
+            "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, call, position FROM rows "
+            f"JOIN journal USING (person) WHERE status = 'unsent' AND verdict = {Verdict.OPEN}"
+        )
+        self._await_evidence()
+
+    def await_closed(self, calls: Iterable[int]) -> None:
+        """
+        Let rows that were closed unresolved in an earlier attempt wait for one look more: WATI may show them by now.
+
+        :param calls: the numbers of the calls that can be looked for.
+        """
+        self._db.executemany(
+            "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, call, position FROM journal "
+            f"JOIN rows USING (person) WHERE status = 'unsent' AND verdict = {Verdict.CLOSED_UNRESOLVED} AND call = ?",
+            ((call,) for call in calls),
+        )
+        self._await_evidence()
+
+    def count_earlier(self) -> int:
+        """Count accepted messages in the journal whose rows are gone now."""
+        return self._number(
+            f"SELECT COUNT(DISTINCT person) FROM journal WHERE verdict = {Verdict.ACCEPTED} AND call >= 0 "
+            "AND person NOT IN (SELECT person FROM rows WHERE status = 'accepted' AND person IS NOT NULL)"
+        )
+
+    def moved_people(self) -> dict[int, list[int]]:
+        """Return the people by campaign who are accepted because of a call of another mapped task."""
+        people: dict[int, list[int]] = {}
+        for campaign, person in self._db.execute(
+            "SELECT rows.campaign, rows.person FROM rows JOIN journal USING (person, campaign) "
+            f"WHERE rows.status = 'accepted' AND journal.call < 0 AND verdict = {Verdict.ACCEPTED} "
+            f"AND person NOT IN (SELECT person FROM journal WHERE call >= 0 AND verdict = {Verdict.ACCEPTED})"
+        ):
+            people.setdefault(campaign, []).append(person)
+        return people
+
+    def await_all(self, call: int, *, known_too: bool = True) -> None:
+        """
+        Let all rows to be sent wait for evidence about one call that nothing is known of.
+
+        :param call: the number of the call.
+        :param known_too: whether also rows that calls of the journal name and that have no message by them: somebody else
+            may have sent it since.
+        """
+        waiting = (
+            "(status = 'unsent' OR row IN (SELECT row FROM pending))"
+            if known_too
+            else "status = 'unsent' AND person NOT IN "
+            f"(SELECT person FROM journal WHERE verdict <> {Verdict.REFUSED})"
+        )
+        self._db.execute(
+            f"INSERT OR IGNORE INTO pending (row, call, position) SELECT row, ?, 0 FROM rows WHERE {waiting}",
+            (call,),
+        )
+        self._await_evidence()
+
+    def _await_evidence(self) -> None:
+        self._db.execute(
+            "UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent' AND row IN (SELECT row FROM pending)",
+            (_AMBIGUOUS,),
+        )
+
+    def await_evidence(self, batch: Batch, call: int, positions: Iterable[int] | None, reason: str) -> None:
+        """
+        Let messages of a batch wait for evidence about their call.
+
+        :param positions: those in the batch; None for all.
+        """
+        chosen = range(len(batch)) if positions is None else positions
+        rows = [(batch.rows[position], call, position) for position in chosen]
+        self._db.executemany("INSERT OR REPLACE INTO pending (row, call, position) VALUES (?, ?, ?)", rows)
+        self._db.executemany(
+            "UPDATE rows SET status = 'unknown', reason = ? WHERE row = ?",
+            ((reason, row) for row, _, _ in rows),
+        )
+
+    def pending_calls(self) -> set[int]:
+        """Return the calls that rows wait for."""
+        return {call for (call,) in self._db.execute("SELECT DISTINCT call FROM pending")}
+
+    def add_listed(self, call: int, campaign: int, people: Iterable[ListedRecipient]) -> None:
+        """Note recipients that a campaign of a call lists."""
+        with self._bulk_write():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        call,
+                        f"{campaign} {person.id}",
+                        kind,
+                        name,
+                        person.local_message_id,
+                        person.state.value,
+                        campaign,
+                    )
+                    for person in people
+                    for kind, name in (person.names or {"": ""}).items()
+                ),
+            )
+
+    def match_listed(self, call: int, people: int | None) -> None:
+        """
+        Find the rows that a call's campaigns list: by local message id, else by person.
+
+        An id that a row brings along counts for nothing where WATI names somebody else under it. Where rows have keys,
+        what is listed under another id of this send is another message, and a person whose id WATI does not show is found
+        only if all messages of the call are listed, because the listed one may be another message to the person, whose
+        row is gone by now.
+
+        :param people: the number of messages of the call; None if nothing is known of it.
+        """
+        self._db.execute("DELETE FROM found")
+        self._db.execute("DELETE FROM named")
+        self._db.execute(
+            "INSERT INTO found SELECT DISTINCT rows.row, recipient, state, listed.campaign FROM pending "
+            "JOIN rows USING (row) JOIN listed INDEXED BY listed_ids ON listed.call = pending.call "
+            "AND listed.local_message_id = rows.local_message_id WHERE pending.call = ? AND (NOT has_own_id "
+            "OR NOT EXISTS (SELECT 1 FROM listed AS name WHERE name.call = listed.call "
+            "AND name.recipient = listed.recipient AND name.kind = CASE WHEN instr(rows.dedupe_key, '.') THEN 'bsuid' "
+            "WHEN length(rows.dedupe_key) = 24 THEN 'contact' ELSE 'phone' END AND name.dedupe_key <> rows.dedupe_key))",
+            (call,),
+        )
+        self._db.execute(
+            "INSERT INTO named SELECT DISTINCT rows.row, rows.dedupe_key, recipient, state, listed.campaign FROM pending "
+            "JOIN rows USING (row) JOIN listed INDEXED BY listed_names ON listed.call = pending.call "
+            "AND listed.dedupe_key = rows.dedupe_key "
+            "WHERE pending.call = ? AND rows.row NOT IN (SELECT row FROM found) "
+            "AND recipient NOT IN (SELECT recipient FROM found) "
+            f"AND ({not self.has_keys:d} OR has_own_id OR length(listed.local_message_id) <> 32 "
+            "OR substr(listed.local_message_id, 1, ?) <> substr(rows.local_message_id, 1, ?))",
+            (call, ID_PREFIX, ID_PREFIX),
+        )
+        state = "state"
+        if self.has_keys:
+            listed = self._number(f"SELECT COUNT(DISTINCT recipient) FROM listed WHERE call = {call}")
+            state = "state" if people is not None and listed >= people else "'unclear'"
+        self._db.execute(f"INSERT INTO found SELECT row, recipient, {state}, campaign FROM named")
+        # Of several listed messages of one row, one that did not fail decides.
+        self._db.execute(
+            "UPDATE pending SET (listed, campaign) = (SELECT state, campaign FROM found WHERE found.row = pending.row "
+            "ORDER BY state = 'failed', state = 'unclear' LIMIT 1) "
+            "WHERE call = ? AND row IN (SELECT row FROM found)",
+            (call,),
+        )
+
+    def cancel(self, call: int, campaign: int) -> None:
+        """Note that the one campaign of a call was cancelled, so that nobody in it gets the message."""
+        self._db.execute(
+            "UPDATE pending SET listed = 'cancelled', campaign = ? WHERE call = ?", (campaign, call)
+        )
+
+    def decide_about(
+        self, call: int, decisions: Mapping[Listed, Decision], reasons: Mapping[Listed, str]
+    ) -> None:
+        """
+        Take the decisions about one call.
+
+        :param decisions: what to do, by what WATI lists.
+        :param reasons: why an outcome is not known, likewise.
+        """
+        self._db.executemany(
+            "UPDATE pending SET decision = ?, reason = ? WHERE call = ? AND listed = ?",
+            (
+                (PRECEDENCE.index(decision), reasons.get(listed), call, listed.value)
+                for listed, decision in decisions.items()
+            ),
+        )
+
+    def combine_decisions(self) -> dict[Decision, int]:
+        """Combine the decisions about all calls that a row waits for, and count the rows by decision."""
+        self._db.execute("DELETE FROM settled")
+        # SQLite takes the other columns from the row that has the minimum.
+        self._db.execute(
+            "INSERT INTO settled SELECT row, MIN(decision), call, campaign, reason FROM pending "
+            "WHERE decision IS NOT NULL GROUP BY row"
+        )
+        found = self._db.execute("SELECT decision, COUNT(*) FROM settled GROUP BY decision")
+        return {PRECEDENCE[rank]: count for rank, count in found}
+
+    def resolved(self, call: int) -> dict[Decision, list[int]]:
+        """Return the positions in a call of whom something is decided; one is sent to only if all its calls allow it."""
+        positions: dict[Decision, list[int]] = {}
+        send = PRECEDENCE.index(Decision.SEND)
+        for rank, position in self._db.execute(
+            "SELECT pending.decision, position FROM pending JOIN settled USING (row) WHERE pending.call = ? "
+            f"AND (pending.decision <> {send} OR settled.decision = {send}) ORDER BY position",
+            (call,),
+        ):
+            positions.setdefault(PRECEDENCE[rank], []).append(position)
+        return positions
+
+    def found(self, call: int) -> dict[int, list[int]]:
+        """Return the people by campaign who are accepted because a campaign of a call lists them."""
+        taken = ", ".join(str(PRECEDENCE.index(each)) for each in (Decision.ACCEPTED, Decision.CANCELLED))
+        people: dict[int, list[int]] = {}
+        for campaign, person in self._db.execute(
+            "SELECT settled.campaign, person FROM settled JOIN rows USING (row) "
+            f"WHERE settled.call = ? AND settled.decision IN ({taken})",
+            (call,),
+        ):
+            people.setdefault(campaign, []).append(person)
+        return people
+
+    def released(self, call: int) -> list[int]:
+        """Return the people who may be sent to because WATI does not show a call, or lists their messages as failed."""
+        ranks = ", ".join(str(PRECEDENCE.index(each)) for each in (Decision.SEND, Decision.REFUSED))
+        query = (
+            "SELECT person FROM settled JOIN rows USING (row) WHERE settled.call = ? "
+            f"AND settled.decision IN ({ranks})"
+        )
+        return [person for (person,) in self._db.execute(query, (call,))]
+
+    def settle(self, first_sends: Collection[int]) -> None:
+        """
+        Give waiting rows the status that the combined decision allows.
+
+        :param first_sends: calls of which it is not known that they ever were: sending after them is no second time.
+        """
+        with self._bulk_write():
+            for rank, decision in enumerate(PRECEDENCE):
+                status, reason = _SETTLED.get(decision, (SendStatus.UNKNOWN, None))
+                self._db.execute(
+                    "UPDATE rows SET status = ?, reason = CASE WHEN ? THEN ? ELSE settled.reason END, "
+                    "campaign = settled.campaign FROM settled WHERE settled.row = rows.row AND settled.decision = ?",
+                    (status.value, decision in _SETTLED, reason, rank),
+                )
+            again = ", ".join(map(str, first_sends))
+            self._db.execute(
+                "UPDATE rows SET resend = 1, reason = NULL, campaign = NULL WHERE status = 'unsent' "
+                f"AND row IN (SELECT row FROM pending WHERE call NOT IN ({again}))"
+            )
+            self._db.execute(
+                "DELETE FROM pending WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')"
+            )
+
+
+_SETTLED: Mapping[Decision, tuple[SendStatus, str | None]] = {
+    Decision.ACCEPTED: (SendStatus.ACCEPTED, None),
+    Decision.REFUSED: (SendStatus.REJECTED, "WATI lists the message as failed"),
+    Decision.CANCELLED: (SendStatus.SKIPPED, _CANCELLED),
+    Decision.SEND: (SendStatus.UNSENT, None),
+}

@@ -1,0 +1,417 @@
+"""
+The send journal: a write-ahead log of the calls that message people.
+
+Each call has an intent, written right before the call leaves, and results, written when something is known. Records
+are appended and never rewritten. Bulk sends and single sends use the same journal.
+"""
+
+from __future__ import annotations
+
+import secrets
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal_codec import (
+    Intent,
+    Opening,
+    Record,
+    Result,
+    Rows,
+    Verdict,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.clock import Clock
+
+
+class EntryStore(Protocol):
+    """Append-only storage of the records of one send."""
+
+    @property
+    def limits(self) -> StoreLimits:
+        """What it can hold."""
+
+    def read(self) -> Iterable[tuple[str, str]]:
+        """Return each record's place and text, in the order in which they were appended."""
+
+    def read_siblings(self) -> Iterable[tuple[str, str]]:
+        """Return the records of the other mapped tasks of the send, as far as they are within reach."""
+
+    def append(self, text: str, *, fenced: bool) -> None:
+        """
+        Append a record.
+
+        :param fenced: whether to refuse it when a later attempt has taken over.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """
+    What a store can hold.
+
+    :param people_per_entry: None for any number.
+    :param people: over the whole send; None for any number.
+    :param remedy: what to do when that is too little.
+    :param has_siblings: whether it can read the records of the other mapped tasks.
+    """
+
+    people_per_entry: int | None = None
+    people: int | None = None
+    remedy: str = ""
+    has_siblings: bool = False
+
+
+class Start(Enum):
+    """What an attempt knows about earlier ones when it starts."""
+
+    #: Nothing can have been sent under this send key.
+    NEW = "new"
+    #: The journal tells.
+    KNOWN = "known"
+    #: An earlier attempt may have sent something, and its journal is gone.
+    LOST = "lost"
+    #: Another task or run may have sent something under this key, and there is no journal of it.
+    UNCERTAIN = "uncertain"
+
+
+def start_of(
+    *,
+    has_journal: bool,
+    is_lost: bool,
+    may_have_run: bool,
+    never_executed: bool = False,
+    is_shared: bool = False,
+    is_uncertain: bool = False,
+) -> Start:
+    """
+    Decide what an attempt knows about earlier ones.
+
+    :param has_journal: whether records of this send exist.
+    :param is_lost: whether they say that there were attempts before them.
+    :param may_have_run: whether an earlier attempt, or an earlier part of this one, may have run: a second try
+        number, or a reschedule under the same one.
+    :param never_executed: whether it is certain that no earlier attempt reached ``execute``.
+    :param is_shared: whether others may send under this key: the key is the user's own, or the task is in a loop,
+        whose later iterations start without state when the run is cleared.
+    :param is_uncertain: whether the records say that others may have sent, and were not looked for to the end.
+    """
+    if has_journal and is_lost:
+        return Start.LOST
+    if has_journal:
+        return Start.UNCERTAIN if is_uncertain else Start.KNOWN
+    if may_have_run and not never_executed:
+        return Start.LOST
+    return Start.UNCERTAIN if is_shared else Start.NEW
+
+
+#: Names of attempts: with 48 bits, two of millions of attempts are not likely to share one.
+SESSION_BYTES = 6
+#: The reason of a result that was found in WATI.
+RECONCILED = "reconciled"
+_FINAL = (Verdict.ACCEPTED, Verdict.CANCELLED)
+
+
+@dataclass(slots=True)
+class Entry:
+    """
+    An intent and all that is known about it.
+
+    :param intent: the call.
+    :param verdicts: one :class:`Verdict` for each person, in the order of the call.
+    :param ended_at: when the call was over; None if its attempt ended before.
+    :param campaign_id: WATI's id of the campaign, if an answer had one.
+    :param detail: what identifies a single message.
+    """
+
+    intent: Intent
+    verdicts: bytearray
+    ended_at: datetime | None = None
+    campaign_id: str | None = None
+    detail: Mapping[str, Any] | None = None
+    #: Whether the acceptance was found in WATI, and not answered.
+    is_reconciled: bool = False
+
+    @classmethod
+    def of(cls, intent: Intent) -> Entry:
+        """Return the entry of an intent that has no result yet."""
+        known = Verdict.ACCEPTED if intent.is_found else Verdict.OPEN
+        return cls(intent, bytearray([known]) * len(intent.people), campaign_id=intent.found_in)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the call may have taken effect for somebody of whom nothing is known."""
+        return Verdict.OPEN in self.verdicts
+
+    @property
+    def answered(self) -> bool:
+        """Whether WATI answered the call and accepted somebody."""
+        return self.campaign_id is not None and Verdict.ACCEPTED in self.verdicts
+
+    def people(self, verdict: Verdict) -> Iterator[int]:
+        """Yield the people with a verdict."""
+        return (person for person, v in zip(self.intent.people, self.verdicts, strict=True) if v == verdict)
+
+    def add(self, result: Result) -> None:
+        """Take a result in. What is known of a person stays known: an acceptance is final, and so is a cancellation."""
+        for verdict, positions in result.verdicts.items():
+            for position in range(len(self.verdicts)) if positions is None else positions:
+                if self.verdicts[position] not in _FINAL:
+                    self.verdicts[position] = verdict
+        self.is_reconciled = self.is_reconciled or result.reason == RECONCILED
+        self.ended_at = self.ended_at or result.at
+        self.campaign_id = result.campaign_id or self.campaign_id
+        self.detail = result.detail or self.detail
+
+
+class Journal:
+    """
+    The journal of one send, for one attempt.
+
+    Reading never writes: :meth:`open` alone begins the attempt.
+
+    :param store: where the records are.
+    :param clock: the time.
+    :param new_session: makes the name of the attempt, hexadecimal characters that no other attempt has.
+    :param reads_only: whether nothing but the opening is written, as in a dry run.
+    """
+
+    def __init__(
+        self,
+        store: EntryStore,
+        clock: Clock,
+        *,
+        new_session: Callable[[], str] = lambda: secrets.token_hex(SESSION_BYTES),
+        reads_only: bool = False,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._reads_only = reads_only
+        self.session = new_session()
+        self._calls = 0
+        #: The openings of earlier attempts.
+        self.openings: list[Opening] = []
+        #: Whether an earlier attempt may have sent something of which this journal knows nothing.
+        self.is_lost = False
+        #: Whether others may have sent something under this key, without a journal.
+        self.is_uncertain = False
+        #: The digest of the people of a mapped task when it was known that nobody was in another one; None before.
+        self.rows_digest: str | None = None
+        #: The calls of this send, oldest first; those of this attempt are added as they are made.
+        self.entries: list[Entry] = []
+        self._load()
+
+    @property
+    def limits(self) -> StoreLimits:
+        """What the store can hold."""
+        return self._store.limits
+
+    @property
+    def exists(self) -> bool:
+        """Whether an earlier attempt left a record."""
+        return bool(self.openings or self.entries)
+
+    def open(self, person: int | None = None, *, start: Start = Start.KNOWN) -> None:
+        """
+        Write down that an attempt has begun.
+
+        :param person: the one person that a single send is about.
+        :param start: what the attempt knows about earlier ones.
+        """
+        opening = Opening(
+            session=self.session,
+            at=self._clock.now(),
+            person=person,
+            is_lost=start is Start.LOST,
+            is_uncertain=start is Start.UNCERTAIN,
+        )
+        self.is_lost = self.is_lost or opening.is_lost
+        self.is_uncertain = self.is_uncertain or opening.is_uncertain
+        # Also in a dry run: the attempt after it knows then that nothing was sent.
+        self._store.append(encode(opening), fenced=not self._reads_only)
+
+    def record_rows(self, digest: str) -> None:
+        """Write down the people of a mapped task; the parameter is that of :class:`Rows`."""
+        if digest != self.rows_digest:
+            self.rows_digest = digest
+            self._append(Rows(at=self._clock.now(), digest=digest), fenced=True)
+
+    def record_intent(
+        self,
+        people: Iterable[int],
+        *,
+        content: str,
+        id: str | None = None,
+        channel: str | None = None,
+        campaign_name: str | None = None,
+        due: datetime | None = None,
+        resend: bool = False,
+        keyed: bool = False,
+    ) -> Entry:
+        """
+        Write down that a call is about to leave; the parameters are those of :class:`Intent`.
+
+        :param id: that of :meth:`new_call`, the same for each attempt of one call; a new one if left out.
+        :raises WatiError: when a later attempt has taken over, or nothing can be written: the call must not leave.
+        """
+        intent = Intent(
+            id=id or self.new_call(),
+            at=self._clock.now(),
+            content=content,
+            people=array("q", people),
+            channel=channel,
+            campaign_name=campaign_name,
+            due=due,
+            resend=resend,
+            keyed=keyed,
+        )
+        self._append(intent, fenced=True)
+        entry = Entry.of(intent)
+        if self.entries and self.entries[-1].intent.id == intent.id:
+            self.entries.pop()
+        self.entries.append(entry)
+        return entry
+
+    def record_found(
+        self,
+        people: Iterable[int],
+        *,
+        content: str,
+        channel: str | None,
+        campaign_name: str,
+        campaign_id: str | None,
+        keyed: bool,
+    ) -> None:
+        """Write down people of a campaign that the journal does not know as accepted."""
+        for named in self._parts(people):
+            found = Intent(
+                id=self.new_call(),
+                at=self._clock.now(),
+                content=content,
+                people=named,
+                channel=channel,
+                campaign_name=campaign_name,
+                keyed=keyed,
+                is_found=True,
+                found_in=campaign_id,
+            )
+            self._append(found, fenced=True)
+            self.entries.append(Entry.of(found))
+
+    def record_absent(self, people: Iterable[int], *, content: str, channel: str | None, keyed: bool) -> None:
+        """
+        Write down people of whom a journal is gone, and whom WATI does not show: they may be sent to once.
+
+        The journal stays without its past for everybody whom it does not name.
+        """
+        for named in self._parts(people):
+            entry = self.record_intent(named, content=content, channel=channel, keyed=keyed)
+            self.close_unresolved(entry, range(len(named)))
+
+    def _parts(self, people: Iterable[int]) -> Iterator[array[int]]:
+        """Split people into what one entry can hold."""
+        named = array("q", people)
+        most = self.limits.people_per_entry or max(len(named), 1)
+        return (named[first : first + most] for first in range(0, len(named), most))
+
+    def new_call(self) -> str:
+        """Return an id for a call that is yet to be made."""
+        self._calls += 1
+        return f"{self.session}-{self._calls}"
+
+    def record_result(
+        self,
+        entry: Entry,
+        verdicts: Mapping[Verdict, Collection[int] | None],
+        *,
+        campaign_id: str | None = None,
+        reason: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Write down what became of a call; the parameters are those of :class:`Result`.
+
+        An attempt that was overtaken may still say what it knows: records are only ever added.
+        """
+        known = {
+            verdict: positions for verdict, positions in verdicts.items() if positions is None or positions
+        }
+        result = Result(
+            id=entry.intent.id,
+            at=self._clock.now(),
+            verdicts=known,
+            campaign_id=campaign_id,
+            reason=reason,
+            detail=detail or {},
+        )
+        # First in memory: what is known stays known to this attempt, also when the store fails.
+        entry.add(result)
+        self._append(result, fenced=False)
+
+    def close_unresolved(self, entry: Entry, positions: Collection[int]) -> None:
+        """Write down that people of an open call are given up without evidence, and may be sent to once more."""
+        self.record_result(entry, {Verdict.CLOSED_UNRESOLVED: positions}, reason="absent")
+
+    def siblings(self) -> list[Entry]:
+        """Return the calls of the other mapped tasks of this send, as far as they are within reach."""
+        return _entries([decode(text, place) for place, text in self._store.read_siblings()])
+
+    def was_elsewhere(self, person: int) -> bool:
+        """Return whether another mapped task was about a person in one attempt and about somebody else in another."""
+        people: dict[str, set[int | None]] = {}
+        for place, text in self._store.read_siblings():
+            record = decode(text, place)
+            if isinstance(record, Opening):
+                people.setdefault(place.rpartition("/")[0], set()).add(record.person)
+        return any(person in members and len(members) > 1 for members in people.values())
+
+    def siblings_are_intact(self) -> bool:
+        """Return whether another mapped task has kept its journal since its first attempt, so that none was discarded."""
+        records = (decode(text, place) for place, text in self._store.read_siblings())
+        return any(isinstance(record, Opening) and not record.is_lost for record in records)
+
+    def _load(self) -> None:
+        records = [decode(text, place) for place, text in self._store.read()]
+        self.openings = [record for record in records if isinstance(record, Opening)]
+        self.entries = _entries(records)
+        for record in records:
+            if isinstance(record, Opening):
+                self.is_lost = self.is_lost or record.is_lost
+                self.is_uncertain = self.is_uncertain or record.is_uncertain
+            elif isinstance(record, Rows):
+                self.rows_digest = record.digest
+
+    def _append(self, record: Record, *, fenced: bool) -> None:
+        if not self._reads_only:
+            self._store.append(encode(record), fenced=fenced)
+
+
+def _entries(records: Iterable[Record]) -> list[Entry]:
+    entries: dict[str, Entry] = {}
+    for record in records:
+        if isinstance(record, Intent):
+            known = entries.get(record.id)
+            if known is not None and known.intent.people != record.people:
+                raise WatiConfigurationError(
+                    f"Two calls in the journal have the id {record.id}: entries of two journals are mixed. Nothing is "
+                    "sent, because they may name people who have their message. Separate them, or send to the remaining "
+                    "people under another send_key."
+                )
+            entries[record.id] = Entry.of(record)
+        elif isinstance(record, Result):
+            try:
+                entries[record.id].add(record)
+            except (KeyError, IndexError):
+                raise WatiConfigurationError(
+                    f"The journal has a result of the call {record.id} that does not fit its intent: an entry is "
+                    "missing. Nothing is sent, because it may name people who have their message. Restore the "
+                    "entry, or send to the remaining people under another send_key."
+                ) from None
+    return list(entries.values())

@@ -1,0 +1,76 @@
+"""How the rows of a send end: counts, campaigns, problems, outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.tables.outcomes import DRY_RUN, SEND_COLUMNS, SendStatus
+from airflow_provider_wati.tables.scratch_db import first_problems
+
+OUTCOME_TABLES = """
+CREATE TABLE campaigns (campaign INTEGER PRIMARY KEY, id TEXT, name TEXT);
+"""
+
+
+class OutcomeRows(RowTables):
+    """The part of a send's queue that says what became of each row."""
+
+    def explain_unsent(self, reason: str) -> None:
+        """Say why rows were not attempted; those that an earlier call may have sent were not attempted again."""
+        if reason != DRY_RUN:
+            self._db.execute(
+                "UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent' AND resend",
+                (
+                    f"an earlier call may have sent it, WATI does not show it, and it was not sent again: {reason}",
+                ),
+            )
+        self._db.execute("UPDATE rows SET reason = ? WHERE status = 'unsent'", (reason,))
+
+    def doubt_unsent(self, reason: str) -> None:
+        """Make the unsent rows unknown: what earlier attempts did could not be found out."""
+        self._db.execute("UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent'", (reason,))
+
+    def counts(self) -> dict[str, int]:
+        """Count the rows in each status; ``total`` is their sum."""
+        found = dict(self._db.execute("SELECT status, COUNT(*) FROM rows GROUP BY status"))
+        counts = {status.value: found.get(status, 0) for status in SendStatus}
+        return {"total": sum(counts.values()), **counts}
+
+    def count_unsent(self) -> int:
+        """Count the rows that are yet to be sent."""
+        return self._number("SELECT COUNT(*) FROM rows WHERE status = 'unsent'")
+
+    def campaigns(self, limit: int) -> tuple[int, list[dict[str, Any]]]:
+        """Return how many campaigns have people of this send in them, and the first few of them."""
+        reached = (
+            "SELECT id, name, COUNT(*) AS accepted, campaign FROM rows JOIN campaigns USING (campaign) "
+            "WHERE status = 'accepted' GROUP BY campaign"
+        )
+        first = self._db.execute(f"{reached} ORDER BY campaign LIMIT ?", (limit,)).fetchall()
+        count = self._number(f"SELECT COUNT(*) FROM ({reached})") if len(first) == limit else len(first)
+        return count, [{"id": id, "name": name, "accepted": accepted} for id, name, accepted, _ in first]
+
+    def add_campaign(self, id: str | None, name: str | None) -> int:
+        """Note a campaign, and return its number here."""
+        number = self._db.execute("INSERT INTO campaigns (id, name) VALUES (?, ?)", (id, name)).lastrowid
+        assert number is not None  # noqa: S101 # SQLite numbers every row that it inserts
+        return number
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Describe the first rows that did not end well, their numbers masked."""
+        return first_problems(self._db, "row")
+
+    def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what became of each row, in order, as ``SEND_COLUMNS`` names it."""
+        with closing(self._db.cursor()) as cursor:
+            yield from cursor.execute(
+                "SELECT row, key, target, status, reason, local_message_id, id, name FROM rows "
+                "LEFT JOIN campaigns USING (campaign) ORDER BY row"
+            )
+
+    def outcomes(self) -> Iterator[dict[str, Any]]:
+        """Yield what became of each row, in order, as dicts."""
+        return (dict(zip(SEND_COLUMNS, row, strict=True)) for row in self.outcome_rows())

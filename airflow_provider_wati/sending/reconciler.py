@@ -1,0 +1,273 @@
+"""
+What is decided about people of whom the journal does not know whether they have their message.
+
+One pure table: evidence from WATI, time and policy in, a decision out. Nothing here calls, waits or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+
+#: What WATI does not show within this time counts as not sent; WATI names no figure.
+DEFAULT_GRACE = timedelta(seconds=120)
+#: Pause between two looks into WATI's lists.
+POLL_INTERVAL = timedelta(seconds=5)
+#: A campaign that goes on growing is watched for this many graces at most.
+_MOST_GRACES = 5
+#: WATI documents no statuses but ``processing``; these words are in use elsewhere in its product.
+_CANCELLED = frozenset({"cancelled", "canceled", "stopped", "deleted"})
+
+
+class Listed(Enum):
+    """What WATI's lists say about one person of an open call."""
+
+    NO = "no"
+    YES = "yes"
+    #: Listed, and the message failed: the person has nothing.
+    FAILED = "failed"
+    #: The campaign was cancelled before its time.
+    CANCELLED = "cancelled"
+    #: Listed, but the list does not say which of several messages to the person it means.
+    UNCLEAR = "unclear"
+
+
+class Control(Enum):
+    """Whether WATI's list shows the latest call that it has answered: only then does absence mean something."""
+
+    #: No call of this send has been answered, so there is nothing to hold the list against.
+    NONE = "none"
+    SHOWN = "shown"
+    MISSING = "missing"
+
+
+class Decision(Enum):
+    """What to do about one person of an open call."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    SEND = "send"
+    WAIT = "wait"
+    HOLD = "hold"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """
+    What the user and the connection say about ambiguous calls.
+
+    :param grace: how long WATI may hide what it took, counted from the end of the call.
+    :param longest_call: how long a call may be under way after its intent.
+    :param hold: whether people whom WATI does not show stay unknown instead of being sent to again.
+    :param waits: whether to wait for the grace, for which a dry run has no reason.
+    """
+
+    grace: timedelta
+    longest_call: timedelta
+    hold: bool = False
+    waits: bool = True
+
+    def deadline(
+        self, at: datetime, ended_at: datetime | None, due: datetime | None, now: datetime
+    ) -> datetime:
+        """
+        Return until when WATI may hide a call.
+
+        WATI documents that a schedule is listed as soon as it is made. When it is due, its campaign may change, so the
+        grace runs from that time too.
+
+        :param at: the time of its intent.
+        :param ended_at: when the call was over; None if nobody saw the end.
+        :param due: when WATI is to send it; None for at once.
+        :param now: the time of the look.
+        """
+        end = ended_at or at + self.longest_call
+        return (max(end, due) if due is not None and due <= now else end) + self.grace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """
+    What WATI shows about one open call.
+
+    :param deadline: until when WATI may hide it.
+    :param readable: whether the lists could be read.
+    :param found: whether a campaign of the call is listed.
+    :param complete: whether the campaign lists everybody it holds, as far as can be seen.
+    :param full: whether it does so by its own count, and not because it has stopped growing.
+    :param growing_until: until when the campaign may still grow; None if none was found.
+    :param control: see :class:`Control`.
+    :param resend: whether these people were sent to again already.
+    """
+
+    deadline: datetime
+    readable: bool = True
+    found: bool = False
+    complete: bool = False
+    full: bool = False
+    growing_until: datetime | None = None
+    control: Control = Control.NONE
+    resend: bool = False
+
+
+def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) -> Decision:
+    """
+    Decide about one person of an open call.
+
+    :param listed: what WATI's lists say about the person.
+    :param evidence: what they say about the call.
+    :param now: the time of the look.
+    :param policy: what the user and the connection say.
+    """
+    if listed is Listed.YES:
+        return Decision.ACCEPTED
+    if listed is Listed.FAILED:
+        return Decision.REFUSED
+    if listed is Listed.CANCELLED:
+        return Decision.CANCELLED
+    if now < evidence.deadline:
+        return Decision.WAIT
+    if not evidence.readable or listed is Listed.UNCLEAR:
+        return Decision.UNKNOWN
+    if evidence.found:
+        if evidence.complete:
+            if evidence.resend:
+                return Decision.UNKNOWN
+            # A list that has only stopped growing may be filled later than the grace.
+            return Decision.HOLD if policy.hold and not evidence.full else Decision.SEND
+        is_over = evidence.growing_until is None or now >= evidence.growing_until
+        return Decision.UNKNOWN if is_over else Decision.WAIT
+    if evidence.control is Control.MISSING or evidence.resend:
+        return Decision.UNKNOWN
+    return Decision.HOLD if policy.hold else Decision.SEND
+
+
+#: A person may be in several open calls; what comes first here decides.
+PRECEDENCE = (
+    Decision.ACCEPTED,
+    Decision.CANCELLED,
+    Decision.WAIT,
+    Decision.UNKNOWN,
+    Decision.HOLD,
+    Decision.SEND,
+    Decision.REFUSED,
+)
+
+
+def combine(decisions: Iterable[Decision]) -> Decision:
+    """Return the decision about a person who is in several open calls: sending needs all of them to allow it."""
+    return min(decisions, key=PRECEDENCE.index)
+
+
+def reason_of(decision: Decision, evidence: Evidence, listed: Listed = Listed.NO) -> str:
+    """Say why a person's outcome is not known, and what to do."""
+    if decision is Decision.HOLD:
+        return (
+            "WATI does not show the call whose answer was lost, and on_unknown is 'hold': if WATI's dashboard shows "
+            "that it did not go out, clear the task with on_unknown='resend_after_grace'"
+        )
+    if not evidence.readable:
+        return (
+            "an earlier call may have sent it, and WATI's campaigns cannot be read: give the token the scope "
+            "campaignsv3:read, or retry later"
+        )
+    if listed is Listed.UNCLEAR:
+        return "WATI lists a message to this person, and does not say which of several: look at the dashboard"
+    if decision is Decision.WAIT:
+        return "the call may have sent it, and WATI may still show it: retry later"
+    if evidence.found and not evidence.complete:
+        return "its campaign lists fewer people than it holds and is still growing: retry later"
+    if evidence.control is Control.MISSING:
+        return (
+            "WATI's list does not show an answered campaign of this send either, so that it proves nothing: look at "
+            "the dashboard, and send to people without a message under another send_key"
+        )
+    return (
+        "the answers to two calls for it were lost and WATI shows neither, so it is not sent a third time: look at "
+        "the dashboard, and send to people without a message under another send_key"
+    )
+
+
+@dataclass(slots=True)
+class GrowthWatch:
+    """
+    Watches one campaign fill: complete is what has stopped growing.
+
+    :param first_seen: when it was first looked at.
+    """
+
+    first_seen: datetime
+    listed: int = -1
+    total: int = -1
+    changed_at: datetime | None = None
+    looks_unchanged: int = 0
+
+    def look(self, listed: int, total: int, now: datetime) -> None:
+        """
+        Note what one look shows.
+
+        :param listed: people in the list.
+        :param total: WATI's own count of them.
+        """
+        if (listed, total) == (self.listed, self.total):
+            self.looks_unchanged += 1
+        else:
+            self.listed, self.total, self.changed_at, self.looks_unchanged = listed, total, now, 0
+
+    def is_complete(self, now: datetime, grace: timedelta) -> bool:
+        """
+        Return whether the list holds everybody: it is as long as its total and did not grow between two looks.
+
+        WATI does not say whether the total counts refused people; a list that stays shorter than its total for a
+        whole grace counts as complete too, and so does one that stays empty.
+        """
+        if self.changed_at is None:
+            return False
+        if self.is_full and self.looks_unchanged:
+            return True
+        return now - self.changed_at >= grace
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it lists as many as WATI counts, and somebody at all."""
+        return self.listed >= max(self.total, 1)
+
+    def growing_until(self, grace: timedelta) -> datetime:
+        """Return when the watch is over."""
+        return min((self.changed_at or self.first_seen) + grace, self.first_seen + _MOST_GRACES * grace)
+
+
+def is_cancelled(status: object) -> bool:
+    """Return whether a campaign's status says that it was taken back before its time."""
+    return str(status or "").strip().casefold() in _CANCELLED
+
+
+def policy_of(
+    given: timedelta | None, timeout: tuple[float, float], *, hold: bool = False, waits: bool = True
+) -> Policy:
+    """
+    Make the policy of a send.
+
+    :param given: the user's grace; if left out, 120 seconds, or more where a call may take as long.
+    :param timeout: seconds that the client waits for a connection and for an answer.
+    :param hold: see :class:`Policy`.
+    :param waits: see :class:`Policy`.
+    :raises WatiConfigurationError: for a grace that ends while the call may still be under way.
+    """
+    longest = timedelta(seconds=sum(timeout))
+    if given is None:
+        grace = DEFAULT_GRACE if longest < DEFAULT_GRACE else longest + DEFAULT_GRACE
+    elif given <= longest:
+        raise WatiConfigurationError(
+            f"unknown_grace is {given.total_seconds():g} s, and a call may take {longest.total_seconds():g} s (the "
+            "timeouts of the connection): give a longer grace, or a call that is under way could be taken for lost."
+        )
+    else:
+        grace = given
+    return Policy(grace=grace, longest_call=longest, hold=hold, waits=waits)

@@ -1,0 +1,303 @@
+"""Reconcile the journal with WATI: look, decide, wait, until nothing more can be found out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.exceptions import WatiAuthenticationError, WatiError, WatiPermissionError
+from airflow_provider_wati.sending.journal import RECONCILED
+from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.reconciler import (
+    POLL_INTERVAL,
+    Control,
+    Decision,
+    Evidence,
+    Listed,
+    Policy,
+    decide,
+    reason_of,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.clock import Clock
+    from airflow_provider_wati.sending.campaign_index import CampaignIndex, FoundCampaign
+    from airflow_provider_wati.sending.journal import Entry, Journal
+    from airflow_provider_wati.sending.queue import SendQueue
+
+log = logging.getLogger(__name__)
+
+#: Stands for the calls of attempts whose journal is gone.
+LOST_CALLS = -1
+#: Stands for the calls that other tasks or runs may have made under the same key.
+OTHERS_CALLS = -2
+#: The calls of other mapped tasks count down from here; those of the journal count up from 0.
+_FOREIGN_CALLS = -10
+_LONGEST_PAUSE = timedelta(seconds=60)
+
+_VERDICTS = {
+    Decision.ACCEPTED: Verdict.ACCEPTED,
+    # WATI took it. It was taken back later, so it is not sent again under this key.
+    Decision.CANCELLED: Verdict.CANCELLED,
+    Decision.REFUSED: Verdict.REFUSED,
+    Decision.SEND: Verdict.CLOSED_UNRESOLVED,
+}
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """
+    Finds out what became of ambiguous calls, and gives their rows a status.
+
+    :param journal: the calls; results that are found are recorded there.
+    :param queue: the rows that wait.
+    :param index: what WATI shows.
+    :param policy: grace, hold, waiting.
+    :param clock: the time.
+    :param content: the template's name, for what is found and was not written down.
+    :param channel: the channel, likewise.
+    :param foreign: calls of other mapped tasks; who is found there is recorded here.
+    :param others_may_hide: whether WATI gets a grace to show what others may have sent under the same key.
+    :param sibling_calls: ids of calls that other mapped tasks account for.
+    """
+
+    journal: Journal
+    queue: SendQueue
+    index: CampaignIndex
+    policy: Policy
+    clock: Clock
+    content: str
+    channel: str | None = None
+    foreign: Sequence[Entry] = ()
+    others_may_hide: bool = False
+    sibling_calls: frozenset[str] = frozenset()
+    _started: datetime = field(init=False)
+    _campaigns: dict[str, int] = field(default_factory=dict, init=False)
+    _read_at: dict[str, datetime] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock.now()
+
+    def look_up(self) -> None:
+        """Give the rows what the journal knows about them; this costs no call."""
+        calls = dict(enumerate(self.journal.entries))
+        calls |= {_FOREIGN_CALLS - n: entry for n, entry in enumerate(self.foreign)}
+        campaigns = {
+            call: self.queue.add_campaign(entry.campaign_id, entry.intent.campaign_name)
+            for call, entry in calls.items()
+        }
+        self.queue.look_up(calls, campaigns)
+        self.queue.await_closed(
+            call
+            for call, entry in calls.items()
+            if entry.intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+        )
+        by_number = {number: calls[call] for call, number in campaigns.items()}
+        for number, people in self.queue.moved_people().items():
+            entry = by_number[number]
+            self._write_found(people, entry.intent.campaign_name or "", entry.campaign_id)
+
+    def run(self, *, patient: bool = True) -> dict[Decision, int]:
+        """
+        Look until every waiting row is decided or waiting has no more sense.
+
+        :param patient: whether to go on waiting for the others once some rows are decided.
+        :return: how many rows were decided, by decision.
+        """
+        decided: dict[Decision, int] = {}
+        pause = POLL_INTERVAL
+        while calls := self.queue.pending_calls():
+            now = self.clock.now()
+            evidence = self._look(calls, now)
+            counts = self._settle(evidence, now)
+            for decision, count in counts.items():
+                decided[decision] = decided.get(decision, 0) + count
+            waits_until = self._waits_until(evidence, now) if counts.get(Decision.WAIT) else None
+            if waits_until is None or (not patient and counts.keys() & _VERDICTS.keys()):
+                break
+            log.info("Looking for %s messages in WATI's lists again.", f"{counts[Decision.WAIT]:,}")
+            self.clock.sleep(max(min(pause, waits_until - now).total_seconds(), 0.01))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return decided
+
+    def _waits_until(self, evidence: dict[int, Evidence], now: datetime) -> datetime | None:
+        """Return when the next look can decide more; None when waiting has no sense in this attempt."""
+        if not self.policy.waits:
+            return None
+        times = []
+        for call, seen in evidence.items():
+            entry = self._entry(call)
+            # A schedule may be due in days: its evidence is waited for like that of a call at once.
+            watch = self.policy.deadline(*self._times_of(entry), None, now) if entry else seen.deadline
+            # What another attempt left is watched for a moment at least.
+            until = max(watch, self._started + POLL_INTERVAL)
+            until = max(until, seen.growing_until or until) if now >= watch else until
+            if now < until:
+                times.append(until)
+        return min(times, default=None)
+
+    def _entry(self, call: int) -> Entry | None:
+        """Return the entry of a call; None for calls that nobody wrote down."""
+        if call >= 0:
+            return self.journal.entries[call]
+        return self.foreign[_FOREIGN_CALLS - call] if call <= _FOREIGN_CALLS else None
+
+    # Looking
+
+    def _look(self, calls: set[int], now: datetime) -> dict[int, Evidence]:
+        """Collect what WATI shows about each call."""
+        try:
+            self.index.look(
+                {each.campaign_id: each.intent.id for each in self.journal.entries if each.campaign_id}
+            )
+        except WatiError as error:
+            log.warning("WATI's campaigns cannot be read: %s", error)
+            # Waiting changes nothing about a token or its scopes.
+            hopeless = isinstance(error, (WatiAuthenticationError, WatiPermissionError))
+            return {
+                call: Evidence(deadline=now if hopeless else self._deadline(call, now), readable=False)
+                for call in calls
+            }
+        return {call: self._look_at(call, now) for call in sorted(calls)}
+
+    def _control(self, entry: Entry) -> Control:
+        """
+        Hold the list against two answered calls: the latest, and the one that was made nearest to an ambiguous call.
+
+        A list that lags does not show the latest. One that somebody has tidied does not show the nearest either.
+        """
+        answered = [each for each in self.journal.entries if each.answered]
+        if not answered:
+            return Control.NONE
+        latest = max(answered, key=lambda each: each.intent.at)
+        nearest = min(answered, key=lambda each: abs(each.intent.at - entry.intent.at))
+        is_shown = {latest.campaign_id, nearest.campaign_id} <= self.index.listed_ids
+        return Control.SHOWN if is_shown else Control.MISSING
+
+    def _look_at(self, call: int, now: datetime) -> Evidence:
+        entry, deadline = self._entry(call), self._deadline(call, now)
+        campaigns = self._campaigns_of(call, entry)
+        if not campaigns and call != OTHERS_CALLS:
+            # A campaign that is deleted between two pages moves another one out of the list: one look is not enough.
+            deadline = max(deadline, self._started + POLL_INTERVAL)
+        try:
+            for campaign in campaigns:
+                if self._is_worth_reading(campaign, entry, deadline, now):
+                    for page in self.index.recipients(campaign):
+                        self.queue.add_listed(call, self._number(campaign), page)
+                    self._read_at[campaign.id] = now
+        except WatiError as error:
+            log.warning("The recipients of a campaign cannot be read: %s", error)
+            return Evidence(deadline=deadline, readable=False)
+        self.queue.match_listed(call, None if entry is None else len(entry.intent.people))
+        if entry is not None and campaigns and all(campaign.is_cancelled for campaign in campaigns):
+            self.queue.cancel(call, self._number(campaigns[-1]))
+        grace = self.policy.grace
+        due = entry.intent.due if entry is not None else None
+        complete = all(campaign.is_complete(now, grace, due) for campaign in campaigns)
+        return Evidence(
+            deadline=deadline,
+            # Of calls that nobody wrote down there may be others, which WATI does not show.
+            found=bool(campaigns) and (entry is not None or not complete),
+            complete=complete,
+            full=complete and all(campaign.growth.is_full for campaign in campaigns),
+            growing_until=max((campaign.growth.growing_until(grace) for campaign in campaigns), default=None),
+            control=Control.NONE if entry is None else self._control(entry),
+            resend=entry is not None and entry.intent.resend,
+        )
+
+    def _campaigns_of(self, call: int, entry: Entry | None) -> list[FoundCampaign]:
+        if entry is not None:
+            return self.index.campaigns_of(entry.intent.id)
+        known = {each.intent.id for each in (*self.journal.entries, *self.foreign)} | self.sibling_calls
+        return [each for each in self.index.found.values() if each.call_id not in known]
+
+    def _is_worth_reading(
+        self, campaign: FoundCampaign, entry: Entry | None, deadline: datetime, now: datetime
+    ) -> bool:
+        """Return whether a list can show more than at the last look; a look costs a call for each hundred people."""
+        read_at = self._read_at.get(campaign.id)
+        if read_at is None or read_at < deadline <= now:
+            return True
+        due = entry.intent.due if entry is not None else None
+        return now >= deadline and not campaign.is_complete(now, self.policy.grace, due)
+
+    def _deadline(self, call: int, now: datetime) -> datetime:
+        entry = self._entry(call)
+        if entry is not None:
+            return self.policy.deadline(*self._times_of(entry), entry.intent.due, now)
+        may_hide = call == LOST_CALLS or self.others_may_hide
+        return self._started + self.policy.grace if may_hide else self._started
+
+    def _times_of(self, entry: Entry) -> tuple[datetime, datetime | None]:
+        """Return when a call began and ended; the clock of another worker may have been ahead of ours."""
+        at, ended_at = entry.intent.at, entry.ended_at
+        if entry.intent.id.startswith(f"{self.journal.session}-"):
+            return at, ended_at
+        return min(at, self._started), min(ended_at, self._started) if ended_at is not None else None
+
+    def _number(self, campaign: FoundCampaign) -> int:
+        if campaign.id not in self._campaigns:
+            self._campaigns[campaign.id] = self.queue.add_campaign(campaign.id, campaign.name)
+        return self._campaigns[campaign.id]
+
+    # Deciding
+
+    def _settle(self, evidence: dict[int, Evidence], now: datetime) -> dict[Decision, int]:
+        """Decide about each call, write what is known into the journal, and give the rows their status."""
+        for call, seen in evidence.items():
+            # Nothing says that others have sent at all, so there is nothing to hold back.
+            policy = (
+                self.policy
+                if call != OTHERS_CALLS
+                else Policy(grace=self.policy.grace, longest_call=timedelta(0))
+            )
+            decisions = {listed: decide(listed, seen, now, policy) for listed in Listed}
+            reasons = {listed: reason_of(decision, seen, listed) for listed, decision in decisions.items()}
+            self.queue.decide_about(call, decisions, reasons)
+        counts = self.queue.combine_decisions()
+        for call in evidence:
+            self._record(call)
+        self.queue.settle(first_sends=[OTHERS_CALLS])
+        return counts
+
+    def _record(self, call: int) -> None:
+        if call < 0:
+            self._record_found(call)
+            return
+        entry = self.journal.entries[call]
+        verdicts: dict[Verdict, list[int]] = {}
+        for decision, positions in self.queue.resolved(call).items():
+            verdict = _VERDICTS.get(decision)
+            if verdict is not None:
+                verdicts.setdefault(verdict, []).extend(
+                    position for position in positions if entry.verdicts[position] != verdict
+                )
+        verdicts = {verdict: positions for verdict, positions in verdicts.items() if positions}
+        if verdicts:
+            self.journal.record_result(entry, verdicts, reason=RECONCILED)
+
+    def _record_found(self, call: int) -> None:
+        """Write down who was found in campaigns that the journal does not know: the next attempt starts from there."""
+        by_number = {number: self.index.found[id] for id, number in self._campaigns.items()}
+        for number, people in self.queue.found(call).items():
+            self._write_found(people, by_number[number].name, by_number[number].id)
+        absent = self.queue.released(call) if call == LOST_CALLS else []
+        if absent:
+            # Else the next attempt would take its sends for the first ones.
+            self.journal.record_absent(
+                absent, content=self.content, channel=self.channel, keyed=self.queue.has_keys
+            )
+
+    def _write_found(self, people: Sequence[int], campaign_name: str, campaign_id: str | None) -> None:
+        self.journal.record_found(
+            people,
+            content=self.content,
+            channel=self.channel,
+            campaign_name=campaign_name,
+            campaign_id=campaign_id,
+            keyed=self.queue.has_keys,
+        )

@@ -1,0 +1,39 @@
+"""What the tables of one attempt share: a scratch database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_provider_wati.tables.scratch_db import open_scratch_db
+
+
+class RowTables:
+    """
+    Base of the parts of a send's queue, which work on one database.
+
+    :param tables: what the parts need, as SQL.
+    """
+
+    def __init__(self, *tables: str) -> None:
+        self._db = open_scratch_db()
+        for each in tables:
+            self._db.executescript(each)
+        #: Whether rows have keys.
+        self.has_keys = False
+
+    @contextmanager
+    def _bulk_write(self) -> Iterator[None]:
+        """Write many rows in one transaction. The journal mode is off, so an error keeps what was written."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
+    def _any(self, condition: str) -> bool:
+        return self._db.execute(f"SELECT 1 FROM rows WHERE {condition} LIMIT 1").fetchone() is not None
+
+    def _number(self, query: str) -> int:
+        (number,) = self._db.execute(query).fetchone()
+        return int(number)

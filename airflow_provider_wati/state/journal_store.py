@@ -1,0 +1,189 @@
+"""Stores of the send journal: a directory of the user's, or Airflow's store of the task."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
+from airflow_provider_wati.sending.journal import StoreLimits
+from airflow_provider_wati.state.directory import StateDirectory
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+_RECORD = re.compile(r"(\d{6,})-[0-9a-f]+\.json")
+_FENCE = "fence"
+
+
+class DirectoryJournalStore:
+    """
+    Keeps each record as a file of its own, ``<send>/<member>/<number>-<token>.json``, written once.
+
+    The latest attempt has the say. An attempt that Airflow takes for dead may live on, so each attempt puts its fencing
+    token into one file before it reads, and looks for it before and after it writes an intent. Of two attempts one sees
+    the other: the older one sees the new token, and stops; or the newer one reads the older one's intent, and reconciles.
+
+    :param root: the user's directory.
+    :param send: names the send.
+    :param member: names the mapped task in it.
+    :param token: names this attempt.
+    :param reads_only: whether this attempt has no say, as a dry run has none.
+    """
+
+    limits = StoreLimits(has_siblings=True)
+
+    def __init__(
+        self, root: StateDirectory, send: str, member: str, token: str, *, reads_only: bool = False
+    ) -> None:
+        self._send = send
+        self._member = member
+        self._directory = StateDirectory(f"{root.root.rstrip('/')}/{send}/{member}")
+        self._token = token
+        self._next = 0
+        if not reads_only:
+            self._directory.set(_FENCE, token)
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        """Return each record's path and text, in the order of their numbers."""
+        for path in _records_in(self._directory.path_of(_FENCE).parent):
+            if _number_of(path) > self._next:
+                raise WatiConfigurationError(
+                    f"The journal in {path.parent} has no entry number {self._next}, and has number {_number_of(path)}. "
+                    "Nothing is sent, because the missing entry may name people who have their message. Restore it, or "
+                    "send to the remaining people under another send_key."
+                )
+            self._next = max(self._next, _number_of(path) + 1)
+            yield str(path), _text_of(path)
+
+    def read_siblings(self) -> Iterator[tuple[str, str]]:
+        """Return the records of the other mapped tasks of the send."""
+        family = self._directory.path_of(_FENCE).parent.parent
+        for member in sorted(_children_of(family), key=str):
+            if member.name != self._member and member.is_dir():
+                for path in _records_in(member):
+                    yield str(path), _text_of(path)
+
+    def append(self, text: str, *, fenced: bool) -> None:
+        """
+        Write a record.
+
+        :param fenced: whether to refuse it when a later attempt has begun.
+        :raises WatiError: when one has; nothing may be sent from here.
+        """
+        if fenced:
+            self._check_fence()
+        self._directory.write(f"{self._next:06d}-{self._token}", text)
+        self._next += 1
+        if fenced:
+            self._check_fence()
+
+    def _check_fence(self) -> None:
+        if self._directory.get(_FENCE) != self._token:
+            raise WatiError(
+                "A later attempt, or another task with the same send_key, has taken over this send. This attempt stops, so "
+                "that nobody is messaged twice."
+            )
+
+
+def _text_of(path: ObjectStoragePath) -> str:
+    # What is not UTF-8 is no record; the one who decodes it says so.
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def _records_in(directory: ObjectStoragePath) -> list[ObjectStoragePath]:
+    """Return the records of a directory in the order of their numbers."""
+    return sorted(
+        (path for path in _children_of(directory) if _RECORD.fullmatch(path.name)),
+        key=lambda path: (_number_of(path), path.name),
+    )
+
+
+def _children_of(directory: ObjectStoragePath) -> list[ObjectStoragePath]:
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _number_of(path: ObjectStoragePath) -> int:
+    return int(path.name.partition("-")[0])
+
+
+class TaskJournalStore:
+    """
+    Keeps records in Airflow's ``task_state_store`` (3.3 and later), under the keys ``<send>_0``, ``<send>_1`` and so on.
+
+    Airflow's store cannot be listed, so the numbers have no gaps. It takes nothing from an attempt that is over, which
+    is all the fencing that is needed. It knows nothing of other mapped tasks.
+
+    :param store: the task's.
+    :param send: names the send.
+    """
+
+    # Airflow warns about values over 65,535 bytes; a person takes 11.
+    limits = StoreLimits(
+        people_per_entry=5_000,
+        people=50_000,
+        remedy=(
+            "Set state_path, or the option [wati] state_path, to a directory or object-storage URI that all workers "
+            "reach, or send in parts."
+        ),
+    )
+
+    def __init__(self, store: Any, send: str) -> None:
+        self._store = store
+        self._send = send
+        self._next = 0
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        """Return each record's key and text, in order."""
+        while (text := self._store.get(self._key)) is not None:
+            key = self._key
+            self._next += 1
+            yield f"{key} of the task's state in Airflow", text if isinstance(text, str) else json.dumps(text)
+
+    def read_siblings(self) -> Iterator[tuple[str, str]]:
+        """Return nothing: the state of other mapped tasks is out of reach."""
+        return iter(())
+
+    def append(self, text: str, *, fenced: bool) -> None:
+        """Write a record; Airflow refuses it when the attempt is over, whatever ``fenced`` says."""
+        self._store.set(self._key, text)
+        self._next += 1
+
+    @property
+    def _key(self) -> str:
+        return f"{self._send}_{self._next}"
+
+
+class AttemptJournalStore:
+    """Keeps records in memory, for one attempt: Airflow 3.1 and 3.2 without a ``state_path``."""
+
+    limits = StoreLimits()
+
+    def __init__(self) -> None:
+        self._records: list[str] = []
+
+    def read(self) -> Iterator[tuple[str, str]]:
+        """Return the records of this attempt."""
+        return ((f"record {n} of this attempt", text) for n, text in enumerate(self._records))
+
+    def read_siblings(self) -> Iterator[tuple[str, str]]:
+        """Return nothing."""
+        return iter(())
+
+    def append(self, text: str, *, fenced: bool) -> None:
+        """Keep a record."""
+        self._records.append(text)
+
+
+def no_state_error(option: str = "state_path") -> WatiConfigurationError:
+    """Return the error about a send that could not be reconciled after a retry, because nothing would remember it."""
+    return WatiConfigurationError(
+        f"This task may be retried, and Airflow before 3.3 keeps no state for it. Set {option} or the option "
+        "[wati] state_path to a directory or object-storage URI that all workers reach, or set retries=0. Nothing was sent."
+    )

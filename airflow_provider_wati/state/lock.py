@@ -1,0 +1,86 @@
+"""One writer at a time: a lock of the operating system, or a lease in object storage."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.state.directory import StateDirectory
+
+
+#: How long a lease in object storage holds without being renewed.
+LEASE_SECONDS = 600.0
+
+
+@contextlib.contextmanager
+def locked(directory: StateDirectory, key: str, what: str, owner: str) -> Iterator[None]:
+    """
+    Hold a lock, so that no other task does the same at the same time.
+
+    Under a local path it is a lock of the operating system, which ends with the process, whatever ends that. In
+    object storage, which has no locks, it is a file that says until when it holds and is renewed while the work
+    goes on; after a crash it holds for :data:`LEASE_SECONDS` more, except for the same task's next attempt. Two that
+    begin in the same second may both find no file there: ``max_active_runs=1`` is what keeps them apart.
+
+    :param key: the entry that is worked on.
+    :param what: what an error calls it.
+    :param owner: who works on it; the same for all attempts of a task, of which one runs at a time.
+    :raises WatiConfigurationError: when somebody else works on it.
+    """
+    path = directory.path_of(key, ".lock")
+    if path.protocol in ("file", "local"):
+        import filelock
+
+        os.makedirs(os.path.dirname(path.path), exist_ok=True)
+        try:
+            with filelock.FileLock(path.path, timeout=0):
+                yield
+        except filelock.Timeout:
+            raise _not_alone(what) from None
+        return
+    with _lease(directory, key, what, owner):
+        yield
+
+
+@contextlib.contextmanager
+def _lease(directory: StateDirectory, key: str, what: str, owner: str) -> Iterator[None]:
+    entry = f"{key}_lease"
+
+    def renew() -> None:
+        directory.set(entry, {"owner": owner, "until": time.time() + LEASE_SECONDS})
+
+    held = directory.get(entry)
+    if held is not None and held["owner"] != owner and held["until"] > time.time():
+        raise _not_alone(what)
+    renew()
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(LEASE_SECONDS / 3):
+            # A renewal that fails is made up for by the next one; two may fail before the lease ends.
+            with contextlib.suppress(Exception):
+                renew()
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+        with contextlib.suppress(FileNotFoundError):
+            directory.path_of(entry).unlink()
+
+
+def _not_alone(what: str) -> WatiConfigurationError:
+    return WatiConfigurationError(
+        f"{what} is running elsewhere, and two at once would undo each other's work. Nothing was written. Set "
+        "max_active_runs=1 on the DAG, or give its tasks a pool with one slot."
+    )

@@ -1,0 +1,248 @@
+"""How a send is named in a task, where its journal is, and what its attempt knows about earlier ones."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal import SESSION_BYTES, EntryStore, Journal, Start, start_of
+from airflow_provider_wati.state.directory import StateDirectory, key_of, setting, state_directory
+from airflow_provider_wati.state.journal_store import (
+    AttemptJournalStore,
+    DirectoryJournalStore,
+    TaskJournalStore,
+    no_state_error,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_SINGLE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class SendIdentity:
+    """
+    The name of a send.
+
+    :param family: the send key without the map index: what mapped tasks have in common.
+    :param member: the map index; ``-`` for a task that is not mapped.
+    :param is_own: whether the user gave the key, so that other runs may send under it.
+    """
+
+    family: str
+    member: str
+    is_own: bool
+
+    @property
+    def send_key(self) -> str:
+        """The send key as the summary shows it."""
+        return self.family if self.member == _SINGLE else f"{self.family}/{self.member}"
+
+
+def identity_of(context: Context, send_key: Any) -> SendIdentity:
+    """
+    Name the send that a task stands for: the same in each attempt, another one in each run.
+
+    The default is made of DAG, run, task, map index and, in a task loop of Airflow 3.4, the iteration, in which the map
+    index is always -1.
+
+    :param context: the task's context.
+    :param send_key: the user's own name, if there is one.
+    """
+    ti = context["ti"]
+    member = str(ti.map_index) if is_mapped(context) else _SINGLE
+    is_own = send_key not in (None, "")
+    # Native templates make a number of digits.
+    parts = [str(send_key)] if is_own else [ti.dag_id, ti.run_id, ti.task_id]
+    loop: Any = context.get("loop")
+    if loop is not None:
+        parts.append(f"loop {loop.index}")
+    return SendIdentity("/".join(parts), member, is_own)
+
+
+def is_mapped(context: Context) -> bool:
+    """Return whether a task is one of several that ``.expand()`` has made."""
+    map_index = context["ti"].map_index
+    return map_index is not None and map_index >= 0
+
+
+def may_have_run(context: Context) -> bool:
+    """
+    Return whether an earlier attempt, or an earlier part of this one, may have run.
+
+    A reschedule keeps the try number (3.4). Otherwise :func:`is_new_in_cleared_run` tells.
+    """
+    if context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0:
+        return True
+    return is_new_in_cleared_run(context)
+
+
+def is_new_in_cleared_run(context: Context) -> bool:
+    """
+    Return whether a task that seems new may stand for one that ran before its run was cleared.
+
+    Clearing a run makes the later iterations of a task loop as if they had never been (3.4), and people may be in a
+    mapped task now that was not there before. Only the run's own count of clears tells.
+    """
+    may_be = context.get("loop") is not None or is_mapped(context)
+    return may_be and bool(getattr(context["dag_run"], "clear_number", 0))
+
+
+def is_cleared(context: Context) -> bool:
+    """
+    Return whether the task may have been cleared: Airflow then adds the attempts so far to the retries it allows.
+
+    A Clear may discard Airflow's store (3.4 does so by default).
+    """
+    ti = context["ti"]
+    if getattr(context.get("dag_run"), "clear_number", 0):
+        return True
+    task: Any = getattr(ti, "task", None) or context.get("task")
+    retries = getattr(task, "retries", None)
+    max_tries = getattr(ti, "max_tries", None)
+    return retries is None or max_tries is None or max_tries > retries
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedJournal:
+    """
+    A journal that is ready for this attempt.
+
+    :param journal: the journal, with its opening written.
+    :param start: what this attempt knows about earlier ones.
+    :param identity: the send.
+    """
+
+    journal: Journal
+    start: Start
+    identity: SendIdentity
+
+
+def open_journal(
+    context: Context,
+    *,
+    send_key: Any,
+    account: str,
+    state_path: str | None = None,
+    reads_only: bool = False,
+    person: int | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> OpenedJournal:
+    """
+    Open the journal of a task's send, and write its opening before anything else can fail.
+
+    :param context: the task's context.
+    :param send_key: the user's own name for the send, if there is one.
+    :param account: names the WATI account; an entry about another account proves nothing.
+    :param state_path: the user's directory; else the option ``[wati] state_path`` counts, else Airflow's own store.
+    :param reads_only: whether nothing is sent, so that nothing but the opening is written.
+    :param person: the one person that a single send is about.
+    :param clock: the time.
+    :raises WatiConfigurationError: when nothing would remember what a retry has to know.
+    """
+    identity = identity_of(context, send_key)
+    directory = state_directory(state_path)
+    send = key_of("wati_send", f"{identity.family}\n{account}")
+    token = secrets.token_hex(SESSION_BYTES)
+    store: EntryStore
+    marker = _TaskMarker(context, identity, directory)
+    never_executed = marker.says_never_executed()
+    if directory is not None:
+        store = DirectoryJournalStore(directory, send, identity.member, token, reads_only=reads_only)
+    else:
+        store = _task_journal_store(context, identity, account, reads_only=reads_only)
+    journal = Journal(store, clock, new_session=lambda: token, reads_only=reads_only)
+    start = start_of(
+        has_journal=journal.exists,
+        is_lost=journal.is_lost,
+        is_uncertain=journal.is_uncertain,
+        may_have_run=may_have_run(context),
+        never_executed=never_executed,
+        is_shared=identity.is_own,
+    )
+    journal.open(person, start=start)
+    if not reads_only:
+        marker.set(clock.now().isoformat())
+    return OpenedJournal(journal, start, identity)
+
+
+def _task_journal_store(
+    context: Context, identity: SendIdentity, account: str, *, reads_only: bool
+) -> EntryStore:
+    """Return the store of a send without a directory: Airflow's, or none beyond the attempt."""
+    if identity.is_own and not reads_only:
+        raise WatiConfigurationError(
+            f"send_key {identity.family!r} is your own, so other runs may send under it and have to find its journal: "
+            "set state_path, or the option [wati] state_path, to a directory or object-storage URI that all workers "
+            "reach. Nothing was sent."
+        )
+    task_store: Any = context.get("task_state_store")
+    if task_store is not None:
+        return TaskJournalStore(task_store, key_of("wati_send", f"{identity.send_key}\n{account}"))
+    if _retries(context) and not reads_only:
+        raise no_state_error()
+    return AttemptJournalStore()
+
+
+class _TaskMarker:
+    """
+    Remembers, beside the journals, under which send keys a task has opened one.
+
+    A send without a journal is lost if an attempt had one that is gone: the store was emptied, ``state_path`` or the
+    account in the connection was changed. It is new if no attempt has come so far under this key.
+
+    :param context: the task's context.
+    :param identity: the send.
+    :param directory: the user's directory, if there is one.
+    """
+
+    def __init__(self, context: Context, identity: SendIdentity, directory: StateDirectory | None) -> None:
+        self._is_cleared = is_cleared(context)
+        self._task_store: Any = context.get("task_state_store")
+        self._opened = key_of("wati_opened", identity.send_key)
+        self._directory = directory
+        self._task = key_of("wati_task", identity_of(context, None).send_key)
+        # Without the account: a tenant id that is added to the connection is no other send.
+        self._send = key_of("wati_send", identity.family)
+
+    def says_never_executed(self) -> bool:
+        """Return whether it is certain that no earlier attempt has come so far under this key."""
+        if self._task_store is not None and not self._is_cleared:
+            # A Clear may empty the store. Without one it remembers.
+            return self._task_store.get(self._opened) is None
+        if self._directory is None:
+            return False
+        return self._directory.get(self._task) not in (None, self._send)
+
+    def set(self, at: str) -> None:
+        """Remember that an attempt has opened a journal under this key."""
+        if self._task_store is not None:
+            self._task_store.set(self._opened, at)
+        if self._directory is not None and self._directory.get(self._task) != self._send:
+            self._directory.set(self._task, self._send)
+
+
+def _retries(context: Context) -> int:
+    ti = context["ti"]
+    task: Any = getattr(ti, "task", None) or context.get("task")
+    return int(getattr(task, "retries", 0) or 0)
+
+
+def grace_of(given: Any) -> timedelta | None:
+    """
+    Read the grace in which WATI may hide what it took.
+
+    :param given: seconds, from the operator; else the option ``[wati] unknown_grace`` counts.
+    :return: None if neither is set.
+    :raises WatiConfigurationError: when it is not a number of seconds.
+    """
+    seconds: Any = given if given is not None else setting("unknown_grace")
+    try:
+        return None if seconds is None else timedelta(seconds=float(seconds))
+    except (TypeError, ValueError, OverflowError):
+        raise WatiConfigurationError(f"unknown_grace is {seconds!r}: give seconds.") from None

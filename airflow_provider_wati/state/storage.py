@@ -1,0 +1,56 @@
+"""Paths on this machine and in any object storage that Airflow knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+def storage_path(uri: str) -> ObjectStoragePath:
+    """Return the path of a file; one without a scheme is local."""
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri if "://" in uri else f"file://{uri}")
+
+
+@contextlib.contextmanager
+def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
+    """
+    Replace a file; the old one stays until the new one is complete.
+
+    An object appears when it is closed, and an error closes it too, so the content is written to a temporary file
+    first. A local file is written under another name, synced to the disk and renamed.
+    """
+    if not is_local(path):
+        with tempfile.TemporaryFile() as whole:
+            yield whole
+            whole.seek(0)
+            with path.open("wb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+                shutil.copyfileobj(whole, file)
+        return
+    target = os.path.realpath(path.path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    beside = f"{target}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Return whether a path is on this machine."""
+    return path.protocol in ("file", "local")
