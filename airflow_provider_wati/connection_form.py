@@ -1,8 +1,8 @@
 """
-The form of a WATI connection: defined once, drawn by every Airflow version in its own way.
+The form of a WATI connection, defined once for all Airflow versions.
 
-Airflow 3.2 and later read it from the provider info; Airflow 3.1 asks the hook for widgets. It imports nothing
-of Airflow, because ``import airflow`` itself loads the provider info.
+Airflow 3.2 and later read it from the provider info; Airflow 3.1 asks the hook for widgets. The module does not import
+Airflow, because ``import airflow`` itself loads the provider info.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CONN_TYPE = "wati"
 HOOK_NAME = "WATI"
 DEFAULT_CONN_ID = "wati_default"
 
-#: WATI's own names for what Airflow calls host and password.
+#: WATI's names for host and password.
 API_ENDPOINT = "API Endpoint"
 ACCESS_TOKEN = "Access Token"
 
@@ -30,13 +30,13 @@ PLACEHOLDERS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:
     """
-    One field of the form that ends up in the connection's extra.
+    One field of the form that is stored in the connection's extra.
 
     :param name: the key in the extra.
-    :param label: what the form calls it.
-    :param description: what stands under it; Airflow shows plain text.
-    :param default: what the form shows in a new connection, and then stores.
-    :param choices: the values to choose from; none for a free text.
+    :param label: its label in the form.
+    :param description: the text under it; Airflow shows plain text.
+    :param default: the value of a new connection.
+    :param choices: the allowed values; empty for free text.
     :param is_object: whether it holds a JSON object; Airflow 3.2 and later check its syntax as it is typed.
     """
 
@@ -69,7 +69,7 @@ FIELDS = (
         label="Default Region",
         description=(
             "Two-letter code of the country whose phone numbers may be written without their country code, "
-            "such as IN or BR. Empty: every number needs its country code."
+            "such as IN or BR. Empty: every phone number needs its country code."
         ),
     ),
     FormField(
@@ -144,7 +144,7 @@ def python_form_widgets() -> dict[str, Any]:
     """
     Render the extra fields as widgets for the hook (Airflow 3.1).
 
-    :raises ImportError: where Flask AppBuilder is missing and Airflow has not put its stand-in there.
+    :raises ImportError: where neither Flask AppBuilder nor Airflow's replacement for it is installed.
     """
     # By name, because a type checker finds neither package where Airflow is newer than 3.1.
     fieldwidgets = import_module("flask_appbuilder.fieldwidgets")

@@ -1,7 +1,7 @@
 """
-What Airflow asks the package at start: what is in it, and how its connection looks.
+The provider info: what Airflow reads at start about the package and its connection type.
 
-Since Airflow 3.2 every ``import airflow`` comes here, so this must cost nothing: no Airflow, no ``requests``.
+Since Airflow 3.2, every ``import airflow`` calls it, so it must be cheap: no import of Airflow or ``requests``.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "state_path": {
                         "description": (
-                            "A directory or object-storage URI that all workers reach, where sends and contact "
-                            "syncs keep what a later try or run has to know. No person's message is in it; the "
-                            "snapshot of a sync holds numbers, names and attributes. Sends use Airflow's own store "
-                            "of the task if it is not set (Airflow 3.3 and later)."
+                            "A directory or object-storage URI that all workers reach, for the state of sends and "
+                            "contact syncs. It holds no message texts; the snapshot of a sync holds phone numbers, "
+                            "names and attributes. If it is not set, sends use Airflow's store of the task "
+                            "(Airflow 3.3 and later)."
                         ),
                         "version_added": __version__,
                         "type": "string",
@@ -70,8 +70,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "unknown_grace": {
                         "description": (
-                            "Seconds after which a batch whose answer was lost, and that WATI does not show, counts "
-                            "as not sent. It must exceed the read timeout of the connections; 120 if it is not set."
+                            "Seconds after which a batch whose outcome is unknown, and that WATI does not show, counts "
+                            "as not sent. It must exceed the read timeout of the connections. Default: 120."
                         ),
                         "version_added": __version__,
                         "type": "float",
@@ -81,7 +81,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
-        # Lineage names wati://<host>/<tenant>/contacts; there is nothing to check or to tidy in that.
+        # Lineage names wati://<host>/<tenant>/contacts; it needs no check and no normalization.
         "asset-uris": [{"schemes": ["wati"], "handler": None}],
         "hooks": [{"integration-name": "WATI", "python-modules": ["airflow_provider_wati.hooks.wati"]}],
         "connection-types": [

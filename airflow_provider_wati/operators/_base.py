@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
+
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
@@ -52,6 +54,8 @@ class WatiOperator(BaseOperator):
     #: Template fields that hold people; Airflow stores their size in place of their content.
     redacted_fields: ClassVar[Sequence[str]] = ()
     ui_color = "#dcf8c6"
+    #: Where times and pauses come from; tests put another one here.
+    clock: ClassVar[Clock] = SYSTEM_CLOCK
 
     def __init__(self, *, wati_conn_id: str = "wati_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -87,22 +91,3 @@ class WatiOperator(BaseOperator):
 def unredacted(value: Any) -> Any:
     """Return an argument as it was given, whether it has been rendered or not."""
     return value.value if isinstance(value, Redacted) else value
-
-
-def is_mapped(context: Context) -> bool:
-    """Tell whether a task is one of several that ``.expand()`` has made."""
-    map_index = context["ti"].map_index
-    return map_index is not None and map_index >= 0
-
-
-def send_key_of(context: Context, send_key: str | None) -> str:
-    """
-    Name the send that a task stands for: the same for each of its tries, another one for each run.
-
-    :param send_key: the user's own name for it; a task whose key is new sends anew.
-    """
-    if send_key not in (None, ""):
-        # Native templates make a number of digits.
-        return str(send_key)
-    ti = context["ti"]
-    return "/".join((ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)))

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators._base import WatiOperator, is_mapped
+from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators._files import check_table, open_table
+from airflow_provider_wati.state.sends import is_mapped
 from airflow_provider_wati.tables.outcomes import failure_of, fitted
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class RowsJob(Protocol):
 
     has_all_rows: bool
 
-    def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield what became of each row, in order."""
+    def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what became of each row, in order, with a value for each column."""
 
     def summary(self) -> dict[str, Any]:
         """Count what became of all; the counts add up to ``total``."""
@@ -29,7 +30,7 @@ class RowsJob(Protocol):
 
 class RowsOperator(WatiOperator):
     """
-    Base of the operators that act on rows; it is none itself.
+    Base of the operators that act on rows.
 
     :param dry_run: whether to do everything but act.
     :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
@@ -79,9 +80,9 @@ class RowsOperator(WatiOperator):
         for name in arguments:
             value = getattr(self, name)
             if name in self._given and (value in (None, "") or (value == "None" and self._given[name])):
-                # Without a list of whom to leave out, say, others would be messaged, and nobody would know why.
+                # Without a suppression list, for example, more people would be messaged than intended.
                 raise WatiValidationError(
-                    f"{name} was given, and is {value!r} now that it has been rendered: mend the "
+                    f"{name} was given, and is {value!r} now that it has been rendered: correct the "
                     "template, or leave the argument out."
                 )
 
@@ -95,7 +96,7 @@ class RowsOperator(WatiOperator):
             check_table(self.outcomes_path)
             if self._has_fixed_path and is_mapped(context):
                 self.log.warning(
-                    "Each mapped task writes %s anew: put {{ ti.map_index }} into outcomes_path to keep them all.",
+                    "Each mapped task overwrites %s: put {{ ti.map_index }} into outcomes_path to keep them all.",
                     self.outcomes_path,
                 )
         if not isinstance(self.failure_threshold, (int, float)) or not 0 <= self.failure_threshold <= 1:
@@ -132,7 +133,7 @@ class RowsOperator(WatiOperator):
                 raise
             summary["outcomes"] = self._outcomes_go_to
         elif self._outcomes_go_to:
-            # The outcomes of an earlier try are worth more than none: whoever is sent to next is chosen from there.
+            # The outcomes of an earlier attempt are worth more than none: later tasks choose people from them.
             self.log.warning(
                 "The rows were not read to the end, so %s stays as it was.", self._outcomes_go_to
             )
@@ -155,5 +156,4 @@ class RowsOperator(WatiOperator):
         """Write the outcomes where they are wanted."""
         if self.outcomes_path:
             with open_table(self.outcomes_path, self.outcome_columns) as write:
-                for outcome in job.outcomes():
-                    write(outcome)
+                write(job.outcome_rows())

@@ -5,82 +5,80 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
-from airflow_provider_wati.operators._base import is_mapped, send_key_of, unredacted
+from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._files import address, open_rows, read_lines
 from airflow_provider_wati.operators._rows import RowsOperator
-from airflow_provider_wati.state.directory import StateDirectory, setting, store_of
+from airflow_provider_wati.state.sends import grace_of, is_cleared, is_mapped, open_journal
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.sending.job import TemplateSend
-    from airflow_provider_wati.sending.ledger import Ledger
-    from airflow_provider_wati.sending.row_mapping import TakeApart
-    from airflow_provider_wati.tables.readers import Row
+    from airflow_provider_wati.sending.job import SendJob
+    from airflow_provider_wati.sending.row_mapping import RowMapping
+    from airflow_provider_wati.state.sends import OpenedJournal
+    from airflow_provider_wati.tables.values import Row
 
 
 class WatiBulkSendOperator(RowsOperator):
     """
-    Base of the operators that send a template to many people; it is none itself.
+    Base of the operators that send a template to many people.
 
-    Each person is messaged once, through retries, crashes and Clear: what a try means to send it writes down
-    first, and a later try looks there and in WATI's campaigns before it sends the rest. See
-    :doc:`/reliability`.
+    Each person is messaged once, through retries, crashes and Clear: before a call leaves, its people are recorded in the
+    send journal, and a later attempt starts from there. See :doc:`/reliability`.
 
     :param template_name: the exact name of an approved template (templated).
-    :param broadcast_name: what the campaigns are called in WATI (templated); the template's name if left out. A
-        mark such as ``[1f3870be-1]`` is added, by which a later try finds them.
+    :param campaign_name: what the campaigns are called in WATI (templated); the template's name if left out. A mark such
+        as ``1f3870be274f6c49-5d41d0-1`` stands before it, by which reconciliation finds them.
     :param channel: name or number to send from (templated); the connection's, else WATI's default.
     :param scheduled_at: when WATI is to send it, as a datetime with a time zone or as ISO 8601 text with an
         offset, such as ``2026-12-24T10:00:00+08:00`` (templated); now if left out. One in the past is refused,
-        unless nothing is left to send.
-    :param batch_size: people per call, 1 to 10,000, which is WATI's limit.
-    :param send_key: names this send, in 1,000 characters at the most (templated). The default is made of DAG, run,
-        task and map index. Give one, such as ``promo-{{ ds }}``, for a send that several runs share; a new one
-        sends anew. Under ``.expand()`` the map index is added.
-    :param dry_run: whether to do everything but send; the summary's ``dry_run`` tells ``messages``, ``calls``,
-        ``seconds`` at the plan's pace, and WATI's ``estimated_cost`` where it can tell.
-    :param check_consent: whether to look up who opted out (``allow_broadcast`` is false), who then is skipped.
-    :param consent_max_calls: how many calls that may take; a look-up that needs more fails before anything
-        is sent.
+        unless nothing is left to send; so is one more than ten years ahead.
+    :param batch_size: people per call, 1 to 10,000, which is WATI's limit. Where the journal is in Airflow's own store, a
+        call has 5,000 at most.
+    :param send_key: names this send, in 1,000 characters at most (templated): an idempotency key. The default is made of
+        DAG, run, task, map index and, in a task loop, the iteration. Give one, such as ``promo-{{ ds }}``, for a send that
+        several runs share; it needs a ``state_path``. Under ``.expand()`` the map index is added.
+    :param dry_run: whether to do everything but send; the summary's ``estimate`` has ``messages``, ``calls``,
+        ``seconds`` at the plan's pace, and WATI's ``estimated_cost`` where it gives one.
+    :param check_consent: whether to look up who opted out (``allow_broadcast`` is false); their rows are skipped.
+    :param consent_max_calls: how many calls that may take; a look-up that needs more fails before anything is sent.
     :param suppress: targets that get nothing: a list, also as JSON, or the URI of a text file with one on each
         line (templated; Airflow stores the number only).
     :param failure_threshold: the share of rows, 0 to 1, that may end rejected, invalid, unknown or unsent
         before the task fails.
-    :param on_unknown: ``resend_after_grace``: a batch whose answer was lost and that WATI does not show within
-        the grace is sent again; ``hold``: it is not, and ends as unknown (this needs a ``state_path``, or Airflow
-        3.3 and no ``send_key`` of your own).
-    :param unknown_grace: the grace, in seconds; else the option ``[wati] unknown_grace``, else 120, or more where
-        a call may take that long. It must exceed the two timeouts of the connection together.
+    :param on_unknown: ``resend_after_grace``: people of a call whose answer was lost and that WATI does not show within
+        the grace are sent to again, once; ``hold``: they are not, and end as unknown (templated).
+    :param unknown_grace: the grace, in seconds; else the option ``[wati] unknown_grace``, else 120, or more where a call
+        may take that long. It must exceed the two timeouts of the connection together.
     :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
         ``.csv``, ``.jsonl`` or ``.parquet`` (templated). Mapped tasks need ``{{ ti.map_index }}`` in it.
-    :param state_path: a directory or object-storage URI that all workers reach, for what a send has to remember
-        (templated); else the option ``[wati] state_path``, else Airflow's own store of the task (3.3 and later).
+    :param state_path: a directory or object-storage URI that all workers reach, for the send journal (templated); else
+        the option ``[wati] state_path``, else Airflow's own store of the task (3.3 and later), which holds sends of up to
+        50,000 people.
     :param send_window: the hours in which people may be messaged, as ``("09:00", "21:00", "Asia/Kolkata")``; a
         send outside them is scheduled for their next opening (templated).
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``send_key``; the counts ``total``, ``accepted``, ``rejected``, ``invalid``, ``skipped``,
         ``unknown``, ``unsent``, of which the first is the sum of the others; ``earlier`` (messages of earlier
-        tries whose rows are gone now); ``broadcasts`` (the first 50, ``id``, ``name``, ``accepted`` each) and
-        ``more_broadcasts``; ``calls``, ``seconds``, ``outcomes`` (the path), and the first 20 ``problems``
+        attempts whose rows are gone now); ``campaigns`` (the first 40, ``id``, ``name``, ``accepted`` each) and
+        ``more_campaigns``; ``calls``, ``seconds``, ``outcomes`` (the path), and the first 20 ``problems``
         (``row``, ``target`` masked, ``status``, ``reason``). Pushed to XCom also when the task fails.
-    :raises WatiValidationError: before anything is sent, for a template that is not approved, an argument that
-        cannot be right, or one that a template of Airflow's has left empty; afterwards, when too many rows were
-        invalid.
-    :raises WatiConfigurationError: before anything is sent, when account, channel or the use of keys are not those
-        of the earlier tries, so that whom they reached cannot be seen.
+    :raises WatiValidationError: before anything is sent, for a template that is not approved, an argument with an error,
+        or one that a template of Airflow's has left empty; afterwards, when too many rows were invalid.
+    :raises WatiConfigurationError: before anything is sent, when the send key was used with another template, channel or
+        use of keys; when nothing would remember the send for a retry; when the journal cannot hold it or be read.
     :raises WatiRejectedError: when WATI refused too many messages.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether some went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when answers were lost; the next attempt reconciles.
     """
 
     template_fields: Sequence[str] = (
         "template_name",
-        "broadcast_name",
+        "campaign_name",
         "channel",
         "scheduled_at",
         "send_key",
@@ -88,6 +86,7 @@ class WatiBulkSendOperator(RowsOperator):
         "outcomes_path",
         "state_path",
         "send_window",
+        "on_unknown",
         "wati_conn_id",
     )
     redacted_fields: ClassVar[Sequence[str]] = ("suppress",)
@@ -99,7 +98,7 @@ class WatiBulkSendOperator(RowsOperator):
         self,
         *,
         template_name: str,
-        broadcast_name: str | None = None,
+        campaign_name: str | None = None,
         channel: str | None = None,
         scheduled_at: datetime | str | None = None,
         batch_size: int = 1_000,
@@ -114,7 +113,7 @@ class WatiBulkSendOperator(RowsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.template_name = template_name
-        self.broadcast_name = broadcast_name
+        self.campaign_name = campaign_name
         self.channel = channel
         self.scheduled_at = scheduled_at
         self.batch_size = batch_size
@@ -128,49 +127,29 @@ class WatiBulkSendOperator(RowsOperator):
         self._remember("channel", "scheduled_at", "send_key", "suppress", "send_window")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        tried_before = context["ti"].try_number > 1
-        ledger = self._ledger(context, tried_before=tried_before)
+        self._refuse_empty(("send_key", "state_path"))
+        opened = open_journal(
+            context,
+            send_key=self.send_key,
+            account=self.hook.account,
+            state_path=self.state_path,
+            reads_only=self.is_dry_run,
+            clock=self.clock,
+        )
         self._check(context)
-        send = self._send(context, ledger)
-
-        def run() -> None:
-            send.run(self._rows(context), sent_before=tried_before or ledger.may_have_sent)
-
-        with contextlib.closing(send):
-            return self._account_for(send, run, context)
+        with contextlib.closing(self._job(context, opened)) as job:
+            return self._account_for(job, lambda: job.run(self._rows(context)), context)
 
     @abstractmethod
     def _rows(self, context: Context) -> Iterable[Row]:
         """Return what is to be sent; whatever it is read from is closed once it is read to the end."""
 
     @abstractmethod
-    def _take_apart(self) -> TakeApart:
+    def _mapping(self) -> RowMapping:
         """Return what finds target and parameters in a row."""
 
-    def _ledger(self, context: Context, *, tried_before: bool) -> Ledger:
-        """Open the ledger, before anything can go wrong that would leave a next try without one."""
-        from airflow_provider_wati.sending.ledger import Ledger
-
-        self._refuse_empty(("send_key", "state_path"))
-        store = store_of(context, self.state_path, signs=not self.is_dry_run)
-        ledger = Ledger(
-            store,
-            self._send_key(context),
-            # A key that the user gave may be another run's too, and Airflow's store is this task's alone.
-            others=self.send_key is not None,
-            shared=isinstance(store, StateDirectory),
-            reads_only=self.is_dry_run,
-        )
-        ledger.open(tried_before=tried_before)
-        return ledger
-
-    def _send_key(self, context: Context) -> str:
-        """Name the send; chunks under ``.expand()`` are sends of their own, whoever names them."""
-        key = send_key_of(context, self.send_key)
-        return f"{key}/{context['ti'].map_index}" if self.send_key is not None and is_mapped(context) else key
-
-    def _send(self, context: Context, ledger: Ledger) -> TemplateSend:
-        from airflow_provider_wati.sending.job import ON_UNKNOWN, TemplateSend
+    def _job(self, context: Context, opened: OpenedJournal) -> SendJob:
+        from airflow_provider_wati.sending.job import ON_UNKNOWN, SendJob
         from airflow_provider_wati.sending.schedule import SendWindow
         from airflow_provider_wati.tables.phone_numbers import TargetReader
 
@@ -182,14 +161,18 @@ class WatiBulkSendOperator(RowsOperator):
             raise WatiValidationError(
                 f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."
             )
-        return TemplateSend(
+        return SendJob(
             client=self.hook.client,
             template_name=self.template_name,
-            broadcast_name=self.broadcast_name or self.template_name,
-            send_key=self._send_key(context),
-            ledger=ledger,
-            take_apart=self._take_apart(),
+            campaign_name=self.campaign_name or self.template_name,
+            send_key=opened.identity.send_key,
+            family=opened.identity.family,
+            journal=opened.journal,
+            start=opened.start,
+            mapping=self._mapping(),
             targets=TargetReader(self.hook.default_region),
+            is_mapped=is_mapped(context),
+            is_cleared=is_cleared(context),
             channel=self.channel,
             scheduled_at=self._scheduled_at(),
             send_window=SendWindow.parse(self.send_window) if self.send_window else None,
@@ -199,7 +182,8 @@ class WatiBulkSendOperator(RowsOperator):
             consent_max_calls=self.consent_max_calls,
             dry_run=self.is_dry_run,
             hold=self.on_unknown == "hold",
-            unknown_grace=self._unknown_grace(),
+            unknown_grace=grace_of(self.unknown_grace),
+            clock=self.clock,
         )
 
     def _suppressed(self) -> Iterable[Any]:
@@ -215,13 +199,6 @@ class WatiBulkSendOperator(RowsOperator):
                 "suppress is a list of targets, or the URI of a file with one on each line."
             )
         return suppress
-
-    def _unknown_grace(self) -> timedelta | None:
-        given: Any = self.unknown_grace if self.unknown_grace is not None else setting("unknown_grace")
-        try:
-            return None if given is None else timedelta(seconds=float(given))
-        except (TypeError, ValueError, OverflowError):
-            raise WatiConfigurationError(f"unknown_grace is {given!r}: give seconds.") from None
 
     def _scheduled_at(self) -> datetime | None:
         if self.scheduled_at is None:
@@ -248,7 +225,7 @@ class WatiBulkSendOperator(RowsOperator):
 
 class TableSendOperator(WatiBulkSendOperator):
     """
-    Base of the operators that send to the rows of a table; it is none itself.
+    Base of the operators that send to the rows of a table.
 
     :param target_column: the column with the phone number, contact id or BSUID. Numbers may be spelled with ``+``, spaces
         and dashes; those without a country code are read by the connection's ``default_region``.
@@ -279,10 +256,10 @@ class TableSendOperator(WatiBulkSendOperator):
         self.template_params = template_params
         self.key_column = key_column
 
-    def _take_apart(self) -> TakeApart:
-        from airflow_provider_wati.sending.row_mapping import RecipientColumns
+    def _mapping(self) -> RowMapping:
+        from airflow_provider_wati.sending.row_mapping import ColumnMapping
 
-        return RecipientColumns(
+        return ColumnMapping(
             target_column=self.target_column,
             param_columns=self.param_columns,
             template_params=self.template_params or {},

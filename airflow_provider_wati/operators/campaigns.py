@@ -1,12 +1,18 @@
-"""Campaigns: what WATI makes of each template send, and calls a broadcast in its API."""
+"""Operators for campaigns: what WATI makes of each template call. WATI's API calls them broadcasts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiRejectedError,
+    WatiResponseError,
+    WatiValidationError,
+)
 from airflow_provider_wati.operators._base import WatiOperator
 
 if TYPE_CHECKING:
@@ -14,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.client import WatiClient
 
-#: More people than this belong into a file, not into Airflow's database.
+#: More recipients than this belong in a file, not in Airflow's database.
 MAX_RECIPIENTS_IN_RESULT = 1_000
 
 
@@ -26,10 +32,10 @@ class WatiGetCampaignOperator(WatiOperator):
 
         WatiGetCampaignOperator(task_id="campaign", campaign_id="66b1fb044045cedb1f195390")
 
-    :param campaign_id: the id that a template send returned as ``broadcasts[n]["id"]`` (templated).
+    :param campaign_id: the id that a template send returned as ``campaigns[n]["id"]`` (templated).
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``name``, ``status``, ``scheduled_at``, ``statistics`` (``total_recipients``,
-        ``total_delivered`` and so on) and what else WATI tells.
+        ``total_delivered`` and so on) and other fields of WATI.
     :raises WatiNotFoundError: when WATI does not know the campaign.
     """
 
@@ -47,9 +53,9 @@ class WatiGetCampaignOperator(WatiOperator):
 
 class WatiGetCampaignRecipientsOperator(WatiOperator):
     """
-    Find out what became of each recipient of a campaign: delivered, read, failed and why.
+    Read the status of each recipient of a campaign: delivered, read, or failed and why.
 
-    WATI gives 100 recipients a call, so a campaign of 10,000 takes 100 calls at the pace of the plan.
+    WATI lists 100 recipients per call, so a campaign of 10,000 takes 100 calls at the pace of the plan.
 
     .. code-block:: python
 
@@ -59,15 +65,15 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
             destination="s3://reports/{{ ds }}.csv",
         )
 
-    :param campaign_id: the id that a template send returned as ``broadcasts[n]["id"]`` (templated).
-    :param destination: where to write one line for each recipient, as a local path or any Airflow
-        object-storage URI that ends in ``.csv`` or ``.jsonl`` (templated). Without it the recipients are in the
+    :param campaign_id: the id that a template send returned as ``campaigns[n]["id"]`` (templated).
+    :param destination: the file to write, one row for each recipient: a local path or an object-storage URI that
+        ends in ``.csv``, ``.jsonl`` or ``.parquet`` (templated). Without it the recipients are in the
         result, up to 1,000 of them.
     :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: ``campaign_id``, ``total``, ``statuses`` (how many stand where), and ``destination`` or
+    :return: ``campaign_id``, ``total``, ``statuses`` (the count of each status), and ``destination`` or
         ``recipients``.
     :raises WatiNotFoundError: when WATI does not know the campaign.
-    :raises WatiValidationError: for a destination of another kind, or too many recipients without one.
+    :raises WatiValidationError: for a destination with another suffix, or more than 1,000 recipients without one.
     """
 
     template_fields: Sequence[str] = ("campaign_id", "destination", "wati_conn_id")
@@ -92,14 +98,12 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
                         f"Campaign {self.campaign_id} has more than {MAX_RECIPIENTS_IN_RESULT:,} recipients: give a "
                         "destination for them."
                     )
-                recipients.append(_line(recipient))
+                recipients.append(_row(recipient))
                 statuses[recipient.get("status") or "unknown"] += 1
         else:
             result["destination"] = self.destination
             with open_table(self.destination, _COLUMNS) as write:
-                for recipient in found:
-                    write(_line(recipient))
-                    statuses[recipient.get("status") or "unknown"] += 1
+                write(_counted(found, statuses))
         result |= {"total": statuses.total(), "statuses": dict(statuses)}
         self.log.info("Campaign %s: %s", self.campaign_id, dict(statuses))
         return result
@@ -118,24 +122,32 @@ _COLUMNS = (
 )
 
 
-def _line(recipient: Any) -> dict[str, Any]:
+def _counted(recipients: Iterable[Any], statuses: Counter[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of recipients, and count their statuses."""
+    for recipient in recipients:
+        statuses[recipient.get("status") or "unknown"] += 1
+        yield tuple(_row(recipient).values())
+
+
+def _row(recipient: Any) -> dict[str, Any]:
     return {name: recipient.get(name) for name in _COLUMNS}
 
 
 class WatiCancelScheduledCampaignOperator(WatiOperator):
     """
-    Cancel a campaign before its time. Needs the tenant id in the connection: V3 has no such call, V1 has.
+    Cancel a scheduled campaign. It needs the tenant id in the connection, because only V1 of the API has this call.
 
     .. code-block:: python
 
         WatiCancelScheduledCampaignOperator(task_id="cancel", campaign_id="66b1fb044045cedb1f195390")
 
-    :param campaign_id: the id that the scheduling task returned as ``broadcasts[n]["id"]`` (templated).
+    :param campaign_id: the id that the scheduling task returned as ``campaigns[n]["id"]`` (templated).
     :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: ``{"campaign_id": ...}``.
+    :return: ``{"campaign_id": ...}``; WATI said that it did it, or the campaign's status says so.
     :raises WatiConfigurationError: when the connection does not name the tenant.
     :raises WatiNotFoundError: when WATI does not know the campaign.
     :raises WatiBadRequestError: when it can no longer be cancelled.
+    :raises WatiRejectedError: when WATI answers without having cancelled it.
     """
 
     template_fields: Sequence[str] = ("campaign_id", "wati_conn_id")
@@ -147,19 +159,26 @@ class WatiCancelScheduledCampaignOperator(WatiOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         client = self.hook.client
         try:
-            client.cancel_scheduled_campaign(self.campaign_id)
-        except (WatiBadRequestError, WatiNotFoundError):
+            is_done = client.cancel_scheduled_campaign(self.campaign_id)
+        except (WatiBadRequestError, WatiNotFoundError, WatiRejectedError, WatiResponseError):
             # The call before may have done it and lost its answer.
             if not _is_cancelled(client, self.campaign_id):
                 raise
+        else:
+            if not is_done and not _is_cancelled(client, self.campaign_id):
+                raise WatiRejectedError(
+                    f"WATI answered without saying that campaign {self.campaign_id} is cancelled, and its status does "
+                    "not say so either: look at it in WATI, it may still be sent.",
+                    status_code=200,
+                )
         self.log.info("Campaign %s is cancelled.", self.campaign_id)
         return {"campaign_id": self.campaign_id}
 
 
 def _is_cancelled(client: WatiClient, campaign_id: str) -> bool:
     try:
-        status = client.get_campaign(campaign_id).get("status") or ""
+        status = client.get_campaign(campaign_id).get("status")
     except WatiNotFoundError:
         return False
     # WATI does not list its statuses; both spellings and both words are in use elsewhere in its product.
-    return status.casefold() in ("cancelled", "canceled", "stopped")
+    return str(status).strip().casefold() in ("cancelled", "canceled", "stopped")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_wati._compat import AirflowFailException
+from airflow_provider_wati.client.target import CHATBOTS
 from airflow_provider_wati.exceptions import (
     WatiNotFoundError,
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
 from airflow_provider_wati.operators._base import WatiOperator
-from airflow_provider_wati.operators._once import once
+from airflow_provider_wati.operators._single_send import act_once
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import SendHooks
+
+#: What becomes of a start of which it stays unknown whether an earlier attempt has made it.
+ON_UNKNOWN = ("fail", "start")
 
 
 class WatiStartChatbotOperator(WatiOperator):
@@ -26,9 +30,9 @@ class WatiStartChatbotOperator(WatiOperator):
     Start a chatbot with somebody (WATI's plan Pro and above).
 
     .. warning::
-        Nothing in WATI tells afterwards whether a chatbot was started. When the answer is lost, the task fails
-        and is not tried again, and a later try or Clear of it fails too: look at the conversation, and start
-        the chatbot with another ``send_key`` if it is not there.
+        Nothing in WATI shows afterwards whether a chatbot was started. When the answer is lost, the task fails and is
+        not retried, and a later attempt or Clear fails too: look at the conversation, and clear the task with
+        ``on_unknown="start"`` if the chatbot did not start.
 
     .. code-block:: python
 
@@ -37,17 +41,20 @@ class WatiStartChatbotOperator(WatiOperator):
     :param target: phone number or contact id, each with or without ``<channel>:`` before it (templated).
     :param chatbot_id: the id of the chatbot (templated).
     :param chatbot_name: its exact name, in place of the id (templated); costs one call more.
-    :param send_key: names this start (templated); another key starts anew, on Airflow 3.3 and later or with the
-        option ``[wati] state_path``. The default is made of DAG, run, task and map index.
+    :param on_unknown: what to do when an earlier attempt may have started it: ``fail``, or ``start`` (templated).
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``{"chatbot_id": ...}``.
     :raises WatiValidationError: before anything is sent, for a target or chatbot that cannot be right.
     :raises WatiNotFoundError: when there is no chatbot of that name.
     :raises WatiRejectedError: when WATI answers that it did not do it.
-    :raises AirflowFailException: when nobody can tell whether it was started.
+    :raises AirflowFailException: when it stays unknown whether it was started.
     """
 
-    template_fields: Sequence[str] = ("target", "chatbot_id", "chatbot_name", "send_key", "wati_conn_id")
+    template_fields: Sequence[str] = (
+        "target", "chatbot_id", "chatbot_name", "on_unknown", "send_key", "wati_conn_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class WatiStartChatbotOperator(WatiOperator):
         target: str,
         chatbot_id: str | None = None,
         chatbot_name: str | None = None,
+        on_unknown: Literal["fail", "start"] = "fail",
         send_key: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -62,29 +70,41 @@ class WatiStartChatbotOperator(WatiOperator):
         self.target = target
         self.chatbot_id = chatbot_id
         self.chatbot_name = chatbot_name
+        self.on_unknown = on_unknown
         self.send_key = send_key
 
     def execute(self, context: Context) -> dict[str, Any]:
+        if self.on_unknown not in ON_UNKNOWN:
+            raise WatiValidationError(
+                f"on_unknown is {self.on_unknown!r}: give {' or '.join(map(repr, ON_UNKNOWN))}."
+            )
         client = self.hook.client
 
-        def act() -> dict[str, Any]:
-            # In here, so that a name that is not found is known not to have started anything.
+        def start(hooks: SendHooks) -> dict[str, Any]:
+            # In here, so that a chatbot that is not found is known not to have been started.
             chatbot_id = self._find_chatbot(client)
-            client.start_chatbot(self.target, chatbot_id)
+            client.start_chatbot(self.target, chatbot_id, hooks=hooks)
             self.log.info("Started chatbot %s.", chatbot_id)
             return {"chatbot_id": chatbot_id}
 
-        def look(since: datetime) -> NoReturn:
-            raise AirflowFailException(
-                f"An earlier try may have started chatbot {self.chatbot_id or self.chatbot_name!r} since "
-                f"{since:%Y-%m-%d %H:%M:%S %Z}, and WATI cannot tell. Look at the conversation; if it did "
-                "not start, give another send_key."
-            )
-
         try:
-            return once(context, client, act, look, self.send_key)
+            return act_once(
+                self,
+                context,
+                target=CHATBOTS.check(self.target).on_channel(client.channel),
+                content=f"chatbot {self.chatbot_id or self.chatbot_name}",
+                act=start,
+                look=None,
+                detail_of=dict,
+                send_key=self.send_key,
+                acts_when_unknown=self.on_unknown == "start",
+            )
         except WatiUnknownOutcomeError as error:
-            raise AirflowFailException(str(error)) from error
+            # A retry could not find out more.
+            raise AirflowFailException(
+                f"{error} WATI does not show whether a chatbot was started: look at the conversation, and clear the task "
+                "with on_unknown='start' if it did not start."
+            ) from error
 
     def _find_chatbot(self, client: WatiClient) -> str:
         if bool(self.chatbot_id) == bool(self.chatbot_name):

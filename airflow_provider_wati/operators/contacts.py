@@ -1,14 +1,16 @@
-"""Contacts: the people that WATI knows."""
+"""Operators for contacts: the people that WATI knows."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from airflow_provider_wati._compat import AirflowSkipException
-from airflow_provider_wati.client.target import Target
-from airflow_provider_wati.client.validation import name_values, text
+from airflow_provider_wati.client.responses import attributes_of
+from airflow_provider_wati.client.target import CONTACTS, Target, TargetKind
+from airflow_provider_wati.client.validation import contact_attributes, text
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiConflictError,
@@ -18,18 +20,25 @@ from airflow_provider_wati.exceptions import (
 )
 from airflow_provider_wati.operators._base import WatiOperator, unredacted
 from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
+from airflow_provider_wati.operators._single_send import act_once
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.client.types import Contact
+    from airflow_provider_wati.client.types import Contact, SendHooks
     from airflow_provider_wati.client.validation import CustomParams
-    from airflow_provider_wati.tables.readers import Row
+    from airflow_provider_wati.sending.conversation_index import Sighting
+    from airflow_provider_wati.tables.values import Row
+
+
+#: What the journal calls a create: a person has one contact, whatever is in it.
+CONTACT = "contact"
 
 
 class _WholeContactOperator(WatiOperator):
-    """Takes all that a new contact needs."""
+    """Base of the operators that may create a contact."""
 
     template_fields: Sequence[str] = ("phone_number", "name", "custom_params", "wati_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"custom_params": "json"}
@@ -47,8 +56,8 @@ class WatiCreateContactOperator(_WholeContactOperator):
     """
     Create a contact.
 
-    What WATI does with a number that it knows already is not documented. A second try of the task therefore
-    looks first, and takes a contact that is there for the one that the first try created.
+    What WATI does with a number that it knows already is not documented. A later attempt of the task therefore
+    looks first, and takes a contact that is there, with this name and these attributes, for its own.
 
     .. code-block:: python
 
@@ -61,21 +70,45 @@ class WatiCreateContactOperator(_WholeContactOperator):
 
     :param phone_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
     :param name: what the contact is called (templated). WATI has no way to change it later.
-    :param custom_params: attributes, as a dict of texts or as WATI's list of names and values (templated).
+    :param custom_params: attributes, as a dict of texts or as WATI's list of names and values (templated). Consent
+        (``allow_broadcast`` and the like) is refused.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: the contact as WATI stores it, with its ``id``.
     :raises WatiValidationError: before anything is sent, for a number, name or attribute that cannot be right.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether the contact was created; the next try looks.
+    :raises WatiConflictError: when WATI has the number with another name or other attributes.
+    :raises WatiUnknownOutcomeError: when no answer says whether the contact was created; the next attempt looks.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
         client = self.hook.client
-        contact = _known(client, self.phone_number) if context["ti"].try_number > 1 else None
-        if contact is not None:
-            self.log.info("Contact %s is there already: nothing is created again.", contact["id"])
-        else:
-            contact = client.create_contact(self.phone_number, self.name, self.custom_params)
-            self.log.info("Created contact %s.", contact["id"])
+        text(self.name, "name")
+        contact_attributes(self.custom_params, "custom_params")
+        target = Target.phone(self.phone_number)
+        answered: list[Contact] = []
+
+        def create(hooks: SendHooks) -> Contact:
+            answered.append(
+                client.create_contact(self.phone_number, self.name, self.custom_params, hooks=hooks)
+            )
+            return answered[0]
+
+        act_once(
+            self,
+            context,
+            target=target,
+            content=CONTACT,
+            act=create,
+            look=lambda _: _sighting_of(_known(client, self.phone_number)),
+            detail_of=lambda contact: {"id": contact["id"]},
+        )
+        # The journal keeps no names, so the contact of an earlier attempt is looked up.
+        contact = answered[0] if answered else client.get_contact(target)
+        self.log.info("WATI has contact %s.", contact["id"])
+        if not _same_contact(contact, self.name, self.custom_params):
+            raise WatiConflictError(
+                f"WATI has contact {contact['id']} under this number with another name or other attributes, and a "
+                "create changes none: use WatiUpsertContactOperator to bring its attributes up to date."
+            )
         return dict(contact)
 
 
@@ -88,11 +121,11 @@ class WatiGetContactOperator(WatiOperator):
         WatiGetContactOperator(task_id="contact", target="85264318722", if_missing="skip")
 
     :param target: phone number, contact id or BSUID, each with or without ``<channel>:`` before it (templated).
-    :param if_missing: what becomes of the task when WATI does not know the contact: ``fail``, ``skip``, or
-        ``none`` to succeed with the result None.
+    :param if_missing: how the task ends when WATI does not know the contact: ``fail``, ``skip``, or ``none`` to
+        succeed with the result None.
     :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: the contact: ``id``, ``name``, ``phone``, ``custom_params``, ``teams``, ``allow_broadcast`` and what
-        else WATI tells; None if it is missing and may be.
+    :return: the contact: ``id``, ``name``, ``phone``, ``custom_params``, ``teams``, ``allow_broadcast`` and other
+        fields of WATI; None if it is missing and ``if_missing`` is ``none``.
     :raises WatiNotFoundError: when the contact is missing and ``if_missing`` is ``fail``.
     """
 
@@ -129,11 +162,12 @@ class WatiUpdateContactOperator(WatiOperator):
 
     :param target: phone number, contact id or BSUID, each with or without ``<channel>:`` before it (templated).
     :param custom_params: attributes to set, as a dict of texts or as WATI's list of names and values
-        (templated). Others keep their values, as far as is known. WATI has no way to change the name.
+        (templated). Others keep their values, as far as is known. WATI has no way to change the name. Consent
+        (``allow_broadcast`` and the like) is refused.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: the contact as WATI stores it now.
     :raises WatiValidationError: before anything is sent, for a target or attribute that cannot be right.
-    :raises WatiRejectedError: when WATI answers without having updated the contact.
+    :raises WatiRejectedError: when WATI's answer does not show this contact with the new values.
     """
 
     template_fields: Sequence[str] = ("target", "custom_params", "wati_conn_id")
@@ -154,7 +188,7 @@ class WatiUpdateContactOperator(WatiOperator):
 
 class WatiUpsertContactOperator(_WholeContactOperator):
     """
-    Create a contact, or bring its attributes up to date if WATI knows it. Doing it twice leaves the same contact.
+    Create a contact, or update its attributes if WATI knows it. Doing it twice leaves the same contact.
 
     .. code-block:: python
 
@@ -163,55 +197,52 @@ class WatiUpsertContactOperator(_WholeContactOperator):
         )
 
     :param phone_number: 7 to 15 digits, country code first, without ``+`` or spaces (templated).
-    :param name: what a new contact is called (templated). WATI has no way to change the name of a contact that
-        it knows; one that differs is reported.
+    :param name: the name of a new contact (templated). WATI's API cannot change the name of an existing contact; a
+        different one is logged.
     :param custom_params: attributes, as a dict of texts or as WATI's list of names and values (templated).
-        Nothing is written if they are there already.
+        Nothing is written if they are there already. Consent (``allow_broadcast`` and the like) is refused.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: the contact as WATI stores it, with ``action``: ``created``, ``updated`` or ``unchanged``.
     :raises WatiValidationError: before anything is sent, for a number, name or attribute that cannot be right.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether the contact was created; the next try looks.
+    :raises WatiRejectedError: when WATI's answer does not show this contact with the new values.
+    :raises WatiUnknownOutcomeError: when no answer says whether the contact was created; the next attempt looks.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
         text(self.name, "name")
-        name_values(self.custom_params, "custom_params")
+        contact_attributes(self.custom_params, "custom_params")
         client = self.hook.client
         contact = _known(client, self.phone_number)
         if contact is None:
             action, contact = "created", self._create(client)
-        elif self._is_up_to_date(contact):
+        elif _has_attributes(contact, self.custom_params):
             action = "unchanged"
         else:
             action, contact = "updated", _update(client, self.phone_number, self.custom_params or {})
         if contact.get("name") != self.name:
             self.log.warning(
-                "WATI keeps the name of contact %s; it cannot be changed by its API.", contact["id"]
+                "Contact %s keeps another name, because WATI's API cannot change it.", contact["id"]
             )
         self.log.info("Contact %s: %s.", contact["id"], action)
         return {**contact, "action": action}
 
     def _create(self, client: WatiClient) -> Contact:
         try:
-            return client.create_contact(self.phone_number, self.name, self.custom_params)
+            contact = client.create_contact(self.phone_number, self.name, self.custom_params)
         except (WatiBadRequestError, WatiConflictError):
             # Somebody else may have created it since the look.
-            contact = _known(client, self.phone_number)
-            if contact is None:
+            known = _known(client, self.phone_number)
+            if known is None:
                 raise
-            if self._is_up_to_date(contact):
-                return contact
-            return _update(client, self.phone_number, self.custom_params or {})
-
-    def _is_up_to_date(self, contact: Contact) -> bool:
-        there = {param["name"]: param["value"] for param in contact.get("custom_params") or ()}
-        wanted = name_values(self.custom_params, "custom_params")
-        return all(there.get(param["name"]) == param["value"] for param in wanted)
+            contact = known
+        if _has_attributes(contact, self.custom_params):
+            return contact
+        return _update(client, self.phone_number, self.custom_params or {})
 
 
 class WatiSyncContactsOperator(ContactSyncOperator):
     """
-    Keep WATI's contacts in step with a table: create who is new, update what changed, leave the rest alone.
+    Keep WATI's contacts in step with a table: create new ones, update what changed, leave the rest alone.
 
     .. code-block:: python
 
@@ -257,7 +288,7 @@ class WatiAssignTeamsOperator(WatiOperator):
         present teams is not documented; V1's call replaced them.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``{"teams": [...]}``.
-    :raises WatiValidationError: before anything is sent, for a target or team that cannot be right.
+    :raises WatiValidationError: before anything is sent, for a target or team with an error.
     :raises WatiRejectedError: when WATI answers that it did not do it.
     """
 
@@ -284,8 +315,44 @@ def _known(client: WatiClient, phone_number: str) -> Contact | None:
 
 def _update(client: WatiClient, target: str, custom_params: CustomParams) -> Contact:
     updated = client.update_contacts([{"target": target, "custom_params": custom_params}])
-    if not updated:
+    asked_for = CONTACTS.check(target)
+    contact = next((each for each in updated if _is_target(each, asked_for)), None)
+    if contact is None:
         raise WatiRejectedError(
-            "WATI answered the update without the contact in it, so it did not update it."
+            "WATI answered the update without the contact in it, so it did not update it.", status_code=200
         )
-    return updated[0]
+    if not _has_attributes(contact, custom_params):
+        raise WatiRejectedError(
+            f"WATI answered the update, and contact {contact.get('id')} does not have the new values.",
+            status_code=200,
+        )
+    return contact
+
+
+def _sighting_of(contact: Contact | None) -> Sighting:
+    from airflow_provider_wati.sending.conversation_index import Sighting
+    from airflow_provider_wati.sending.reconciler import Listed
+
+    return Sighting(Listed.NO) if contact is None else Sighting(Listed.YES, cast("Any", contact))
+
+
+def _same_contact(contact: Contact, name: str, custom_params: CustomParams | None) -> bool:
+    """Say if a contact is what a create asked for: its name, and its attributes among others maybe."""
+    return str(contact.get("name") or "").strip() == name.strip() and _has_attributes(contact, custom_params)
+
+
+def _has_attributes(contact: Contact, custom_params: CustomParams | None) -> bool:
+    """Say if a contact has all these attributes with these values."""
+    there = attributes_of(contact)
+    wanted = {param["name"]: param["value"] for param in contact_attributes(custom_params, "custom_params")}
+    # An attribute that is to be empty may as well be gone.
+    return all(there.get(name, "").strip() == value.strip() for name, value in wanted.items())
+
+
+def _is_target(contact: Contact, target: Target) -> bool:
+    """Say if a contact is the one that a target names."""
+    if target.kind is TargetKind.PHONE:
+        written = (re.sub(r"\D", "", str(contact.get(field) or "")) for field in ("phone", "wa_id"))
+        return dedupe_key_of(target.value) in {dedupe_key_of(digits) for digits in written if digits}
+    field = "bsuid" if target.kind is TargetKind.BSUID else "id"
+    return str(contact.get(field) or "").casefold() == target.value.casefold()

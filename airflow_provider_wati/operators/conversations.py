@@ -1,4 +1,4 @@
-"""Conversations: who answers them and how they stand."""
+"""Operators for conversations: their status and their assignee."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WatiUpdateConversationStatusOperator(WatiOperator):
     :param status: ``open``, ``solved``, ``pending`` or ``block`` (templated).
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``{"status": ...}``.
-    :raises WatiValidationError: before anything is sent, for a target or status that cannot be right.
+    :raises WatiValidationError: before anything is sent, for a target or status with an error.
     :raises WatiConflictError: when several open conversations match and the target names no channel.
     :raises WatiRejectedError: when WATI answers that it did not do it.
     """
@@ -44,7 +44,7 @@ class WatiUpdateConversationStatusOperator(WatiOperator):
 
 class WatiAssignConversationOperator(WatiOperator):
     """
-    Hand a conversation to an operator, or to the bot. Doing it twice leaves the same operator.
+    Assign a conversation to an operator, or to the bot. Doing it twice leaves the same assignee.
 
     .. code-block:: python
 
@@ -54,10 +54,10 @@ class WatiAssignConversationOperator(WatiOperator):
 
     :param target: phone number or BSUID, each with or without ``<channel>:`` before it, for that person's
         newest open conversation; or a conversation id (templated).
-    :param assignee_email: the operator's e-mail address in WATI (templated); None hands it to the bot.
+    :param assignee_email: the operator's e-mail address in WATI (templated); None assigns it to the bot.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``{"assignee_email": ...}``.
-    :raises WatiValidationError: before anything is sent, for a target that cannot be right.
+    :raises WatiValidationError: before anything is sent, for a target with an error.
     :raises WatiConflictError: when several open conversations match and the target names no channel.
     :raises WatiRejectedError: when WATI answers that it did not do it.
     """
@@ -72,6 +72,7 @@ class WatiAssignConversationOperator(WatiOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         self.hook.client.assign_operator(self.target, self.assignee_email)
         self.log.info(
-            "The conversation is with %s.", "the bot" if self.assignee_email is None else "its operator"
+            "The conversation is assigned to %s.",
+            "the bot" if self.assignee_email is None else "its operator",
         )
         return {"assignee_email": self.assignee_email}

@@ -5,29 +5,33 @@ from __future__ import annotations
 import base64
 import mimetypes
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from airflow_provider_wati.client.validation import media_kind
+from airflow_provider_wati.client.target import CONVERSATIONS
+from airflow_provider_wati.client.validation import buttons_message, list_message, text
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator
-from airflow_provider_wati.operators._files import guess_type, name_of, new_file, storage_path
-from airflow_provider_wati.operators._once import find_message, once
+from airflow_provider_wati.operators._files import guess_type, name_of, new_file
+from airflow_provider_wati.operators._single_send import act_once
+from airflow_provider_wati.state.storage import storage_path
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.media import Media
-    from airflow_provider_wati.client.types import Message
+    from airflow_provider_wati.client.types import Message, SendHooks
+    from airflow_provider_wati.sending.conversation_index import MessageContent
 
 
 class _SendOperator(WatiOperator):
-    """Sends one message once: subclasses say how, and how to tell the message when it is there already."""
+    """Sends one message once: subclasses say how, and what WATI keeps of it."""
 
     template_fields: Sequence[str] = ("target", "send_key", "wati_conn_id")
+    #: Whether a call sends a file along, which may take long.
+    is_upload: ClassVar[bool] = False
 
     def __init__(self, *, target: str, send_key: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -35,30 +39,35 @@ class _SendOperator(WatiOperator):
         self.send_key = send_key
 
     @abstractmethod
-    def send(self, client: WatiClient) -> Message:
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
         """Send the message."""
 
     @abstractmethod
-    def is_it(self, message: Message) -> bool:
-        """Tell whether a message of the conversation is the one that this task sends."""
+    def content(self) -> MessageContent:
+        """Return what WATI keeps of the message, by which it is found again."""
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.sending.conversation_index import ConversationIndex
+
         client = self.hook.client
+        content = self.content()
+        result = act_once(
+            self,
+            context,
+            target=CONVERSATIONS.check(self.target).on_channel(client.channel),
+            content=content.fingerprint,
+            act=lambda hooks: self.send(client, hooks),
+            look=ConversationIndex(client, self.target, content).look,
+            detail_of=_identity_of,
+            send_key=self.send_key,
+            is_upload=self.is_upload,
+        )
+        self.log.info("WATI has message %s.", result.get("id"))
+        return result
 
-        def act() -> dict[str, Any]:
-            message = self.send(client)
-            self.log.info("WATI accepted message %s.", message.get("id"))
-            return _result(message)
 
-        def look(since: datetime) -> dict[str, Any] | None:
-            message = find_message(client, self.target, self.is_it, since)
-            return _result(message) if message is not None else None
-
-        return once(context, client, act, look, self.send_key)
-
-
-def _result(message: Message) -> dict[str, Any]:
-    """Return what identifies a message, without what it says."""
+def _identity_of(message: Message) -> dict[str, Any]:
+    """Return what identifies a message, and nothing of what it says."""
     names = ("id", "conversation_id", "local_message_id", "status", "created")
     return {name: value for name, value in message.items() if name in names and value is not None}
 
@@ -67,8 +76,7 @@ class WatiSendTextOperator(_SendOperator):
     """
     Send a text to somebody who wrote within the last 24 hours; outside that window only templates go.
 
-    A second try of the task, or a Clear, first looks whether the same text is in the conversation since the
-    first try, and if so sends nothing: at most once wins. WATI's "accepted" is not yet "delivered".
+    A later attempt, or a Clear, sends nothing if the text went out: at most once wins. WATI's "accepted" is not yet "delivered".
 
     .. code-block:: python
 
@@ -77,13 +85,13 @@ class WatiSendTextOperator(_SendOperator):
     :param target: phone number or BSUID, each with or without ``<channel>:`` before it, or a conversation id
         (templated).
     :param text: 1 to 4,096 characters (templated); the figure is that of WATI's V1 API, V3 states none.
-    :param send_key: names this send (templated); another key sends the same text again, on Airflow 3.3 and
-        later or with the option ``[wati] state_path``. The default is made of DAG, run, task and map index.
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for a target or text that cannot be right.
     :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether the text went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when the answer is lost; the next attempt looks for the message.
     """
 
     template_fields: Sequence[str] = ("target", "text", "send_key", "wati_conn_id")
@@ -92,20 +100,20 @@ class WatiSendTextOperator(_SendOperator):
         super().__init__(target=target, send_key=send_key, **kwargs)
         self.text = text
 
-    def send(self, client: WatiClient) -> Message:
-        return client.send_text(self.target, self.text)
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
+        return client.send_text(self.target, self.text, hooks=hooks)
 
-    def is_it(self, message: Message) -> bool:
-        return message.get("text") == self.text
+    def content(self) -> MessageContent:
+        from airflow_provider_wati.sending.conversation_index import MessageContent, MessageKind
+
+        return MessageContent(kind=MessageKind.TEXT, text=text(self.text, "text"))
 
 
 class WatiSendFileUrlOperator(_SendOperator):
     """
     Send a file that WATI fetches from a URL, to somebody who wrote within the last 24 hours.
 
-    A second try of the task, or a Clear, first looks whether a file of that kind with that caption is in the
-    conversation since the first try, and if so sends nothing: at most once wins. Where the URL's name does not
-    tell the kind, any file with that caption counts.
+    A later attempt, or a Clear, sends nothing if the file went out: at most once wins.
 
     .. code-block:: python
 
@@ -117,13 +125,13 @@ class WatiSendFileUrlOperator(_SendOperator):
         (templated).
     :param file_url: an address that WATI can fetch without a password (templated).
     :param caption: text under the file (templated).
-    :param send_key: names this send (templated); another key sends the same file again, on
-        Airflow 3.3 and later or with the option ``[wati] state_path``.
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for a target or URL that cannot be right.
     :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether the file went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when the answer is lost; the next attempt looks for the message.
     """
 
     template_fields: Sequence[str] = ("target", "file_url", "caption", "send_key", "wati_conn_id")
@@ -141,21 +149,21 @@ class WatiSendFileUrlOperator(_SendOperator):
         self.file_url = file_url
         self.caption = caption
 
-    def send(self, client: WatiClient) -> Message:
-        return client.send_file_url(self.target, self.file_url, self.caption)
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
+        return client.send_file_url(self.target, self.file_url, self.caption, hooks=hooks)
 
-    def is_it(self, message: Message) -> bool:
-        mime_type, _ = mimetypes.guess_type(urlsplit(self.file_url).path)
-        return _is_file(message, mime_type, self.caption)
+    def content(self) -> MessageContent:
+        path = urlsplit(text(self.file_url, "file_url")).path
+        mime_type, _ = mimetypes.guess_type(path)
+        return _file_content(self.caption, path.rpartition("/")[2], mime_type)
 
 
 class WatiSendFileOperator(_SendOperator):
     """
     Upload and send a file, to somebody who wrote within the last 24 hours.
 
-    The file is read while it is sent, so its size does not matter to the worker. A second try of the task, or a
-    Clear, first looks whether a file of that kind with that caption is in the conversation since the first try,
-    and if so sends nothing: at most once wins.
+    The file is read while it is sent, so its size does not matter to the worker. A later attempt,
+    or a Clear, sends nothing if the file went out: at most once wins.
 
     .. code-block:: python
 
@@ -169,19 +177,20 @@ class WatiSendFileOperator(_SendOperator):
     :param caption: text under the file (templated).
     :param file_name: the name the receiver sees (templated); that of the path if left out.
     :param mime_type: the media type (templated); told by the name if left out.
-    :param send_key: names this send (templated); another key sends the same file again, on
-        Airflow 3.3 and later or with the option ``[wati] state_path``.
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises FileNotFoundError: when there is no such file.
     :raises WatiValidationError: before anything is sent, for a target, kind or size that WATI does not take.
     :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether the file went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when the answer is lost; the next attempt looks for the message.
     """
 
     template_fields: Sequence[str] = (
         "target", "path", "caption", "file_name", "mime_type", "send_key", "wati_conn_id",
     )  # fmt: skip
+    is_upload: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -200,19 +209,24 @@ class WatiSendFileOperator(_SendOperator):
         self.file_name = file_name
         self.mime_type = mime_type
 
-    def send(self, client: WatiClient) -> Message:
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
         path = storage_path(self.path)
         with path.open("rb") as file:  # type: ignore[no-untyped-call] # Airflow leaves it untyped
             return client.send_file(
                 self.target,
                 file,
-                file_name=self.file_name or path.name,
+                file_name=self._file_name,
                 mime_type=self._mime_type,
                 caption=self.caption,
+                hooks=hooks,
             )
 
-    def is_it(self, message: Message) -> bool:
-        return _is_file(message, self._mime_type, self.caption)
+    def content(self) -> MessageContent:
+        return _file_content(self.caption, self._file_name, self._mime_type)
+
+    @property
+    def _file_name(self) -> str:
+        return self.file_name or storage_path(self.path).name
 
     @property
     def _mime_type(self) -> str:
@@ -223,8 +237,8 @@ class WatiSendButtonsOperator(_SendOperator):
     """
     Send a text with up to three buttons to answer by, to somebody who wrote within the last 24 hours.
 
-    The answer carries the text of the button: WATI has no ids for buttons. A second try of the task, or a Clear,
-    first looks whether the same text is in the conversation since the first try, and if so sends nothing.
+    The answer carries the text of the button: WATI has no ids for buttons. A later attempt, or a Clear,
+    sends nothing if the message went out.
 
     .. code-block:: python
 
@@ -239,17 +253,18 @@ class WatiSendButtonsOperator(_SendOperator):
     :param target: phone number or BSUID, each with or without ``<channel>:`` before it, or a conversation id
         (templated).
     :param body: 1 to 1,024 characters (templated).
-    :param buttons: 1 to 3 texts of up to 20 characters, all different (templated).
+    :param buttons: 1 to 3 texts of up to 20 characters, all different, each bare or as WATI's ``{"text": ...}``
+        (templated).
     :param header: text of up to 60 characters, or WATI's dict for media:
         ``{"type": "image", "media": {"url": ...}}`` with type ``image``, ``video`` or ``document`` (templated).
     :param footer: up to 60 characters (templated).
-    :param send_key: names this send (templated); another key sends the same again, on Airflow
-        3.3 and later or with the option ``[wati] state_path``.
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for what exceeds WATI's limits, with the figures.
     :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether it went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when the answer is lost; the next attempt looks for the message.
     """
 
     template_fields: Sequence[str] = (
@@ -262,7 +277,7 @@ class WatiSendButtonsOperator(_SendOperator):
         *,
         target: str,
         body: str,
-        buttons: Sequence[str],
+        buttons: Sequence[str | Mapping[str, str]],
         header: str | Mapping[str, Any] | None = None,
         footer: str | None = None,
         send_key: str | None = None,
@@ -274,19 +289,23 @@ class WatiSendButtonsOperator(_SendOperator):
         self.header = header
         self.footer = footer
 
-    def send(self, client: WatiClient) -> Message:
-        return client.send_buttons(self.target, self.body, self.buttons, self.header, self.footer)
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
+        return client.send_buttons(
+            self.target, self.body, self.buttons, self.header, self.footer, hooks=hooks
+        )
 
-    def is_it(self, message: Message) -> bool:
-        return _is_interactive(message, self.body)
+    def content(self) -> MessageContent:
+        message = buttons_message(self.body, self.buttons, self.header, self.footer)
+        choices = [button["text"] for button in message["buttons"]]
+        return _interactive_content(self.body, self.header, self.footer, choices)
 
 
 class WatiSendListOperator(_SendOperator):
     """
     Send a text with a list to choose from, to somebody who wrote within the last 24 hours.
 
-    The answer carries the title of the row: WATI has no ids for rows. A second try of the task, or a Clear, first
-    looks whether the same text is in the conversation since the first try, and if so sends nothing.
+    The answer carries the title of the row: WATI has no ids for rows. A later attempt, or a Clear,
+    sends nothing if the message went out.
 
     .. code-block:: python
 
@@ -306,13 +325,13 @@ class WatiSendListOperator(_SendOperator):
         each with ``title`` (up to 24) and maybe ``description`` (up to 72); 10 rows in all (templated).
     :param header: up to 60 characters (templated).
     :param footer: up to 60 characters (templated).
-    :param send_key: names this send (templated); another key sends the same again, on Airflow
-        3.3 and later or with the option ``[wati] state_path``.
+    :param send_key: names this send (templated); another one sends again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``local_message_id``, ``status`` and ``created`` of the message.
     :raises WatiValidationError: before anything is sent, for what exceeds WATI's limits, with the figures.
     :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
-    :raises WatiUnknownOutcomeError: when nobody can tell whether it went out; the next try looks.
+    :raises WatiUnknownOutcomeError: when the answer is lost; the next attempt looks for the message.
     """
 
     template_fields: Sequence[str] = (
@@ -339,13 +358,17 @@ class WatiSendListOperator(_SendOperator):
         self.header = header
         self.footer = footer
 
-    def send(self, client: WatiClient) -> Message:
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
         return client.send_list(
-            self.target, self.body, self.button_text, self.sections, self.header, self.footer
+            self.target, self.body, self.button_text, self.sections, self.header, self.footer, hooks=hooks
         )
 
-    def is_it(self, message: Message) -> bool:
-        return _is_interactive(message, self.body)
+    def content(self) -> MessageContent:
+        message = list_message(self.body, self.button_text, self.sections, self.header, self.footer)
+        rows = [row for section in message["sections"] for row in (section, *section["rows"])]
+        # They are on a page of their own, which WATI may not list.
+        choices = [row[name] for row in rows for name in ("title", "description") if row.get(name)]
+        return _interactive_content(self.body, self.header, self.footer, [self.button_text], choices)
 
 
 #: A file of up to this size may be a task's result; a larger one belongs into a destination.
@@ -414,15 +437,27 @@ class WatiGetMediaOperator(WatiOperator):
         return bytes(content)
 
 
-def _is_file(message: Message, mime_type: str | None, caption: str | None) -> bool:
-    kind = (message.get("type") or "").casefold()
-    if mime_type is None:
-        of_that_kind = kind not in ("text", "interactive", "template", "")
-    else:
-        of_that_kind = kind in (media_kind(mime_type), mime_type.partition("/")[0])
-    return of_that_kind and (message.get("text") or "") == (caption or "")
+def _file_content(caption: str | None, name: str, mime_type: str | None) -> MessageContent:
+    from airflow_provider_wati.sending.conversation_index import MessageContent, MessageKind
+
+    return MessageContent(
+        kind=MessageKind.FILE,
+        text=caption or "",
+        around=(name,),
+        mime_family=mime_type.partition("/")[0] if mime_type else None,
+    )
 
 
-def _is_interactive(message: Message, body: str) -> bool:
-    """WATI does not document how it writes such a message into the conversation; the body is in it."""
-    return body in (message.get("text") or "")
+def _interactive_content(
+    body: str,
+    header: str | Mapping[str, Any] | None,
+    footer: str | None,
+    buttons: Iterable[str],
+    choices: Iterable[str] = (),
+) -> MessageContent:
+    from airflow_provider_wati.sending.conversation_index import MessageContent, MessageKind
+
+    around = (header if isinstance(header, str) else "", footer or "", *buttons)
+    return MessageContent(
+        kind=MessageKind.INTERACTIVE, text=text(body, "body"), around=around, choices=tuple(choices)
+    )

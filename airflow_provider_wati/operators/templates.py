@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiNotFoundError, WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator, unredacted
 from airflow_provider_wati.operators._template_send import TableSendOperator, WatiBulkSendOperator, rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.sending.row_mapping import TakeApart
-    from airflow_provider_wati.tables.readers import Row
+    from airflow_provider_wati.sending.row_mapping import RowMapping
+    from airflow_provider_wati.tables.values import Row
 
 
 class WatiSendTemplateOperator(WatiBulkSendOperator):
@@ -62,10 +62,10 @@ class WatiSendTemplateOperator(WatiBulkSendOperator):
 
         return rows_given(unredacted(self.recipients), "recipients")
 
-    def _take_apart(self) -> TakeApart:
-        from airflow_provider_wati.sending.row_mapping import RecipientDicts
+    def _mapping(self) -> RowMapping:
+        from airflow_provider_wati.sending.row_mapping import map_recipient
 
-        return RecipientDicts()
+        return map_recipient
 
 
 class WatiScheduleTemplateOperator(WatiSendTemplateOperator):
@@ -114,7 +114,7 @@ class WatiScheduleTemplateOperator(WatiSendTemplateOperator):
 
 class WatiBroadcastTemplateOperator(TableSendOperator):
     """
-    Send an approved template to everybody in a table: the columns say to whom and with which parameters.
+    Send an approved template to everybody in a table: columns hold the targets and the parameters.
 
     .. code-block:: python
 
@@ -140,6 +140,9 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
     :param param_columns: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
         text; NULL makes the row invalid.
     :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
+
+    :param key_column: the column that makes two messages to one person distinct, such as an order id. Without it a
+        person who comes twice is messaged once. If some rows have a key, those without one are invalid.
 
     The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """
@@ -202,4 +205,7 @@ class WatiGetTemplateOperator(WatiOperator):
             raise WatiValidationError("Give either template_id or template_name.")
         if not self.template_name:
             return dict(client.get_template(str(self.template_id)))
-        return dict(find_template(client, self.template_name, self.channel))
+        template, error = find_template(client, self.template_name, self.channel)
+        if error is not None or template is None:
+            raise error or WatiNotFoundError(f"WATI has no template {self.template_name!r}.")
+        return dict(template)

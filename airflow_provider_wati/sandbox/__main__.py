@@ -88,7 +88,7 @@ def _welcome(host: str, port: int, tenant: str, token: str) -> None:
     )
     if not _is_loopback(host):
         print(
-            f"WARNING: {host} can be reached from other machines, and the page asks nobody for a token.",
+            f"WARNING: {host} can be reached from other machines, and the page needs no token.",
             file=sys.stderr,
             flush=True,
         )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 100_000
 _MAX_SEEDED = 1_000_000
-#: A range of Indian mobile numbers: long enough for a million, and valid for whoever checks numbers.
+#: A range of Indian mobile numbers: long enough for a million, and valid for every check of phone numbers.
 _FIRST_SEEDED_PHONE = 919800000001
 
 
@@ -121,7 +121,7 @@ async def _body(request: Request, check: Check) -> dict[str, Any]:
 
 
 def _any_object(value: Any, where: str) -> None:
-    """Leave the members to whoever reads them."""
+    """Return the members without checking them."""
 
 
 def _query_number(request: Request, name: str, default: int, most: int) -> int:

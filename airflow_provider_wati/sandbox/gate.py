@@ -244,7 +244,7 @@ async def _send_half(scope: Scope, body: bytes, receive: Receive, send: Send) ->
 
 
 async def _until_gone(receive: Receive) -> None:
-    """Wait until the server has noticed, or it would try to answer 500 on the dead connection."""
+    """Wait until the server has noticed, or it would answer 500 on the dead connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

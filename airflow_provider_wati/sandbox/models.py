@@ -173,7 +173,7 @@ class Broadcast:
 
 @dataclass(slots=True, eq=False)
 class Webhook:
-    """A webhook subscription. The sandbox keeps it and calls nobody."""
+    """A webhook subscription. The sandbox stores it and makes no calls."""
 
     number: int
     url: str

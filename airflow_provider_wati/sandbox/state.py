@@ -272,7 +272,7 @@ class State:
         Yield the numbers of messages to customers, oldest first, cancelled and not yet started ones left out.
 
         :param phone: only those to this number.
-        :param broadcast_name: only those of broadcasts whose name starts like this.
+        :param broadcast_name: only those of broadcasts with this in their name (a send puts its mark before the name).
         :param skip: leave out this many.
         """
         if phone is not None:
@@ -294,7 +294,7 @@ class State:
             return broadcast_name is None and isinstance(content, Note) and content.from_business
         if broadcast.cancelled_at is not None or self.clock.now() < broadcast.starts_at:
             return False
-        return broadcast_name is None or broadcast.name.startswith(broadcast_name)
+        return broadcast_name is None or broadcast_name in broadcast.name
 
     def sent_per_phone(self, broadcast_name: str | None = None) -> dict[str, int]:
         """Count the messages that were sent to each phone number."""

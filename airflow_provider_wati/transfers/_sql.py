@@ -1,4 +1,4 @@
-"""The database side of the transfers: what is read from it, and what is written back."""
+"""The database side of the transfers: read the rows of a query, write the outcomes to a table."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidat
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_wati.tables.readers import Column, Row
+    from airflow_provider_wati.tables.values import Column, Row
 
-#: Rows that are in memory at a time.
+#: Rows in memory at a time.
 CHUNK = 5_000
-#: What tells the outcomes of one task from those of others; a later try of it has the same.
+#: The columns that identify the outcomes of one task; each attempt of it has the same values.
 TASK_COLUMNS = ("dag_id", "task_id", "run_id", "map_index")
-#: A name as a database writes it, with schema and quotes; it goes into statements as it is.
+#: A table name with schema and quotes; it is put into statements as it is.
 _TABLE_NAME = re.compile(r"[\w.$\"`\[\]-]+")
 _TEXT_LENGTH = 1_000
 _TEXT = f"VARCHAR({_TEXT_LENGTH})"
 _TYPES = {"map_index": "INTEGER", "source_row": "INTEGER"}
-#: Outcome columns whose names SQL has other uses for.
-_NO_WORDS_OF_SQL = {"row": "source_row", "key": "message_key"}
+#: Outcome columns whose names are reserved words in SQL.
+_RESERVED = {"row": "source_row", "key": "message_key"}
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def hook_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApi
     """
     Return the hook of a database connection.
 
-    :param conn_id: a connection whose hook is a ``DbApiHook``, as those of all SQL providers are.
-    :param hook_params: what the hook is made with.
-    :raises WatiConfigurationError: when it is something else.
+    :param conn_id: a connection whose hook is a ``DbApiHook``, as in all SQL providers.
+    :param hook_params: arguments of the hook.
+    :raises WatiConfigurationError: for a connection of another kind.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import BaseHook
@@ -48,34 +48,34 @@ def hook_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApi
     hook = connection.get_hook(hook_params=dict(hook_params or {}))  # type: ignore[no-untyped-call] # Airflow leaves it untyped
     if not isinstance(hook, DbApiHook):
         raise WatiConfigurationError(
-            f"Connection {conn_id!r} is of type {connection.conn_type!r}, which is no database that speaks SQL."
+            f"Connection {conn_id!r} is of type {connection.conn_type!r}, which is not an SQL database."
         )
     return hook
 
 
 def read_rows(hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Column]) -> Generator[Row]:
     """
-    Yield the rows of a query; cursor and connection are closed once they are read to the end, or given up.
+    Yield the rows of a query; cursor and connection are closed at the end, and when the generator is closed.
 
     :param hook: the database.
-    :param sql: one statement that gives rows.
-    :param parameters: what the statement's placeholders stand for, in the form that the driver wants.
-    :param wanted: the columns that are needed; a row has these and no others. One that the query gives in other
-        letters (``PHONE`` for ``phone``, as Snowflake and Oracle do) is found too.
-    :raises WatiValidationError: before the first row, when a column is not there, or there twice; for several
+    :param sql: one statement that returns rows.
+    :param parameters: the values of the placeholders, in the form of the driver.
+    :param wanted: the columns of a row that is yielded. Case does not matter: Snowflake and Oracle return ``PHONE``
+        for ``phone``.
+    :raises WatiValidationError: before the first row, for a column that is missing or occurs twice, and for several
         statements.
     """
     if not isinstance(sql, str):
         raise WatiValidationError(f"sql is of type {type(sql).__name__}: give one SELECT as a text.")
-    # Some drivers run them all, and one may write and commit.
+    # Some drivers run all of them, and one may write and commit.
     if len(hook.split_sql_string(sql)) > 1:
         raise WatiValidationError("The SQL has several statements: give one SELECT.")
     with closing(hook.get_conn()) as connection, closing(_cursor(hook, connection)) as cursor:
         cursor.execute(hook.strip_sql_string(sql), *([parameters] if parameters else []))
-        # A cursor of the server knows its columns only once something is fetched.
+        # A server-side cursor knows its columns only after the first fetch.
         rows = cursor.fetchmany(CHUNK) if cursor.description is None else None
         if cursor.description is None:
-            raise WatiValidationError("The SQL gives no rows: it has to be one SELECT.")
+            raise WatiValidationError("The SQL returns no rows: give one SELECT.")
         columns = [str(column[0]) for column in cursor.description]
         places = [(_name(column), _place_of(_name(column), columns)) for column in wanted]
         if rows is None:
@@ -83,17 +83,17 @@ def read_rows(hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Colum
         count = 0
         while rows:
             for row in rows:
-                # Drivers can be set to give dicts.
+                # Some drivers can be set to return dicts.
                 values = [row[column] for column in columns] if isinstance(row, Mapping) else row
                 yield {name: values[place] for name, place in places}
             count += len(rows)
             rows = cursor.fetchmany(CHUNK)
         _report_read(hook, sql, cursor, count)
-    log.info("The query gave %s rows.", f"{count:,}")
+    log.info("The query returned %s rows.", f"{count:,}")
 
 
 def _cursor(hook: DbApiHook, connection: Any) -> Any:
-    """Open a cursor that leaves the result with the server where the driver would fetch all of it at once."""
+    """Return a cursor; for PostgreSQL a server-side one, because the driver would fetch the whole result at once."""
     if getattr(hook, "conn_type", None) == "postgres":
         return connection.cursor(name=f"wati_{uuid.uuid4().hex}")
     return connection.cursor()
@@ -101,7 +101,7 @@ def _cursor(hook: DbApiHook, connection: Any) -> Any:
 
 def _name(column: Column) -> str:
     if not isinstance(column, str):
-        raise WatiValidationError(f"Column {column!r} has to be a name: rows of a query have them.")
+        raise WatiValidationError(f"Column {column!r} has to be a name: the columns of a query have names.")
     return column
 
 
@@ -109,21 +109,21 @@ def _place_of(name: str, columns: Sequence[str]) -> int:
     places = [n for n, column in enumerate(columns) if column == name]
     places = places or [n for n, column in enumerate(columns) if column.casefold() == name.casefold()]
     if len(places) != 1:
-        found = f"gives the column {name!r} {len(places)} times" if places else f"has no column {name!r}"
+        found = f"returns the column {name!r} {len(places)} times" if places else f"has no column {name!r}"
         raise WatiValidationError(f"The query {found}; its columns are {', '.join(map(repr, columns))}.")
     return places[0]
 
 
 def _report_read(hook: DbApiHook, sql: str, cursor: Any, count: int) -> None:
-    """Tell Airflow's lineage what was read; the parameters may be people's numbers and stay out of it."""
-    with suppress(ImportError):  # common-sql before 1.31 tells nothing
+    """Report the query to Airflow's lineage, without its parameters, which may be phone numbers."""
+    with suppress(ImportError):  # common-sql before 1.31 has no lineage
         from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
 
         send_sql_hook_lineage(context=hook, sql=sql, cur=cursor, row_count=count)
 
 
 def report_written(hook: Any, uri: str) -> None:
-    """Tell Airflow's lineage where the rows went."""
+    """Report to Airflow's lineage where the rows were written."""
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
     collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
@@ -132,32 +132,32 @@ def report_written(hook: Any, uri: str) -> None:
 
 class OutcomesTable:
     """
-    A table that keeps what became of each row, of one task and run after the other.
+    A table with the outcomes of every row, for all tasks and runs.
 
     Its columns are ``TASK_COLUMNS``, then those of the outcomes, then ``written_at`` in UTC.
 
     :param hook: the database.
     :param name: the table, with its schema if it needs one.
-    :param columns: those of the outcomes.
-    :raises WatiValidationError: for what cannot be a name.
+    :param columns: the columns of the outcomes.
+    :raises WatiValidationError: for a text that is not the name of a table.
     """
 
     def __init__(self, hook: DbApiHook, name: str, columns: Sequence[str]) -> None:
         if not _TABLE_NAME.fullmatch(name):
-            raise WatiValidationError(f"outcomes_table is {name!r}, which is no name of a table.")
+            raise WatiValidationError(f"outcomes_table is {name!r}, which is not the name of a table.")
         self._hook = hook
         self._name = name
-        named = (_NO_WORDS_OF_SQL.get(column, column) for column in columns)
+        named = (_RESERVED.get(column, column) for column in columns)
         self._columns = [*TASK_COLUMNS, *named, "written_at"]
 
-    def make(self) -> None:
+    def create(self) -> None:
         """
-        Make the table if it is not there.
+        Create the table if it does not exist.
 
         :raises WatiConfigurationError: when that fails, or a table of that name has other columns.
         """
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-            if self._is_there(connection, cursor):
+            if self._exists(connection, cursor):
                 return
             types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
             try:
@@ -165,34 +165,34 @@ class OutcomesTable:
                 connection.commit()
             except Exception as error:
                 connection.rollback()
-                # A task that began at the same time may have made it.
-                if not self._is_there(connection, cursor):
-                    raise self._cannot_be_made(error) from error
+                # Another task may have created it at the same time.
+                if not self._exists(connection, cursor):
+                    raise self._not_created(error) from error
 
-    def _is_there(self, connection: Any, cursor: Any) -> bool:
+    def _exists(self, connection: Any, cursor: Any) -> bool:
         try:
             cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._name} WHERE 1 = 0")
             cursor.fetchall()
         except Exception:
-            # Each driver has errors of its own for a table that is not there; if it was something else, making it
-            # fails too.
+            # Each driver has its own error for a missing table; after any other error, creating the table fails
+            # too.
             connection.rollback()
             return False
         return True
 
-    def _cannot_be_made(self, error: Exception) -> WatiConfigurationError:
+    def _not_created(self, error: Exception) -> WatiConfigurationError:
         return WatiConfigurationError(
-            f"outcomes_table {self._name!r} is not there with the columns {', '.join(self._columns)}, and cannot be "
-            f"made: {error}. Nothing was sent or written to WATI. Give the name of a table that is not there yet, "
-            "or of one with these columns."
+            f"outcomes_table {self._name!r} does not exist with the columns {', '.join(self._columns)}, and cannot "
+            f"be created: {error}. Nothing was sent or written to WATI. Give the name of a table that does not exist "
+            "yet, or of one with these columns."
         )
 
     def replace(self, task: Sequence[Any], outcomes: Iterable[Sequence[Any]]) -> None:
         """
-        Write the outcomes of a task, in place of what an earlier try has written, all in one transaction.
+        Write the outcomes of a task in place of those of an earlier attempt, in one transaction.
 
         :param task: the values of ``TASK_COLUMNS``.
-        :param outcomes: the values of the other columns, row by row.
+        :param outcomes: the values of the outcome columns, row by row.
         """
         mark = self._hook.placeholder
         marks = ", ".join([mark] * len(self._columns))
@@ -212,8 +212,8 @@ class OutcomesTable:
 
 def _insert_many(cursor: Any, insert: str, rows: Sequence[Sequence[Any]]) -> None:
     if type(cursor).__module__.startswith("psycopg2"):
-        # Its own executemany asks the server once for each row.
-        from psycopg2.extras import execute_batch  # type: ignore[import-untyped] # it has none
+        # Its executemany makes a round trip for each row.
+        from psycopg2.extras import execute_batch
 
         execute_batch(cursor, insert, rows, page_size=500)
     else:
@@ -221,5 +221,5 @@ def _insert_many(cursor: Any, insert: str, rows: Sequence[Sequence[Any]]) -> Non
 
 
 def _fitting(value: Any) -> Any:
-    """Cut what a text column would refuse: a target may be whatever the row had."""
+    """Cut a text that its column would refuse: a target may be any value of a row."""
     return value.replace("\0", "")[:_TEXT_LENGTH] if isinstance(value, str) else value

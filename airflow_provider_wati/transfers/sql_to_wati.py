@@ -1,4 +1,4 @@
-"""From a database to WATI: messages to the people of a query, and contacts kept in step with one."""
+"""From a database to WATI: send to the people in a query, keep contacts in step with one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.operators._rows import RowsJob
-    from airflow_provider_wati.tables.readers import Column, Row
+    from airflow_provider_wati.tables.values import Column, Row
     from airflow_provider_wati.transfers._sql import OutcomesTable
 
 
 class _SqlSource(RowsOperator):
     """
-    What the transfers share: where rows come from, and the table that outcomes go to.
+    Base of the transfers: the query that rows come from, and the table that outcomes go to.
 
     :param sql: one SELECT, or the path of a ``.sql`` file (templated).
     :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
-    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
-        stores their number only).
-    :param sql_hook_params: what the database's hook is made with.
+    :param parameters: the values of the placeholders, in the form of the driver (templated; Airflow stores only how
+        many there are).
+    :param sql_hook_params: arguments of the database hook.
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated).
-        It is made if it is not there.
+        It is created if it does not exist.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
     """
 
@@ -73,12 +73,12 @@ class _SqlSource(RowsOperator):
     def _check(self, context: Context) -> None:
         super()._check(context)
         if self.outcomes_table:
-            self._table().make()
+            self._table().create()
 
     @property
     @abstractmethod
     def _written_to(self) -> str:
-        """What of the account the rows went to."""
+        """The part of the account that rows are written to, as lineage names it."""
 
     def _query(self, wanted: Sequence[Column]) -> Generator[Row]:
         from airflow_provider_wati.transfers._sql import hook_of, read_rows
@@ -88,7 +88,7 @@ class _SqlSource(RowsOperator):
         return read_rows(hook, self.sql, unredacted(self.parameters), wanted)
 
     def _report_written(self) -> None:
-        """Tell Airflow's lineage where the rows went."""
+        """Report to Airflow's lineage where the rows were written."""
         from airflow_provider_wati.transfers._sql import report_written
 
         endpoint = self.hook.client.endpoint
@@ -107,23 +107,23 @@ class _SqlSource(RowsOperator):
         return self.outcomes_path or self.outcomes_table
 
     def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> None:
-        """Write the outcomes to the table too, in place of those of an earlier try."""
+        """Write the outcomes to the table too, in place of those of an earlier attempt."""
         super()._keep_outcomes(job, summary, context)
         if self.outcomes_table:
             ti = context["ti"]
             task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
             key = summary[self.key_name]
-            rows = ((key, *map(outcome.get, self.outcome_columns)) for outcome in job.outcomes())
+            rows = ((key, *outcome) for outcome in job.outcome_rows())
             self._table().replace(task, rows)
 
 
 class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
     """
-    Send an approved template to everybody in a query's result.
+    Send an approved template to everybody in the result of a query.
 
-    The rows are read to the end, and the connection to the database is closed, before the first message goes.
-    SQL that fails half-way sends nothing. The rows are read anew in each try, and whoever got their message
-    does not get another, in whatever order or place their row is then.
+    The rows are read to the end, and the connection to the database is closed, before the first message is sent.
+    SQL that fails half-way sends nothing. Each attempt reads the rows again; a person who was messaged is not messaged
+    again, whatever the order of the rows.
 
     .. code-block:: python
 
@@ -141,17 +141,17 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
 
     :param sql: one SELECT, or the path of a ``.sql`` file (templated).
     :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
-    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
-        stores their number only).
-    :param sql_hook_params: what the database's hook is made with.
-    :param to: the column with the phone number, contact id or BSUID.
+    :param parameters: the values of the placeholders, in the form of the driver (templated; Airflow stores only how
+        many there are).
+    :param sql_hook_params: arguments of the database hook.
+    :param target_column: the column with the phone number, contact id or BSUID.
     :param param_columns: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
         text; NULL makes the row invalid.
     :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
         ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``send_key``, ``source_row``, ``message_key``,
-        ``target``, ``status``, ``reason``, ``local_message_id``, ``broadcast_id``, ``broadcast_name``,
-        ``written_at``. It is made if it is not there; a later try of the same task replaces its rows.
+        ``target``, ``status``, ``reason``, ``local_message_id``, ``campaign_id``, ``campaign_name``,
+        ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
     :raises WatiValidationError: before anything is sent, when the query lacks a column.
 
@@ -180,9 +180,9 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
 
 class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
     """
-    Keep WATI's contacts in step with a query's result: create who is new, update what changed.
+    Keep WATI's contacts in step with the result of a query: create new ones, update what changed.
 
-    The rows are read to the end, and the connection to the database is closed, before anything is asked of
+    The rows are read to the end, and the connection to the database is closed, before the first call to
     WATI. SQL that fails half-way writes nothing.
 
     .. code-block:: python
@@ -199,12 +199,12 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
 
     :param sql: one SELECT, or the path of a ``.sql`` file (templated).
     :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
-    :param parameters: what the placeholders of the SQL stand for, in the driver's own form (templated; Airflow
-        stores their number only).
-    :param sql_hook_params: what the database's hook is made with.
+    :param parameters: the values of the placeholders, in the form of the driver (templated; Airflow stores only how
+        many there are).
+    :param sql_hook_params: arguments of the database hook.
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
         ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``sync_key``, ``source_row``, ``target``, ``status``,
-        ``reason``, ``written_at``. It is made if it is not there; a later try of the same task replaces its rows.
+        ``reason``, ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
     :raises WatiValidationError: before anything is written, when the query lacks a column.
 

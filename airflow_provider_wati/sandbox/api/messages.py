@@ -141,7 +141,7 @@ def routes(workspace: Workspace) -> APIRouter:
         talk = conversation_in_window(body["target"])
         name = PurePosixPath(parts.path).name or "file"
         mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        # The sandbox calls nobody: a stand-in takes the place of the file behind the URL.
+        # The sandbox fetches nothing: a stand-in replaces the file behind the URL.
         media = Media(name, mime_type, f"sandbox stand-in for {body['file_url']}".encode())
         return say(Note(talk, _kind(mime_type), body.get("caption") or "", media=media))
 

@@ -1,0 +1,104 @@
+"""What operators share that act once for one person: a message, a chatbot start, a new contact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.state.sends import (
+    grace_of,
+    is_cleared,
+    is_mapped,
+    is_new_in_cleared_run,
+    open_journal,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.client.target import Target
+    from airflow_provider_wati.client.types import SendHooks
+    from airflow_provider_wati.operators._base import WatiOperator
+    from airflow_provider_wati.sending.conversation_index import Search, Sighting
+
+
+def act_once(
+    operator: WatiOperator,
+    context: Context,
+    *,
+    target: Target,
+    content: str,
+    act: Callable[[SendHooks], Any],
+    look: Callable[[Search], Sighting] | None,
+    detail_of: Callable[[Any], dict[str, Any]],
+    send_key: Any = None,
+    is_upload: bool = False,
+    acts_when_unknown: bool = False,
+) -> dict[str, Any]:
+    """
+    Act once for one person, though Airflow may run the task several times.
+
+    :param operator: the task's operator.
+    :param context: the task's context.
+    :param target: the person.
+    :param content: a fingerprint of what is sent.
+    :param act: sends, and returns WATI's answer.
+    :param look: says what WATI shows of it; None where WATI shows nothing.
+    :param detail_of: takes what identifies the thing from an answer, and nothing of what it says.
+    :param send_key: the user's name for it.
+    :param is_upload: whether the call may take longer than the timeouts, as long as bytes go out.
+    :param acts_when_unknown: whether to act though it stays unknown whether an earlier attempt has.
+    :return: what ``detail_of`` made, of this attempt or of the earlier one.
+    """
+    # SQLite and phone parsing wait until a task runs.
+    from airflow_provider_wati.sending.reconciler import policy_of
+    from airflow_provider_wati.sending.row_mapping import hash_of
+    from airflow_provider_wati.sending.single import SingleSend
+    from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
+
+    # Without the channel: one that is added to the connection makes no other person.
+    person = hash_of(dedupe_key_of(target.value), None)
+    policy = policy_of(grace_of(None), operator.hook.client.timeout)
+    opened = open_journal(
+        context,
+        send_key=send_key,
+        account=operator.hook.account,
+        person=person,
+        clock=operator.clock,
+    )
+    return SingleSend(
+        journal=opened.journal,
+        start=opened.start,
+        person=person,
+        content=content,
+        act=act,
+        look=look,
+        detail_of=detail_of,
+        policy=policy,
+        clock=operator.clock,
+        run_began=_run_began(context),
+        is_mapped=is_mapped(context),
+        is_new_member=is_new_in_cleared_run(context),
+        is_cleared=is_cleared(context),
+        is_upload=is_upload,
+        acts_when_unknown=acts_when_unknown,
+    ).run()
+
+
+def _run_began(context: Context) -> datetime:
+    """
+    Return the earliest time at which an attempt of this run may have sent something.
+
+    A Clear sets the start of a run to its own time. The time after which the run may start is long past in a backfill,
+    where it would make the messages of other runs look like those of this one, so it counts after a Clear only.
+    """
+    run: Any = context["dag_run"]
+    started, run_after = (_aware(getattr(run, name, None)) for name in ("start_date", "run_after"))
+    if started is not None and not getattr(run, "clear_number", 0):
+        return started
+    return run_after or datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
