@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
 
-pytest_plugins = ["tests.support.tasks"]
+pytest_plugins = ["tests.support.sends", "tests.support.tasks", "tests.support.late_clock"]
 
-NO_PACING = {"rate_limits": {"*": None}}
+NO_PACING: dict[str, Any] = {"rate_limits": {"*": None}}
 
 #: Airflow 3.1 and 3.2 have no ``task_state_store``, so there a send remembers under a ``state_path`` or not at all.
 needs_task_state_store = pytest.mark.skipif(
@@ -101,7 +102,7 @@ def airflow_database() -> None:
 
 @pytest.fixture
 def run_dag(
-    airflow_database: None, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    airflow_database: None, sandbox: Sandbox, at_once: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
     """Run a DAG in real Airflow, its connection ``wati_default`` being the sandbox; return the tasks by id."""
     connection = {
@@ -124,7 +125,8 @@ def write_to_database(dag: DAG) -> None:
     """Do for a DAG of a test what the DAG processor does for one of a file."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-    DagBundlesManager().sync_bundles_to_db()
+    manager: Any = DagBundlesManager
+    manager().sync_bundles_to_db()
     bag = read_dags(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     bag.bag_dag(dag)
     _dagbag().sync_bag_to_db(bag, "dags-folder", None)
@@ -138,7 +140,6 @@ def read_dags(path: str) -> DagBag:
 
 def _dagbag() -> Any:
     try:
-        from airflow.dag_processing import dagbag
+        return import_module("airflow.dag_processing.dagbag")
     except ImportError:  # Airflow 3.1
-        from airflow.models import dagbag
-    return dagbag
+        return import_module("airflow.models.dagbag")

@@ -1,4 +1,4 @@
-"""The README's first command, as a newcomer runs it."""
+"""`make demo`, the first command of the README."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "demo.py"
 
 
 def test_the_demo_shows_every_message_as_delivered() -> None:
+    """`make demo` runs to its end and shows each message as delivered."""
     # Of the Airflow that the tests use, nothing must reach the demo's own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The documentation: complete, without broken links, and true where it can be tried."""
+"""The documentation: complete, without broken links, and true where a test can check it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def operators() -> dict[str, str]:
         for name, value in vars(importlib.import_module(module)).items():
             if re.fullmatch(r"(SqlTo)?Wati\w+Operator", name) and value.__module__ == module:
                 found[name] = module
-    del found["WatiBulkSendOperator"]  # A base; its page is held below.
     return found
 
 
@@ -83,6 +82,7 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    """The link check finds missing pages and missing headings."""
     page = tmp_path / "page.md"
     (tmp_path / "other.md").write_text("# Other\n\n## `code` and more\n\n```\n# no heading\n```\n")
     page.write_text(
@@ -94,16 +94,19 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_no_link_is_broken(page: Path) -> None:
+    """Every link inside the documentation leads to a page and a heading."""
     assert list(broken_links(page)) == []
 
 
 def test_links_are_seen_at_all() -> None:
+    """The link check reads the links of the pages."""
     assert len([link for page in PAGES for link in links_of(page)]) > 30
     assert "docs/index.md" in links_of(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_python_in_the_docs_is_python(page: Path) -> None:
+    """Every Python block parses, and the names it imports exist."""
     for block in python_blocks(page):
         tree = ast.parse(block)
         for node in ast.walk(tree):
@@ -145,6 +148,7 @@ def sections() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator_has_its_section_with_an_example(name: str) -> None:
+    """Each operator has one section on its page, with an example that uses it."""
     directive = f".. autoclass:: {OPERATORS[name]}.{name}\n"
     [(page, section)] = [(page, section) for page, section in sections() if directive in section]
     assert page == f"{page_of(name)}.md"
@@ -154,6 +158,7 @@ def test_an_operator_has_its_section_with_an_example(name: str) -> None:
 
 
 def test_what_operators_refer_to_for_the_rest_is_on_their_page() -> None:
+    """The base class that docstrings refer to is on the page of its operators."""
     assert (
         "autoclass:: airflow_provider_wati.operators._template_send.WatiBulkSendOperator\n"
         in (DOCS / "templates.md").read_text()
@@ -161,11 +166,13 @@ def test_what_operators_refer_to_for_the_rest_is_on_their_page() -> None:
 
 
 def test_every_operator_is_found() -> None:
+    """The list of operators is not empty by mistake."""
     assert len(OPERATORS) >= 20
     assert "WatiOperator" not in OPERATORS
 
 
 def test_no_marker_of_an_example_is_left_over() -> None:
+    """Each marked part of an example is shown on exactly one page."""
     shown = [
         (Path(path).name, marker)
         for _, section in sections()
@@ -183,11 +190,13 @@ def test_no_marker_of_an_example_is_left_over() -> None:
 
 
 def test_every_example_is_listed() -> None:
+    """The page of examples lists every example DAG."""
     listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "examples.md").read_text(), flags=re.MULTILINE)
     assert sorted(listed) == sorted(file.stem for file in EXAMPLES.glob("*.py"))
 
 
 def test_the_docs_build_without_a_warning_and_without_network(tmp_path: Path) -> None:
+    """Sphinx builds the documentation without a warning and without network."""
     for package in ("sphinx", "myst_parser", "furo"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: the docs are built with the dependency group docs")
@@ -216,11 +225,12 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 
 
 def test_phone_formats_are_as_the_page_says() -> None:
+    """A single target is accepted or refused as the table says."""
     rows = rows_of("identifiers.md", "Phone format")
     assert len(rows) > 8
     for given, verdict in rows:
         number = given.strip("`")
-        if verdict == "taken":
+        if verdict == "accepted":
             assert str(Target.phone(number)) == str(Target.parse(number)) == number
         else:
             assert verdict.startswith("refused: ")
@@ -230,7 +240,8 @@ def test_phone_formats_are_as_the_page_says() -> None:
                 Target.phone(number)
 
 
-def test_numbers_in_rows_are_read_as_the_page_says() -> None:
+def test_phone_numbers_in_rows_are_read_as_the_page_says() -> None:
+    """Phone numbers in rows are read as the table says, with and without a region."""
     from airflow_provider_wati.tables.phone_numbers import TargetReader
 
     rows = rows_of("identifiers.md", "Numbers in rows")
@@ -245,26 +256,30 @@ def test_numbers_in_rows_are_read_as_the_page_says() -> None:
 
 
 def test_a_send_s_statuses_summary_and_columns_are_as_the_page_says(sandbox: Sandbox) -> None:
-    from airflow_provider_wati.sending.job import TemplateSend
-    from airflow_provider_wati.sending.ledger import Ledger
-    from airflow_provider_wati.sending.row_mapping import RecipientDicts
+    """The page names exactly the statuses, summary keys and outcome columns of a send."""
+    from airflow_provider_wati.clock import SYSTEM_CLOCK
+    from airflow_provider_wati.sending.job import SendJob
+    from airflow_provider_wati.sending.journal import Journal, Start
+    from airflow_provider_wati.sending.row_mapping import map_recipient
+    from airflow_provider_wati.state.journal_store import AttemptJournalStore
     from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
     page = "reliability.md"
     statuses = {row[0].strip("`") for row in rows_of(page, "What each status means")}
     assert statuses == set(SendStatus)
-    send = TemplateSend(
+    send = SendJob(
         client=sandbox.client(),
         template_name="welcome",
-        broadcast_name="b",
+        campaign_name="b",
         send_key="k",
-        ledger=Ledger(None, "k"),
-        take_apart=RecipientDicts(),
+        journal=Journal(AttemptJournalStore(), SYSTEM_CLOCK),
+        start=Start.NEW,
+        mapping=map_recipient,
         dry_run=True,
     )
-    send.run([], sent_before=False)
+    send.run([])
     named = {name for row in rows_of(page, "Summary and outcomes") for name in re.findall(r"`(\w+)`", row[0])}
-    optional = {"dry_run", "scheduled_at"}
+    optional = {"estimate", "scheduled_at"}
     assert named - optional | statuses == set(send.summary()) - optional
     columns = re.findall(
         r"^\| ((?:`\w+`(?:, )?)+) \|", (DOCS / page).read_text().split("| Column |")[1].split("\n\n")[0], re.M
@@ -272,7 +287,8 @@ def test_a_send_s_statuses_summary_and_columns_are_as_the_page_says(sandbox: San
     assert tuple(re.findall(r"\w+", " ".join(columns))) == SEND_COLUMNS
 
 
-def test_targets_are_taken_as_the_page_says() -> None:
+def test_targets_are_accepted_as_the_page_says() -> None:
+    """Each group of endpoints accepts the kinds of target that the table says."""
     from airflow_provider_wati.client import target
 
     values = {
@@ -304,6 +320,7 @@ def takes(rule: Any, target: Any) -> bool:
 
 
 def test_paces_are_as_the_page_says() -> None:
+    """The rate limits of the plans are those of the client."""
     families = {
         "template sends": EndpointGroup.TEMPLATES,
         "contacts": EndpointGroup.CONTACTS,
@@ -317,11 +334,13 @@ def test_paces_are_as_the_page_says() -> None:
 
 
 def test_every_operator_has_its_scopes() -> None:
+    """The table of scopes has every operator."""
     named = " ".join(row[0] for row in rows_of("scopes.md", "Scopes"))
     assert set(re.findall(r"(?:SqlTo)?Wati\w+Operator", named)) == set(OPERATORS)
 
 
 def test_every_error_has_its_row() -> None:
+    """The table of errors has every class."""
     rows = rows_of("errors.md", "What each error asks of you")
     classes = {name for name, value in vars(exceptions).items() if isinstance(value, type)}
     assert {row[0].strip("`") for row in rows} == classes - {WatiError.__name__}
@@ -339,6 +358,7 @@ def dag_in(block: str, file: Path) -> DAG:
 
 
 def test_the_quickstart_works(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The DAG of the quickstart runs in Airflow and sends its message."""
     [block] = python_blocks(DOCS / "quickstart.md")
     dag = dag_in(block, tmp_path / "tell_customer.py")
     assert run_dag(dag)["tell_customer"].state == "success"
@@ -346,6 +366,7 @@ def test_the_quickstart_works(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path)
 
 
 def test_the_retry_policy_works(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The retry policy of the page fails, waits and retries as it says."""
     try:
         from airflow.sdk import ExceptionRetryPolicy, RetryAction
     except ImportError:
@@ -356,7 +377,7 @@ def test_the_retry_policy_works(run_dag: RunDag, sandbox: Sandbox, tmp_path: Pat
     ti = run_dag(dag)["tell"]
     assert (ti.state, ti.try_number, ti.max_tries) == ("failed", 1, 3)
 
-    given = dag.get_task("tell").retry_policy
+    given: Any = dag.get_task("tell").retry_policy
     stored = ExceptionRetryPolicy.deserialize(given.serialize())
     for policy in (given, stored):
         decisions = {

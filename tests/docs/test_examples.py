@@ -62,6 +62,7 @@ def params_of(sandbox: Sandbox, phone: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_parses_and_says_what_it_is(name: str) -> None:
+    """Each example is one DAG with a description and tags, and parses without an error."""
     dag = dag_of(name)
     assert dag.tags == {"wati", "example"}
     assert dag.doc_md is not None
@@ -71,6 +72,7 @@ def test_an_example_parses_and_says_what_it_is(name: str) -> None:
 
 
 def test_parsing_needs_no_network_no_database_and_no_http_library(tmp_path: Path) -> None:
+    """An example is parsed without sockets, databases and the HTTP library."""
     program = f"""
 import runpy, socket, sys
 import airflow.sdk
@@ -99,6 +101,7 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_add_contact(run_example: Run, sandbox: Sandbox) -> None:
+    """The example creates a new contact, and leaves it alone in the second run."""
     new = "12025550190"
     assert new not in sandbox.state.by_phone
     assert all_succeeded(run_example("wati_add_contact"))
@@ -116,15 +119,17 @@ def test_add_contact(run_example: Run, sandbox: Sandbox) -> None:
 def test_sync_contacts(
     run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The example syncs its contacts, and writes nothing in the second run."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _ in range(2):
         assert all_succeeded(run_example("wati_sync_contacts"))
     assert sandbox.state.by_phone["12025550192"].custom_params == {"order_count": "1"}
-    assert sandbox.state.by_phone["12025550143"].custom_params["loyalty_tier"] == "gold"
+    assert (sandbox.state.by_phone["12025550143"].custom_params or {})["loyalty_tier"] == "gold"
     assert len([call for call in sandbox.requests() if call.startswith(("POST", "PUT"))]) == 2
 
 
 def test_welcome_lead(run_example: Run, sandbox: Sandbox) -> None:
+    """A new lead becomes a contact and gets the template."""
     new = "12025550191"
     assert run_example("wati_welcome_lead") == {
         "upsert_contact": "success",
@@ -144,6 +149,7 @@ def test_welcome_lead(run_example: Run, sandbox: Sandbox) -> None:
 
 
 def test_welcome_lead_who_has_written(run_example: Run, sandbox: Sandbox) -> None:
+    """A lead who wrote within 24 hours gets a text."""
     states = run_example("wati_welcome_lead", phone=ADA, name="Ada Wong", has_written=True)
     assert (states["send_text"], states["send_welcome"]) == ("success", "skipped")
     assert params_of(sandbox, ADA) == {"tier": "gold", "city": "Hong Kong", "source": "web form"}
@@ -154,6 +160,7 @@ def test_welcome_lead_who_has_written(run_example: Run, sandbox: Sandbox) -> Non
 def test_order_updates(
     run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In each run, each customer of the database gets a message about their own order."""
     from scripts.demo import ORDERS, PHONES, write_orders
 
     write_orders(tmp_path / "shop.db")
@@ -167,12 +174,11 @@ def test_order_updates(
             assert sandbox.state.by_phone[phone].name == name
             assert params_of(sandbox, phone) == {"last_order": order_id}
     today = datetime.now(UTC).date()
-    assert all(
-        broadcast.name.startswith(f"order updates {today}") for broadcast in sandbox.state.broadcasts[1:]
-    )
+    assert all(f" order updates {today}" in broadcast.name for broadcast in sandbox.state.broadcasts[1:])
 
 
 def test_route_vip(run_example: Run, sandbox: Sandbox) -> None:
+    """VIP customers get the attribute and the team."""
     for _ in range(2):
         states = run_example("wati_route_vip")
         assert all_succeeded(states)
@@ -185,12 +191,14 @@ def test_route_vip(run_example: Run, sandbox: Sandbox) -> None:
 
 
 def test_route_vip_with_nobody_to_route(run_example: Run, sandbox: Sandbox) -> None:
+    """Without VIP customers, the mapped tasks are skipped."""
     states = run_example("wati_route_vip", minimum_spent=1_000_000)
     assert (states["mark_as_vip"], states["assign_team"]) == ("skipped", "skipped")
     assert sandbox.requests("PUT") == []
 
 
 def test_helpdesk_escalates_and_resolves(run_example: Run, sandbox: Sandbox) -> None:
+    """An escalated ticket is assigned to a person, a resolved one is closed."""
     [conversation] = sandbox.state.by_phone[BEN].conversations
     before = sandbox.texts_to(BEN)
     for _ in range(2):
@@ -207,6 +215,7 @@ def test_helpdesk_escalates_and_resolves(run_example: Run, sandbox: Sandbox) -> 
 
 
 def test_rich_messages(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The example sends files, buttons and a list, fetches a file, and starts the chatbot; it can be run again."""
     before = len(sandbox.messages_to(ADA))
     assert all_succeeded(run_example("wati_rich_messages", directory=str(tmp_path)))
     catalogue, receipt, *interactive, greeting = sandbox.messages_to(ADA)[before:]
@@ -223,6 +232,7 @@ def test_rich_messages(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> No
 
 
 def test_reminder_called_off(run_example: Run, sandbox: Sandbox) -> None:
+    """The scheduled campaign is cancelled when the appointment is called off."""
     for times in (1, 2):
         assert all_succeeded(run_example("wati_reminder"))
         assert len(sandbox.state.broadcasts) == times
@@ -233,7 +243,8 @@ def test_reminder_called_off(run_example: Run, sandbox: Sandbox) -> None:
     assert sandbox.state.sent_per_phone("reminder") == {}
 
 
-def test_reminder_that_stands(run_example: Run, sandbox: Sandbox) -> None:
+def test_reminder_that_is_kept(run_example: Run, sandbox: Sandbox) -> None:
+    """The scheduled campaign stays when the appointment is kept."""
     states = run_example("wati_reminder", called_off=False, hours=2)
     assert (states["get_campaign"], states["cancel_campaign"]) == ("success", "skipped")
     [broadcast] = sandbox.state.broadcasts
@@ -246,12 +257,14 @@ def test_reminder_that_stands(run_example: Run, sandbox: Sandbox) -> None:
 
 
 def test_reminder_without_an_approved_template(run_example: Run, sandbox: Sandbox) -> None:
+    """Without an approved template, nothing is scheduled."""
     sandbox.control("PUT", "/templates/order_update", {"status": "PENDING"})
     assert run_example("wati_reminder")["schedule_reminder"] == "skipped"
     assert sandbox.state.broadcasts == []
 
 
 def test_campaign_report(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """One edition is sent once, and the report has every recipient."""
     subscribers = {ADA, BEN, CHITRA}
     assert all_succeeded(run_example("wati_campaign_report", directory=str(tmp_path)))
     assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 1)
@@ -268,6 +281,7 @@ def test_campaign_report(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> 
 
 
 def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The second send reaches the people whose rows failed in the first one."""
     sandbox.fault("recipient_errors", path="*/messageTemplates/send", numbers=[CHITRA], count=1)
     assert all_succeeded(run_example("wati_resend_failed", directory=str(tmp_path)))
     # Chitra was refused the first time, Ben's number was too short.
@@ -284,6 +298,7 @@ def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> No
 def test_nothing_is_resent_when_the_first_send_failed(
     run_example: Run, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """When the first send fails, the second one does not run, and the outcomes say why."""
     sandbox.fault("status", status=400, path="*/messageTemplates/send")
     states = run_example("wati_resend_failed", directory=str(tmp_path))
     assert (states["send_updates"], states["send_to_failed"]) == ("failed", "upstream_failed")

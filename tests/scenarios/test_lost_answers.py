@@ -32,7 +32,6 @@ from airflow_provider_wati.operators.messages import (
     WatiSendListOperator,
 )
 from airflow_provider_wati.operators.templates import WatiScheduleTemplateOperator
-from tests.conftest import needs_task_state_store
 from tests.support.tasks import Execute, Store
 
 if TYPE_CHECKING:
@@ -77,8 +76,9 @@ def kinds_to(sandbox: Sandbox, phone: str) -> list[str]:
 
 @pytest.mark.parametrize("lost", LOST)
 def test_what_is_sent_once_arrives_once(
-    lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None, impatient: None, tmp_path: Path
+    lost: str, run_dag: RunDag, sandbox: Sandbox, impatient: None, tmp_path: Path
 ) -> None:
+    """Each kind of send, created contact and schedule survives a lost answer in real Airflow: once, with its own id."""
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4 an invoice")
     for method, path, contains in PATHS.values():
         sandbox.fault(method=method, path=path, contains=contains, count=1, **LOST[lost])
@@ -105,7 +105,7 @@ def test_what_is_sent_once_arrives_once(
             **AGAIN,
         )
     tis = run_dag(dag)
-    # A template send finds out within the same try; the others leave it to the next one.
+    # A template send finds out within the same attempt; the others leave it to the next one.
     assert {name: (ti.state, ti.try_number) for name, ti in tis.items()} == {
         **dict.fromkeys(PATHS, ("success", 2)),
         "schedule": ("success", 1),
@@ -126,12 +126,13 @@ def test_what_is_sent_once_arrives_once(
     assert results["list"]["id"] == sandbox.messages_to(BEN)[0]["message_id"]
     assert results["create"]["id"] == sandbox.state.by_phone[OTHER].id
     assert results["schedule"]["accepted"] == 1
-    assert results["schedule"]["broadcasts"][0]["id"] == sandbox.state.broadcasts[0].id
+    assert results["schedule"]["campaigns"][0]["id"] == sandbox.state.broadcasts[0].id
 
 
 def test_clear_sends_nothing_again_and_a_new_run_does(
-    run_dag: RunDag, sandbox: Sandbox, at_once: None, clear: Callable[..., Any]
+    run_dag: RunDag, sandbox: Sandbox, clear: Callable[..., Any]
 ) -> None:
+    """Clear returns the first result; another run is another send."""
     with DAG("cleared") as dag:
         WatiSendFileUrlOperator(task_id="url", target=ADA, file_url="https://example.com/map.png")
     ti = run_dag(dag)["url"]
@@ -143,16 +144,18 @@ def test_clear_sends_nothing_again_and_a_new_run_does(
     assert kinds_to(sandbox, ADA) == ["image", "image"]
 
 
-@needs_task_state_store
 @pytest.mark.parametrize("lost", LOST)
 def test_a_chatbot_whose_answer_was_lost_is_not_started_again(
     lost: str,
     run_dag: RunDag,
     sandbox: Sandbox,
-    at_once: None,
     impatient: None,
     clear: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The task fails at once, and after Clear too, until the user says ``start`` or gives another key."""
+    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path))
     sandbox.fault(path="*/chatbots/start", count=1, **LOST[lost])
     with DAG("lost_chatbot") as dag:
         start = WatiStartChatbotOperator(
@@ -167,25 +170,32 @@ def test_a_chatbot_whose_answer_was_lost_is_not_started_again(
     assert (ti.state, ti.try_number) == ("failed", 2)
     assert sandbox.texts_to(ADA) == started
 
-    start.send_key = "on purpose"
-    assert clear(dag, ti).state == "success"
+    start.on_unknown = "start"
+    ti = clear(dag, ti)
+    assert ti.state == "success"
     assert sandbox.texts_to(ADA) == [*started, GREETING]
 
+    start.on_unknown, start.send_key = "fail", "on purpose"
+    assert clear(dag, ti).state == "success"
+    assert sandbox.texts_to(ADA) == [*started, GREETING, GREETING]
 
-def test_a_chatbot_in_doubt_says_what_to_do(execute: Execute, sandbox: Sandbox) -> None:
+
+def test_a_chatbot_whose_answer_was_lost_says_what_to_do(execute: Execute, sandbox: Sandbox) -> None:
+    """Both errors name the conversation to look at, and the way to start the chatbot all the same."""
     sandbox.fault("drop", path="*/chatbots/start", when="after", count=1)
     store = Store()
     operator = WatiStartChatbotOperator(task_id="start", target=ADA, chatbot_id=BOT)
     with pytest.raises(AirflowFailException, match="Whether POST /chatbots/start .* is unknown: look"):
         execute(operator, store=store)
-    with pytest.raises(AirflowFailException, match="if it did not start, give another send_key"):
+    with pytest.raises(AirflowFailException, match="with on_unknown='start' if it did not start"):
         execute(operator, store=store, try_number=2)
     assert sandbox.texts_to(ADA) == [GREETING]
 
 
-def test_a_chatbot_that_was_refused_may_be_started_by_the_next_try(
+def test_a_chatbot_that_was_refused_may_be_started_by_the_next_attempt(
     execute: Execute, sandbox: Sandbox
 ) -> None:
+    """A refusal leaves nothing ambiguous; the start that follows is returned by each later attempt."""
     sandbox.fault("status", status=400, path="*/chatbots/start", count=1)
     store = Store()
     operator = WatiStartChatbotOperator(task_id="start", target=ADA, chatbot_id=BOT)
@@ -196,9 +206,10 @@ def test_a_chatbot_that_was_refused_may_be_started_by_the_next_try(
     assert sandbox.texts_to(ADA) == [GREETING]
 
 
-def test_a_chatbot_that_could_not_be_looked_up_may_be_started_by_the_next_try(
+def test_a_chatbot_that_could_not_be_looked_up_may_be_started_by_the_next_attempt(
     execute: Execute, sandbox: Sandbox
 ) -> None:
+    """An error before the call that starts it leaves nothing ambiguous."""
     sandbox.fault("status", status=500, path="*/chatbots", count=5)
     store = Store()
     operator = WatiStartChatbotOperator(task_id="start", target=ADA, chatbot_name="Welcome bot")
@@ -206,30 +217,6 @@ def test_a_chatbot_that_could_not_be_looked_up_may_be_started_by_the_next_try(
         execute(operator, store=store)
     assert execute(operator, store=store, try_number=2) == {"chatbot_id": BOT}
     assert sandbox.texts_to(ADA) == [GREETING]
-
-
-def test_a_contact_that_exists_is_the_one_an_earlier_try_created(execute: Execute, sandbox: Sandbox) -> None:
-    operator = WatiCreateContactOperator(task_id="create", phone_number=ADA, name="Somebody Else")
-    with pytest.raises(WatiBadRequestError, match="already exists"):
-        execute(operator)
-    assert execute(operator, try_number=2)["id"] == sandbox.state.by_phone[ADA].id
-    assert sandbox.state.by_phone[ADA].name == "Ada Wong"
-
-
-def test_a_message_that_appears_late_is_waited_for(
-    execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """WATI may show a message in its conversation only some time after it has taken it."""
-    monkeypatch.setattr("airflow_provider_wati.operators._once._APPEARS_WITHIN", timedelta(seconds=0.6))
-    sandbox.fault("drop", path="*/fileViaUrl", when="after", count=1)
-    sandbox.fault("answer", path="*/messages", answer={"message_list": []}, count=1)
-    store = Store()
-    operator = WatiSendFileUrlOperator(task_id="url", target=ADA, file_url="https://example.com/a.pdf")
-    with pytest.raises(WatiUnknownOutcomeError):
-        execute(operator, store=store)
-    execute(operator, store=store, try_number=2)
-    assert kinds_to(sandbox, ADA) == ["document"]
-    assert sum(request.endswith("/messages") for request in sandbox.requests("GET")) == 2
 
 
 @pytest.mark.parametrize(
@@ -251,6 +238,7 @@ def test_a_message_that_appears_late_is_waited_for(
 def test_another_file_is_not_taken_for_the_lost_one(
     operator: WatiSendFileUrlOperator, others: list[str], execute: Execute, sandbox: Sandbox
 ) -> None:
+    """A file of another kind, or with another caption, does not make the task green."""
     store = Store()
     sandbox.fault("drop", path="*/fileViaUrl", when="before", count=1)
     with pytest.raises(WatiUnknownOutcomeError):
@@ -262,6 +250,7 @@ def test_another_file_is_not_taken_for_the_lost_one(
 
 
 def test_an_old_message_is_not_taken_for_the_lost_one(execute: Execute, sandbox: Sandbox) -> None:
+    """The same words of an hour ago do not make the task green."""
     sandbox.client().send_buttons(ADA, "Today?", ["Yes"])
     [said] = sandbox.state.messages.created[-1:]
     sandbox.state.messages.created[-1] = said - 3600
@@ -291,18 +280,19 @@ def setting_operators(campaign_id: str) -> list[Any]:
 
 @pytest.mark.parametrize("lost", LOST)
 def test_what_sets_a_state_is_the_same_after_a_repetition(
-    lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None, impatient: None
+    lost: str, run_dag: RunDag, sandbox: Sandbox, impatient: None
 ) -> None:
+    """Updates, statuses, teams and cancellations are the same however often they are done."""
     later = datetime.now(UTC) + timedelta(hours=1)
     sent = sandbox.client().schedule_template_messages("welcome", "b", [{"target": NEW}], later)
-    assert sent.broadcast_id is not None
+    assert sent.campaign_id is not None
     paths = ("*/contacts", "*/teams", "*/status", "*/operator", "*/deleteScheduledBroadcast/*")
     for path in paths:
         sandbox.fault(path=path, count=1, **LOST[lost])
     with DAG("lost_settings") as dag:
-        setting_operators(sent.broadcast_id)
+        setting_operators(sent.campaign_id)
     tis = run_dag(dag)
-    # The client itself repeats what is harmless to repeat, so no try of the task is used up.
+    # The client itself repeats what is harmless to repeat, so no attempt of the task is used up.
     assert {(ti.state, ti.try_number) for ti in tis.values()} == {("success", 1)}
     ada, ben = sandbox.state.by_phone[ADA], sandbox.state.by_phone[BEN]
     assert (ada.custom_params, ada.teams) == ({"tier": "black", "city": "Hong Kong"}, ("Billing", "Support"))

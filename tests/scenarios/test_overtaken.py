@@ -1,60 +1,157 @@
-"""A try that Airflow takes for dead while it waits for its turn, and that lives on beside the next one."""
+"""An attempt that Airflow takes for dead while it waits for its turn, and that lives on beside the next one."""
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_wati.exceptions import WatiError
-from airflow_provider_wati.operators.messages import WatiSendTextOperator
+from airflow_provider_wati.hooks.wati import WatiHook
+from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
+from airflow_provider_wati.sending.journal import Journal
+from airflow_provider_wati.state.directory import StateDirectory
+from airflow_provider_wati.state.journal_store import DirectoryJournalStore
+from tests.support.clock import FakeClock, SkippingClock
+from tests.support.sends import people, phone
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.operators._base import WatiOperator
+    from pathlib import Path
+
     from tests.conftest import Sandbox
     from tests.support.tasks import Execute
 
-ADA = "12025550143"
-#: Longer than the next try waits for what may still appear.
-RETRY_AFTER = 5
+
+class OvertakenClock(SkippingClock):
+    """A clock in whose first pause another attempt runs from beginning to end."""
+
+    def __init__(self, other: Callable[[], None]) -> None:
+        super().__init__()
+        self._other: Callable[[], None] | None = other
+
+    def sleep(self, seconds: float) -> None:
+        other, self._other = self._other, None
+        if other is not None:
+            other()
+        super().sleep(seconds)
 
 
-def template() -> WatiOperator:
-    params = {"name": "Ada", "order_id": "7", "status": "packed"}
+@pytest.fixture(params=["local", "remote"])
+def state_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A directory, and a place in object storage."""
+    return str(request.getfixturevalue("bucket")) if request.param == "remote" else str(tmp_path)
+
+
+@pytest.fixture
+def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Let another attempt run while the next one waits."""
+
+    def arrange(other: Callable[[], None]) -> None:
+        clock = OvertakenClock(other)
+        monkeypatch.setattr(WatiHook, "clock", clock)
+        monkeypatch.setattr(WatiOperator, "clock", clock)
+
+    return arrange
+
+
+def operator(state_path: str, batch_size: int = 1_000) -> WatiSendTemplateOperator:
     return WatiSendTemplateOperator(
         task_id="send",
         template_name="order_update",
-        recipients=[{"target": ADA, "params": params}],
+        recipients=people(4),
         check_consent=False,
-        unknown_grace=2.5,
+        batch_size=batch_size,
+        state_path=state_path,
+        retries=1,
     )
 
 
-@pytest.mark.parametrize(
-    "operator",
-    [
-        template,
-        partial(WatiSendTextOperator, task_id="send", target=ADA, text="Hi Ada"),
-    ],
-    ids=("template", "text"),
-)
-def test_who_wakes_up_too_late_sends_nothing(
-    operator: Any, execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_an_attempt_that_wakes_up_too_late_sends_nothing(
+    answered: int,
+    execute: Execute,
+    sandbox: Sandbox,
+    state_path: str,
+    overtake: Callable[[Callable[[], None]], None],
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path))
-    sandbox.fault("status", status=429, retry_after=RETRY_AFTER, method="POST", count=1)
-    with ThreadPoolExecutor() as pool:
-        orphan: Future[Any] = pool.submit(execute, operator())
-        while not sandbox.requests("POST"):
-            time.sleep(0.05)
-        execute(operator(), try_number=2)
-        assert orphan.running()
-        assert len(sandbox.texts_to(ADA)) == 1
-        with pytest.raises(WatiError, match="Another try or task with the same send_key has begun"):
-            orphan.result()
-    assert len(sandbox.texts_to(ADA)) == 1
+    """While the first attempt waits out a 429, the next one sends everything; the first one then stops."""
+    sandbox.fault("status", status=429, retry_after=5, method="POST", skip=answered, count=1)
+    summaries: list[Any] = []
+    overtake(lambda: summaries.append(execute(operator(state_path, 1), try_number=2)))
+    with pytest.raises(WatiError, match="A later attempt.*has taken over this send"):
+        execute(operator(state_path, 1))
+    [summary] = summaries
+    assert (summary["accepted"], summary["calls"]) == (4, 4 - answered)
+    assert [len(sandbox.texts_to(phone(n))) for n in range(4)] == [1] * 4
+
+
+def test_what_the_first_attempt_knows_is_not_lost(
+    execute: Execute, sandbox: Sandbox, state_path: str, overtake: Callable[[Callable[[], None]], None]
+) -> None:
+    """After both are over, a third attempt finds everybody and sends nothing."""
+    sandbox.fault("status", status=429, retry_after=5, method="POST", skip=2, count=1)
+    overtake(lambda: execute(operator(state_path, 1), try_number=2))
+    with pytest.raises(WatiError, match="has taken over"):
+        execute(operator(state_path, 1))
+    third = execute(operator(state_path, 1), try_number=3)
+    assert (third["accepted"], third["calls"]) == (4, 0)
+
+
+def test_of_two_simultaneous_runs_under_one_key_one_stops(
+    execute: Execute, sandbox: Sandbox, state_path: str, overtake: Callable[[Callable[[], None]], None]
+) -> None:
+    """Two tasks that share a key at the same time message nobody twice."""
+
+    def shared(task_id: str) -> WatiSendTemplateOperator:
+        send = operator(state_path, 2)
+        send.task_id, send.send_key = task_id, "promo"
+        return send
+
+    sandbox.fault("status", status=429, retry_after=5, method="POST", skip=1, count=1)
+    overtake(lambda: execute(shared("b")))
+    with pytest.raises(WatiError, match="another task with the same send_key"):
+        execute(shared("a"))
+    assert [len(sandbox.texts_to(phone(n))) for n in range(4)] == [1] * 4
+
+
+def test_every_order_of_two_attempts_has_one_that_sees_the_other(tmp_path: Path) -> None:
+    """For each moment at which the later attempt begins: it reads the intent, or the older attempt's call is refused."""
+    for moment in range(6):
+        root, clock = StateDirectory(str(tmp_path / str(moment))), FakeClock()
+        seen: list[int] = []
+        older = DirectoryJournalStore(root, "send", "-", "a1b2c3")
+        steps = iter(range(100))
+
+        def begin(
+            moment: int = moment,
+            steps: Any = steps,
+            root: StateDirectory = root,
+            seen: list[int] = seen,
+            clock: FakeClock = clock,
+        ) -> None:
+            if next(steps) == moment:
+                newer = DirectoryJournalStore(root, "send", "-", "d4e5f6")
+                seen.append(len(Journal(newer, clock).entries))
+
+        class Stepping(StateDirectory):
+            """Lets the later attempt begin before or after each access of the older one."""
+
+            def get(self, key: str, begin: Callable[[], None] = begin) -> Any:
+                begin()
+                return super().get(key)
+
+            def write(self, key: str, text: str, begin: Callable[[], None] = begin) -> None:
+                begin()
+                super().write(key, text)
+                begin()
+
+        journal = Journal(older, clock)
+        older._directory = Stepping(older._directory.root)
+        try:
+            journal.record_intent([1], content="t")
+            has_left = True
+        except WatiError:
+            has_left = False
+        assert not (has_left and seen == [0]), f"both send when the later one begins at step {moment}"

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tenacity import wait_none
 
 from tests.conftest import Sandbox
+from tests.support.clock import SkippingClock
 from tests.support.contract import ContractCheck, contract_file, load_contract
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ Execute = Callable[..., Any]
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what WATI may hide for a while be looked for once only, and pause between no two tries of a call."""
-    monkeypatch.setattr("airflow_provider_wati.operators._once._APPEARS_WITHIN", timedelta(0))
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(0))
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.longest_call", lambda _: timedelta(-1))
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.POLL_SECONDS", 0.05)
-    monkeypatch.setattr(
-        "airflow_provider_wati.client.transport.wait_exponential_jitter", lambda **_: wait_none()
-    )
+def at_once(monkeypatch: pytest.MonkeyPatch) -> SkippingClock:
+    """Let pauses of operators and client take no time."""
+    from airflow_provider_wati.hooks.wati import WatiHook
+    from airflow_provider_wati.operators._base import WatiOperator
+
+    clock = SkippingClock()
+    monkeypatch.setattr(WatiOperator, "clock", clock)
+    monkeypatch.setattr(WatiHook, "clock", clock)
+    return clock
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def quick_sandbox(server: Sandbox) -> Sandbox:
 class Store(dict[str, Any]):
     """Stands in for ``task_state_store``: what it holds has gone through JSON, as in Airflow's database."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = json.dumps(value)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -73,24 +73,51 @@ def execute(
     sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
     """Execute an operator against the sandbox without a DAG; each store is one task of one run."""
-    connection = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
+    connection: dict[str, Any] = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
     connection["extra"] = {"rate_limits": {"*": None}, "timeout": [2, 2]}
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
 
-    def run(operator: WatiOperator, *, store: Store | None = None, try_number: int = 1) -> Any:
+    def run(
+        operator: WatiOperator,
+        *,
+        store: Store | None = None,
+        try_number: int = 1,
+        map_index: int = -1,
+        loop: int | None = None,
+        clears: int = 0,
+        reschedules: int = 0,
+        run_id: str = "r",
+        has_store: bool = True,
+        run_dates: dict[str, datetime] | None = None,
+    ) -> Any:
+        """
+        Execute one attempt.
+
+        :param loop: the iteration of a task loop; None outside one.
+        :param clears: how often the run was cleared; the attempts before the last Clear do not count as retries.
+        :param has_store: whether Airflow keeps state, as from 3.3 on.
+        :param run_dates: ``start_date`` and ``run_after`` of the run; both are now if left out.
+        """
         ti = SimpleNamespace(
             dag_id="d",
-            run_id="r",
+            run_id=run_id,
             task_id=operator.task_id,
-            map_index=-1,
+            map_index=map_index,
             try_number=try_number,
+            max_tries=(operator.retries or 0) + (try_number - 1 if clears else 0),
+            task=operator,
             xcom_push=lambda _, value: pushed.append(value),
         )
+        dates = run_dates or dict.fromkeys(("start_date", "run_after"), datetime.now(UTC))
         context: Any = {
             "ti": ti,
-            "dag_run": SimpleNamespace(run_after=datetime.now(UTC)),
-            "task_state_store": Store() if store is None else store,
+            "dag_run": SimpleNamespace(**dates, clear_number=clears),
+            "task_reschedule_count": reschedules,
         }
+        if has_store:
+            context["task_state_store"] = Store() if store is None else store
+        if loop is not None:
+            context["loop"] = SimpleNamespace(index=loop)
         return operator.execute(context)
 
     pushed: list[dict[str, Any]] = []

@@ -86,6 +86,7 @@ def _is_up(address: str) -> bool:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
+    assert BROWSER is not None
     options.binary_location = BROWSER
     for argument in (
         "--headless",

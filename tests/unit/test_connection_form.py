@@ -34,12 +34,13 @@ class AnyOf(Recorded):
 @pytest.fixture
 def fab(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the API server of Airflow 3.1 has in ``sys.modules`` when it asks for the widgets."""
-    for name, content in {
+    modules: dict[str, dict[str, Any]] = {
         "wtforms": {"StringField": StringField},
         "wtforms.validators": {"Optional": Optional, "any_of": AnyOf},
         "flask_appbuilder": {},
         "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": Recorded},
-    }.items():
+    }
+    for name, content in modules.items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
@@ -47,6 +48,7 @@ def fab(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fab")
 def test_both_renderings_agree() -> None:
+    """The form has the same fields in Airflow 3.1 and later."""
     declared, widgets = connection_form.conn_fields(), WatiHook.get_connection_form_widgets()
     assert list(widgets) == list(declared)
     for name, widget in widgets.items():
@@ -62,6 +64,7 @@ def test_both_renderings_agree() -> None:
 
 
 def test_both_treatments_of_the_standard_fields_agree() -> None:
+    """Labels and hidden fields are the same in Airflow 3.1 and later."""
     declared, python = connection_form.ui_field_behaviour(), WatiHook.get_ui_field_behaviour()
     assert python == {
         "hidden_fields": declared["hidden-fields"],
@@ -73,12 +76,14 @@ def test_both_treatments_of_the_standard_fields_agree() -> None:
 
 
 def test_the_fields_are_the_documented_ones() -> None:
+    """The form has exactly the documented fields."""
     assert {field.name for field in connection_form.FIELDS} == {
         "tenant_id", "channel", "plan", "rate_limits", "timeout", "default_region", "verify",
     }  # fmt: skip
 
 
 def test_the_plans_are_the_clients() -> None:
+    """The plans of the form are those of the client."""
     from airflow_provider_wati.client.rate_limit import PLANS
 
     assert connection_form.conn_fields()["plan"]["schema"]["enum"] == list(PLANS)
@@ -86,6 +91,7 @@ def test_the_plans_are_the_clients() -> None:
 
 @pytest.mark.parametrize("field", connection_form.FIELDS, ids=lambda field: field.name)
 def test_every_field_is_described(field: connection_form.FormField) -> None:
+    """Each field has a label and a description."""
     assert field.label
     assert len(field.description) > len(field.label)
     assert field.default is None or not field.choices or field.default in field.choices
@@ -94,6 +100,7 @@ def test_every_field_is_described(field: connection_form.FormField) -> None:
 
 
 def test_the_documentation_lists_the_fields_as_the_form_does() -> None:
+    """The page has the labels of the form."""
     text = (Path(__file__).parents[2] / "docs" / "connection.md").read_text()
     rows = re.findall(r"^\| ([A-Z][\w ]+?) \| extra `(\w+)` \|", text, re.MULTILINE)
     assert rows == [(field.label, field.name) for field in connection_form.FIELDS]

@@ -1,4 +1,4 @@
-"""What is left of a phone number where it is not needed."""
+"""Masked phone numbers in logs, errors and summaries."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ from airflow_provider_wati.masking import mask_numbers, mask_target
     ],
 )
 def test_of_a_target_four_digits_are_left(target: str, masked: str) -> None:
+    """A masked target shows its last four digits."""
     assert mask_target(target) == masked
 
 
-def test_a_long_target_is_cut_after_its_number_is_hidden() -> None:
+def test_a_long_target_is_masked_before_it_is_cut() -> None:
+    """A long value is masked first and cut then."""
     masked = mask_target("x" * 33 + "85264318722" + "y" * 100)
     assert len(masked) == 40
     assert "8526" not in masked
@@ -53,11 +55,13 @@ def test_a_long_target_is_cut_after_its_number_is_hidden() -> None:
         ("code 131026 in 30 s", "code 131026 in 30 s"),
     ],
 )
-def test_numbers_in_a_text(text: str, masked: str) -> None:
+def test_phone_numbers_in_a_text(text: str, masked: str) -> None:
+    """Phone numbers in a text are masked; ids, dates and short numbers are not."""
     assert mask_numbers(text) == masked
 
 
-def test_a_complaint_about_a_target_repeats_no_number() -> None:
+def test_an_error_about_a_target_shows_no_phone_number() -> None:
+    """The error for a target has a masked value."""
     for make in (Target.parse, Target.phone, Target.contact, Target.bsuid):
         with pytest.raises(WatiValidationError) as refused:
             make("98765-43210 (Ada)")

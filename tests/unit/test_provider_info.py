@@ -16,6 +16,7 @@ from tests.ui.announced import CHECKOUT, announce, project
 
 
 def test_it_meets_the_schema_of_the_installed_airflow() -> None:
+    """The provider info is valid for the installed Airflow."""
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -24,17 +25,20 @@ def test_it_meets_the_schema_of_the_installed_airflow() -> None:
 
 
 def test_the_package_name_is_the_distributions() -> None:
+    """The package name is that of the distribution."""
     # Airflow gives up on all providers where these two differ.
     assert get_provider_info()["package-name"] == project()["name"]
     assert get_provider_info()["versions"] == [__version__]
 
 
 def test_the_entry_point_leads_here() -> None:
+    """The entry point of the distribution gives this provider info."""
     module, _, function = project()["entry-points"]["apache_airflow_provider"]["provider_info"].partition(":")
     assert (module, function) == (get_provider_info.__module__, get_provider_info.__name__)
 
 
-def test_every_module_it_names_is_there() -> None:
+def test_every_named_module_exists() -> None:
+    """Each module in the provider info can be imported."""
     info = get_provider_info()
     modules = [
         module
@@ -62,6 +66,7 @@ def test_every_module_it_names_is_there() -> None:
     ],
 )
 def test_importing_costs_little(module: str, not_loaded: tuple[str, ...], tmp_path: Path) -> None:
+    """The provider info is loaded without Airflow and HTTP."""
     # -I and -S: without them the interpreter's own start loads some of these.
     program = (
         f"import sys; sys.path[:0] = {[str(CHECKOUT), *sys.path]!r}; import {module}; "
@@ -95,6 +100,7 @@ print(form.model_dump_json())
 
 
 def test_airflow_finds_the_form(tmp_path: Path) -> None:
+    """Airflow shows the form of the connection type."""
     form = ask_airflow(ASK_FOR_THE_FORM, tmp_path / "home")
     assert form["hook_name"] == "WATI"
     assert form["standard_fields"]["host"]["title"] == "API Endpoint"
@@ -122,6 +128,7 @@ print(json.dumps({"attribute": hook.connection_id_attribute_name, "package": hoo
 
 
 def test_airflow_finds_the_hook_and_warns_of_nothing_in_it(tmp_path: Path) -> None:
+    """Airflow loads the hook without a warning."""
     answer = ask_airflow(ASK_FOR_THE_HOOK, tmp_path / "home")
     assert (answer["attribute"], answer["package"]) == ("wati_conn_id", "airflow-provider-wati")
     assert answer["testable"] is True

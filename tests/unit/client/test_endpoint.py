@@ -29,6 +29,7 @@ HOST = "https://live-mt-server.wati.io"
     ],
 )
 def test_an_endpoint_is_read_however_it_was_pasted(pasted: str, base_url: str, tenant: str | None) -> None:
+    """Scheme, tenant, trailing slash and API path may be there or not."""
     endpoint = Endpoint.parse(pasted)
     assert (endpoint.base_url, endpoint.tenant_id) == (base_url, tenant)
     assert endpoint.v3("contacts") == f"{base_url}/api/ext/v3/contacts"
@@ -40,6 +41,7 @@ def test_an_endpoint_is_read_however_it_was_pasted(pasted: str, base_url: str, t
 
 
 def test_a_tenant_that_is_set_wins() -> None:
+    """A tenant id that is given beats the one in the address."""
     assert Endpoint.parse("live-mt-server.wati.io/1", "2").tenant_id == "2"
 
 
@@ -64,6 +66,7 @@ def test_a_tenant_that_is_set_wins() -> None:
     ],
 )
 def test_what_is_no_endpoint_is_refused(pasted: str, says: str) -> None:
+    """What cannot be an API endpoint is a configuration error that says what is wrong."""
     with pytest.raises(WatiConfigurationError, match=says) as raised:
         Endpoint.parse(pasted)
     assert "secret" not in str(raised.value)
@@ -71,12 +74,14 @@ def test_what_is_no_endpoint_is_refused(pasted: str, says: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["abc", "12 34", "1/2"])
 def test_a_tenant_is_a_number(tenant: str) -> None:
+    """A tenant id that is no number is refused."""
     with pytest.raises(WatiConfigurationError, match="not a number"):
         Endpoint.parse("live-mt-server.wati.io", tenant)
 
 
 @pytest.mark.parametrize("token", ["", "  ", "Bearer ", "two words", "line\nbreak", "tökén"])
 def test_what_is_no_token_is_refused_without_repeating_it(token: str) -> None:
+    """A token that cannot be one is refused, and the error does not hold it."""
     with pytest.raises(WatiConfigurationError, match="access token") as raised:
         WatiClient("live-mt-server.wati.io", token)
     assert not token.strip() or token not in str(raised.value)
@@ -96,5 +101,6 @@ def test_what_is_no_token_is_refused_without_repeating_it(token: str) -> None:
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(settings: dict[str, object], says: str) -> None:
+    """Settings that cannot be right are configuration errors."""
     with pytest.raises(WatiConfigurationError, match=says):
         WatiClient("live-mt-server.wati.io", "a-token", **settings)  # type: ignore[arg-type] # on purpose

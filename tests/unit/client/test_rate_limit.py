@@ -16,13 +16,17 @@ import pytest
 
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sandbox.settings import Settings
 from tests.conftest import Sandbox
+from tests.support.clock import FakeClock
 from tests.support.scripted_server import ScriptedServer, answer, serving
 
 if TYPE_CHECKING:
     import socket
+
+    from airflow_provider_wati.clock import Clock
 
 NUMBER = "85264318722"
 EVERYTHING = {
@@ -41,10 +45,11 @@ class Counter(ScriptedServer):
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self.clock: Clock = SYSTEM_CLOCK
         super().__init__([self._note])
 
     def _note(self, connection: socket.socket) -> bool:
-        self.times.append(time.monotonic())
+        self.times.append(self.clock.monotonic())
         return answer(200, EVERYTHING)(connection)
 
     def most_within(self, seconds: float) -> int:
@@ -74,19 +79,19 @@ def client_of(server: ScriptedServer, **settings: Any) -> WatiClient:
 
 
 def test_no_window_sees_more_than_the_limit_and_no_time_is_wasted(counter: Counter) -> None:
-    wati = client_of(counter, rate_limits={"contacts": [5, 0.5]})
-    began = time.monotonic()
+    """Any window of the limit's length holds as many calls as the limit allows, and not one less."""
+    clock = counter.clock = FakeClock()
+    wati = client_of(counter, rate_limits={"contacts": [5, 0.5]}, clock=clock)
     for _ in range(18):
         wati.get_contact(NUMBER)
-    seconds = time.monotonic() - began
     assert len(counter.times) == 18
     assert counter.most_within(0.5) == 5
     # Eighteen calls are three full windows and a part of the fourth.
-    assert 1.5 <= seconds < 2.2
+    assert 1.5 <= clock.monotonic() - 1000 < 1.7
 
 
 def test_a_burst_after_a_slow_start_is_held_to_the_window(counter: Counter) -> None:
-    """The window slides: it does not begin anew with the clock."""
+    """The window slides: it does not start over with the clock."""
     wati = client_of(counter, rate_limits={"contacts": [4, 0.6]})
     for _ in range(2):
         wati.get_contact(NUMBER)
@@ -96,7 +101,19 @@ def test_a_burst_after_a_slow_start_is_held_to_the_window(counter: Counter) -> N
     assert counter.most_within(0.6) == 4
 
 
+def test_pacing_takes_its_time_from_the_clock(counter: Counter) -> None:
+    """Calls beyond the limit pause on the client's clock until the window has passed, and no longer."""
+    clock = FakeClock()
+    wati = client_of(counter, rate_limits={"contacts": [3, 60]}, clock=clock)
+    for _ in range(7):
+        wati.get_contact(NUMBER)
+    assert len(counter.times) == 7
+    assert clock.sleeps
+    assert 120 <= clock.monotonic() - 1000 < 123
+
+
 def test_each_family_has_a_limit_of_its_own(counter: Counter) -> None:
+    """A group that has used up its limit holds no other group back."""
     wati = client_of(counter, rate_limits={"*": [2, 30], "other": None})
     began = time.monotonic()
     for _ in range(2):
@@ -111,6 +128,7 @@ def test_each_family_has_a_limit_of_its_own(counter: Counter) -> None:
 
 
 def test_calls_of_one_family_share_its_limit(counter: Counter) -> None:
+    """Calls of different endpoints of one group count together."""
     wati = client_of(counter, rate_limits={"contacts": [3, 0.5]})
     for _ in range(3):
         wati.get_contact(NUMBER)
@@ -119,7 +137,8 @@ def test_calls_of_one_family_share_its_limit(counter: Counter) -> None:
     assert counter.most_within(0.5) == 3
 
 
-def test_each_try_of_a_call_counts(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_attempt_of_a_call_counts(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repeated attempt counts against the limit as the first one does."""
     counter.script = [counter.script[0], answer(503, headers={"Retry-After": "0"}), counter.script[0]]
     noted: list[float] = []
     refuse = counter.script[1]
@@ -138,6 +157,7 @@ def test_each_try_of_a_call_counts(counter: Counter, monkeypatch: pytest.MonkeyP
 
 
 def test_two_accounts_do_not_share(counter: Counter) -> None:
+    """The calls of one account leave the limit of another alone."""
     began = time.monotonic()
     for tenant in ("1", "2"):
         wati = WatiClient(f"{counter.url}/{tenant}", "token", rate_limits={"contacts": [2, 30]})
@@ -147,6 +167,7 @@ def test_two_accounts_do_not_share(counter: Counter) -> None:
 
 
 def test_threads_share_a_client_s_limit(counter: Counter) -> None:
+    """Clients in several threads keep one limit together."""
     clients = [client_of(counter, rate_limits={"contacts": [4, 0.5]}) for _ in range(3)]
     threads = [
         threading.Thread(target=lambda wati=wati: [wati.get_contact(NUMBER) for _ in range(4)])
@@ -172,6 +193,7 @@ for _ in range(6):
 
 
 def test_two_processes_share_the_limit(counter: Counter) -> None:
+    """Two processes of a host keep one limit together."""
     with serving(answer(200, EVERYTHING)) as other:
         command = [sys.executable, "-c", SIX_CALLS, f"{counter.url}/100001", other.url]
         processes = [subprocess.Popen(command) for _ in range(2)]
@@ -181,6 +203,7 @@ def test_two_processes_share_the_limit(counter: Counter) -> None:
 
 
 def test_no_limit_is_no_wait_and_no_file(counter: Counter, tmp_path: Path) -> None:
+    """Without limits nothing waits and nothing is written."""
     wati = client_of(counter, rate_limits={"*": None})
     began = time.monotonic()
     for _ in range(60):
@@ -190,6 +213,7 @@ def test_no_limit_is_no_wait_and_no_file(counter: Counter, tmp_path: Path) -> No
 
 
 def test_only_its_owner_can_look_into_the_directory(counter: Counter, tmp_path: Path) -> None:
+    """The counts are private, and hold neither account, number nor token."""
     client_of(counter).get_contact(NUMBER)
     [directory] = tmp_path.iterdir()
     assert directory.stat().st_mode & 0o777 == 0o700
@@ -204,6 +228,8 @@ def test_only_its_owner_can_look_into_the_directory(counter: Counter, tmp_path: 
 def test_where_no_file_can_be_kept_this_process_keeps_the_limit(
     counter: Counter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A read-only disk leaves the limit to the process, and a warning says so."""
+
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only file system")
 
@@ -221,6 +247,7 @@ def test_where_no_file_can_be_kept_this_process_keeps_the_limit(
 def test_a_file_that_is_no_database_is_no_obstacle(
     counter: Counter, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A broken count file is replaced by a limit of the process."""
     caplog.set_level(logging.WARNING)
     client_of(counter).get_contact(NUMBER)
     [database] = tmp_path.glob("*/pace-*.sqlite")
@@ -248,8 +275,9 @@ def test_at_wati_s_limit_no_429_is_drawn() -> None:
 
 
 def test_without_pacing_the_sandbox_does_refuse() -> None:
+    """The sandbox would refuse what the pace prevents."""
     with Sandbox(settings=Settings(plan="growth")) as sandbox:
-        wati = sandbox.client(max_tries=1)
+        wati = WatiClient(sandbox.endpoint, sandbox.token, rate_limits={"*": None}, max_tries=1)
         for _ in range(10):
             wati.get_contact("12025550143")
         with pytest.raises(Exception, match="429"):
@@ -258,6 +286,7 @@ def test_without_pacing_the_sandbox_does_refuse() -> None:
 
 @pytest.mark.parametrize(("plan", "templates"), [("growth", 30), ("pro", 60), ("business", 100)])
 def test_a_plan_has_the_limits_that_wati_publishes(plan: str, templates: int) -> None:
+    """Each plan has the published limits."""
     limits = rate_limits_of(plan)
     assert limits == {
         EndpointGroup.CONTACTS: (10, 10.0),
@@ -275,13 +304,14 @@ def test_a_plan_has_the_limits_that_wati_publishes(plan: str, templates: int) ->
         ({"contacts": None}, {"contacts": None, "other": (10, 10.0), "templates": (30, 10.0)}),
         ({"*": None}, dict.fromkeys(EndpointGroup, None)),
         ({"*": [7, 2]}, dict.fromkeys(EndpointGroup, (7, 2.0))),
-        ({"*": None, "contacts": (3, 0.5)}, {**dict.fromkeys(EndpointGroup, None), "contacts": (3, 0.5)}),
+        ({"*": None, "contacts": (3, 0.5)}, {**dict.fromkeys(map(str, EndpointGroup)), "contacts": (3, 0.5)}),
         ({"contacts": ["3", "0.5"]}, {"contacts": (3, 0.5)}),
         ({}, {"contacts": (10, 10.0)}),
         (None, {"contacts": (10, 10.0)}),
     ],
 )
 def test_settings_take_the_place_of_published_limits(settings: Any, expected: dict[str, Any]) -> None:
+    """Limits that are set replace the published ones."""
     limits = rate_limits_of("growth", settings)
     assert {group: limits[EndpointGroup(group)] for group in expected} == expected
 
@@ -308,5 +338,6 @@ def test_settings_take_the_place_of_published_limits(settings: Any, expected: di
     ],
 )
 def test_a_limit_that_does_not_exist_is_named(plan: str, settings: Any, says: str) -> None:
+    """A plan, group or limit that does not exist is a configuration error that names it."""
     with pytest.raises(WatiConfigurationError, match=says):
         rate_limits_of(plan, settings)

@@ -10,6 +10,7 @@ from airflow_provider_wati.client.target import (
     Target,
     TargetKind,
     TargetRule,
+    is_phone,
 )
 from airflow_provider_wati.exceptions import WatiValidationError
 
@@ -17,7 +18,7 @@ PHONE, HEX, BSUID = "85264318722", "507f1f77bcf86cd799439011", "US.123124141512"
 CONTACT, CONVERSATION = Target.contact(HEX), Target.conversation(HEX)
 
 #: WATI's table of which endpoint takes which target; a bare 24-character id is what the endpoint takes it for.
-TAKES = {
+TAKES: dict[str, tuple[str | Target, set[TargetRule]]] = {
     "phone": (PHONE, {CONTACTS, CONVERSATIONS, CHATBOTS, RECIPIENTS}),
     "channel:phone": (f"My channel:{PHONE}", {CONTACTS, CONVERSATIONS, CHATBOTS}),
     "id": (HEX, {CONTACTS, CONVERSATIONS, CHATBOTS, RECIPIENTS}),
@@ -34,6 +35,7 @@ TAKES = {
 )
 @pytest.mark.parametrize("form", TAKES)
 def test_each_endpoint_takes_what_wati_says(form: str, rule: TargetRule) -> None:
+    """Each group of endpoints takes the targets of WATI's table and refuses the others with the remedy."""
     target, takers = TAKES[form]
     if rule in takers:
         assert str(rule.check(target)) == str(target)
@@ -67,11 +69,13 @@ def test_each_endpoint_takes_what_wati_says(form: str, rule: TargetRule) -> None
     ],
 )
 def test_what_is_no_target_is_refused_with_the_remedy(number: object, says: str) -> None:
+    """A target that cannot be one is refused with what to write."""
     with pytest.raises(WatiValidationError, match=says):
         Target.parse(number)  # type: ignore[arg-type] # what a DAG may hold all the same
 
 
 def test_refusals_and_representations_mask_the_number() -> None:
+    """Neither errors nor representations show a whole number."""
     with pytest.raises(WatiValidationError) as raised:
         Target.parse("+85264318722")
     for text in (str(raised.value), repr(Target.parse(f"14155552671:{PHONE}")), Target.parse(BSUID).masked):
@@ -93,18 +97,39 @@ def test_refusals_and_representations_mask_the_number() -> None:
     ],
 )
 def test_a_channel_is_put_before_persons_only(target: str | Target, wire: str) -> None:
+    """A channel goes before a person that names none, and never before a conversation."""
     assert str(Target.parse(target).on_channel("shop")) == wire
 
 
 def test_a_channel_may_hold_a_colon() -> None:
+    """A channel name with a colon is read up to the last one."""
     target = Target.parse(f"Shop: Kowloon:{PHONE}")
     assert (target.channel, target.value, target.kind) == ("Shop: Kowloon", PHONE, TargetKind.PHONE)
 
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_channel_is_none(empty: str | None) -> None:
+    """An empty channel is the same as none."""
     assert Target.phone(PHONE, empty) == Target.parse(PHONE)
 
 
 def test_a_whole_number_counts_as_its_digits() -> None:
+    """A phone number as a whole number is taken, since JSON makes such of them."""
     assert Target.parse(85264318722) == Target.phone(85264318722) == Target.parse(PHONE)  # type: ignore[arg-type] # on purpose
+
+
+@pytest.mark.parametrize("digits", [7, 15])
+def test_a_phone_number_of_7_to_15_digits_is_one(digits: int) -> None:
+    """The shortest and the longest phone number are taken."""
+    number = "1" * digits
+    assert Target.phone(number).value == number
+    assert Target.parse(number).kind is TargetKind.PHONE
+    assert is_phone(number)
+
+
+@pytest.mark.parametrize("digits", [6, 16])
+def test_a_phone_number_beyond_7_to_15_digits_is_none(digits: int) -> None:
+    """One digit less than the shortest, or more than the longest, is refused."""
+    with pytest.raises(WatiValidationError, match="7 to 15 digits"):
+        Target.phone("1" * digits)
+    assert not is_phone("1" * digits)

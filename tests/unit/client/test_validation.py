@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_wati.client import WatiClient, validation as checks
 from airflow_provider_wati.exceptions import WatiValidationError
+from tests.support.clients import client_of
 from tests.support.scripted_server import ScriptedServer, answer, serving
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ LENGTHS: dict[str, tuple[Callable[[str], object], int, str]] = {
 
 @pytest.mark.parametrize("what", LENGTHS)
 def test_a_text_may_be_as_long_as_wati_says_and_no_longer(what: str) -> None:
+    """Each limit of a text holds on either side of its figure."""
     make, limit, name = LENGTHS[what]
     make("x" * limit)
     make("é" * limit)
@@ -98,6 +100,7 @@ def test_a_text_may_be_as_long_as_wati_says_and_no_longer(what: str) -> None:
     ids=["buttons", "rows", "rows of two sections", "sections"],
 )
 def test_there_may_be_as_many_as_whatsapp_shows(make: Callable[[int], object], most: int, says: str) -> None:
+    """Each limit of a list holds on either side of its figure."""
     make(1 if most == 3 else 5)
     make(most)
     with pytest.raises(WatiValidationError, match=says):
@@ -112,7 +115,11 @@ def test_there_may_be_as_many_as_whatsapp_shows(make: Callable[[int], object], m
         (lambda: buttons(buttons=["Yes", "Yes"]), "Two buttons have the same text"),
         (lambda: buttons(buttons=["Yes", ""]), "button 2 is empty"),
         (lambda: buttons(buttons=[1]), "button 1 is text, not int"),
-        (lambda: buttons(buttons=[{"text": "Yes"}]), "button 1 is text, not dict"),
+        (lambda: buttons(buttons=[{"text": 1}]), "button 1 is text, not int"),
+        (lambda: buttons(buttons=[{"text": "Yes", "id": "1"}]), "button 1 is a text, or .* and nothing else"),
+        (lambda: buttons(buttons=[{}]), "button 1 is a text, or"),
+        (lambda: buttons(buttons=["Yes", {"text": "Yes"}]), "Two buttons have the same text"),
+        (lambda: buttons(buttons=[{"text": "x" * 21}]), "button 1 has 21 characters"),
         (lambda: buttons(body=" "), "body is empty"),
         (lambda: buttons(body=None), "body is text, not NoneType"),
         (lambda: buttons(header=""), "header is empty"),
@@ -138,11 +145,13 @@ def test_there_may_be_as_many_as_whatsapp_shows(make: Callable[[int], object], m
     ],
 )
 def test_what_has_the_wrong_shape_is_named(make: Callable[[], object], says: str) -> None:
+    """An interactive message of another shape is refused in words that name the part."""
     with pytest.raises(WatiValidationError, match=says):
         make()
 
 
 def test_an_interactive_message_is_built_as_wati_reads_it() -> None:
+    """Buttons and lists become WATI's members."""
     media = {"type": "document", "media": {"url": "https://example.com/a.pdf", "file_name": "a.pdf"}}
     assert buttons(buttons=["Yes", "No"], header="Order", footer="Acme") == {
         "header": {"type": "text", "text": "Order"},
@@ -189,6 +198,7 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_may_be_as_large_as_wati_says_for_its_kind(kind: str) -> None:
+    """Each limit of a file holds on either side of its figure."""
     limit, in_words, types = FILES[kind]
     for mime_type in types:
         assert checks.media_kind(mime_type) == kind
@@ -201,12 +211,14 @@ def test_a_file_may_be_as_large_as_wati_says_for_its_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("mime_type", ["image/gif", "application/zip", "text/csv", "text/html", "image", ""])
 def test_a_kind_of_file_that_wati_does_not_take(mime_type: str) -> None:
+    """A media type that WATI does not take is refused with those that it takes."""
     assert checks.media_kind(mime_type) is None
     with pytest.raises(WatiValidationError, match="does not take 'a' of type .*; it takes: .*jpeg.*mp4.*pdf"):
         checks.file_size(1, mime_type, "a")
 
 
 def test_an_empty_file_is_refused() -> None:
+    """A file without a byte is refused."""
     with pytest.raises(WatiValidationError, match="'a.pdf' is empty"):
         checks.file_size(0, "application/pdf", "a.pdf")
 
@@ -229,6 +241,7 @@ def client(server: ScriptedServer) -> WatiClient:
 def test_a_file_that_is_too_large_never_leaves(
     mime_type: str, limit: int, client: WatiClient, server: ScriptedServer, tmp_path: Path
 ) -> None:
+    """A file beyond its limit is refused before it is read."""
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(limit + 1)
@@ -275,7 +288,7 @@ def test_a_file_that_is_too_large_never_leaves(
         (lambda wati: wati.remove_tag(NUMBER, " "), "tag is empty"),
         (lambda wati: wati.get_template(""), "template_id is empty"),
         (lambda wati: wati.send_template_messages("", "b", [{"target": NUMBER}]), "template_name is empty"),
-        (lambda wati: wati.send_template_messages("t", "", [{"target": NUMBER}]), "broadcast_name is empty"),
+        (lambda wati: wati.send_template_messages("t", "", [{"target": NUMBER}]), "campaign_name is empty"),
         (
             lambda wati: wati.schedule_template_messages(
                 "t", "b", [{"target": NUMBER}], datetime(2099, 1, 1)
@@ -305,6 +318,7 @@ def test_a_file_that_is_too_large_never_leaves(
 def test_the_client_sends_nothing_that_cannot_be_right(
     call: Callable[[WatiClient], object], says: str, client: WatiClient, server: ScriptedServer
 ) -> None:
+    """A wrong argument of any method is refused before a request leaves."""
     with pytest.raises(WatiValidationError, match=says) as raised:
         call(client)
     assert not server.requests
@@ -322,11 +336,13 @@ def test_the_client_sends_nothing_that_cannot_be_right(
     ],
 )
 def test_a_time_goes_out_in_utc(at: datetime, written: str) -> None:
+    """A time of any zone becomes WATI's UTC form."""
     assert checks.utc_time(at, "scheduled_at") == written
 
 
 @pytest.mark.parametrize("given", [datetime(2026, 12, 24, 10), "2026-12-24T10:00:00Z", None, 0])
 def test_a_time_without_a_zone_is_refused(given: Any) -> None:
+    """A time without a zone could be any hour, and is refused."""
     with pytest.raises(WatiValidationError, match="scheduled_at needs a datetime with a time zone, not"):
         checks.utc_time(given, "scheduled_at")
 
@@ -341,4 +357,92 @@ def test_a_time_without_a_zone_is_refused(given: Any) -> None:
     ],
 )
 def test_parameters_go_out_as_watis_list(given: Any, written: list[dict[str, str]]) -> None:
+    """Parameters in each form become WATI's list."""
     assert checks.name_values(given, "here") == written
+
+
+def test_buttons_are_taken_as_wati_writes_them() -> None:
+    """A button as a bare text and one as WATI's dict go out alike."""
+    message = checks.buttons_message("Well?", ["Yes", {"text": "No"}], None, None)
+    assert message["buttons"] == [{"text": "Yes"}, {"text": "No"}]
+
+
+HALF = "half \ud83d"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda wati: wati.send_text(NUMBER, HALF),
+        lambda wati: wati.send_text(f"{HALF}:{NUMBER}", "x"),
+        lambda wati: wati.send_file_url(NUMBER, "https://a.example/b", HALF),
+        lambda wati: wati.send_file_url(NUMBER, f"https://a.example/{HALF}"),
+        lambda wati: wati.send_file(NUMBER, io.BytesIO(b"x"), file_name=HALF, mime_type="image/png"),
+        lambda wati: wati.send_file(
+            NUMBER, io.BytesIO(b"x"), file_name="a.png", mime_type="image/png", caption=HALF
+        ),
+        lambda wati: wati.send_buttons(NUMBER, HALF, ["Yes"]),
+        lambda wati: wati.send_buttons(NUMBER, "x", [HALF]),
+        lambda wati: wati.send_buttons(NUMBER, "x", [{"text": HALF}]),
+        lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "image", "media": {"url": HALF}}),
+        lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], footer=HALF),
+        lambda wati: wati.send_list(NUMBER, "x", "c", [{"rows": [{"title": HALF}]}]),
+        lambda wati: wati.create_contact(NUMBER, HALF),
+        lambda wati: wati.create_contact(NUMBER, "Ada", {"a": HALF}),
+        lambda wati: wati.create_contact(NUMBER, "Ada", {HALF: "a"}),
+        lambda wati: wati.update_contacts([{"target": NUMBER, "custom_params": {"a": HALF}}]),
+        lambda wati: wati.assign_teams(NUMBER, [HALF]),
+        lambda wati: wati.assign_operator(NUMBER, HALF),
+        lambda wati: wati.add_tag(NUMBER, HALF),
+        lambda wati: wati.remove_tag(NUMBER, HALF),
+        lambda wati: wati.start_chatbot(NUMBER, HALF),
+        lambda wati: wati.get_campaign(HALF),
+        lambda wati: wati.cancel_scheduled_campaign(HALF),
+        lambda wati: list(wati.iter_campaigns(HALF)),
+        lambda wati: list(wati.iter_templates(HALF)),
+        lambda wati: wati.count_contacts(HALF),
+        lambda wati: wati.estimate_campaign_cost("t", [HALF]),
+        lambda wati: wati.update_webhook("1", HALF, []),
+        lambda wati: wati.get_message_by_local_id("0123456789\ud83d", NUMBER),
+        lambda wati: wati.send_template_messages(HALF, "c", [{"target": NUMBER}]),
+        lambda wati: wati.send_template_messages("t", HALF, [{"target": NUMBER}]),
+        lambda wati: wati.send_template_messages("t", "c", [{"target": NUMBER}], HALF),
+        lambda wati: wati.send_template_messages("t", "c", [{"target": NUMBER, "params": {"a": HALF}}]),
+        lambda wati: wati.send_template_messages("t", "c", [{"target": NUMBER, "local_message_id": HALF}]),
+    ],
+)
+def test_half_a_character_is_refused_before_anything_is_sent(call: Callable[[WatiClient], Any]) -> None:
+    """A lone surrogate in any text argument is a validation error, and no request leaves."""
+    with serving(answer(200, {})) as server, pytest.raises(WatiValidationError, match="half a character"):
+        call(client_of(server))
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "allow_broadcast",
+        "allowBroadcast",
+        "Allow Broadcast",
+        "opted_in",
+        "optedIn",
+        "opt-in",
+        "opt_out",
+        "allow_sms",
+    ],
+)
+def test_consent_is_never_written(name: str) -> None:
+    """Consent is refused as an attribute in any spelling, by the create and by the update."""
+    with serving(answer(200, {})) as server:
+        wati = client_of(server)
+        with pytest.raises(WatiValidationError, match="is consent"):
+            wati.create_contact(NUMBER, "Ada", {name: "true"})
+        with pytest.raises(WatiValidationError, match="is consent"):
+            wati.update_contacts([{"target": NUMBER, "custom_params": {name: "true"}}])
+    assert not server.requests
+
+
+@pytest.mark.parametrize("name", ["option", "allowance", "broadcast", "opt", "tier"])
+def test_other_attributes_are_no_consent(name: str) -> None:
+    """An attribute whose name only resembles consent is written."""
+    assert checks.contact_attributes({name: "x"}, "here") == [{"name": name, "value": "x"}]

@@ -38,7 +38,7 @@ class Recorder:
 def public_methods() -> set[str]:
     return {
         name for name, _ in inspect.getmembers(WatiClient, inspect.isfunction) if not name.startswith("_")
-    } - {"close", "before_sends"}
+    } - {"close", "dispatch_template"}
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def wati(sandbox: Sandbox) -> Iterator[Any]:
 
 
 def test_every_method(wati: Any, sandbox: Sandbox) -> None:
+    """Every public method does against the sandbox what it says, in calls that WATI's OpenAPI allows."""
     contacts(wati, sandbox)
     messages(wati, sandbox)
     conversations(wati, sandbox)
@@ -194,7 +195,7 @@ def templates_and_campaigns(wati: Any, sandbox: Sandbox) -> None:
     assert [recipient.accepted for recipient in sent.recipients] == [True, True, True, False]
     assert sandbox.texts_to(NEW) == ["Hi Ada, your order 1001 is packed."]
     assert sandbox.texts_to(BEN) == ["Hi Ben, your order {{order_id}} is {{status}}."]
-    assert sandbox.state.broadcasts[0].id == sent.broadcast_id
+    assert sandbox.state.broadcasts[0].id == sent.campaign_id
 
     support = wati.send_template_messages(
         "ticket_closed", "tickets", [{"target": NEW, "params": {"name": "Ada", "ticket": "7"}}], "Support"
@@ -204,16 +205,16 @@ def templates_and_campaigns(wati: Any, sandbox: Sandbox) -> None:
     assert sandbox.state.broadcasts[2].starts_at == int(later.timestamp())
 
     assert [each["name"] for each in wati.iter_campaigns()] == ["planned", "orders"]
-    assert [each["id"] for each in wati.iter_campaigns("Support")] == [support.broadcast_id]
-    campaign = wati.get_campaign(sent.broadcast_id)
+    assert [each["id"] for each in wati.iter_campaigns("Support")] == [support.campaign_id]
+    campaign = wati.get_campaign(sent.campaign_id)
     assert (campaign["name"], campaign["statistics"]["total_recipients"]) == ("orders", 3)
-    recipients = list(wati.iter_campaign_recipients(sent.broadcast_id))
+    recipients = list(wati.iter_campaign_recipients(sent.campaign_id))
     assert [recipient["contact_phone"] for recipient in recipients] == [f"+{NEW}", None, f"+{BEN}"]
     assert recipients[0]["local_message_id"] == "order-1001-notice-1"
     assert wati.get_message_by_local_id("order-1001-notice-1", DEFAULT)["statusString"] == "QUEUED"
 
-    wati.cancel_scheduled_campaign(planned.broadcast_id)
-    assert wati.get_campaign(planned.broadcast_id)["status"] == "cancelled"
+    wati.cancel_scheduled_campaign(planned.campaign_id)
+    assert wati.get_campaign(planned.campaign_id)["status"] == "cancelled"
     sandbox.control("POST", "/clock", {"advance": 3 * 3600})
     assert sandbox.texts_to(BEN) == ["Hi Ben, your order {{order_id}} is {{status}}."]
 
@@ -251,6 +252,7 @@ def account(wati: Any, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("missing_status", [404, 400])
 def test_what_is_not_there(missing_status: int, sandbox: Sandbox) -> None:
+    """A missing contact is a not-found error, by 404 or by 400."""
     sandbox.control("PATCH", "/settings", {"missing_status": missing_status})
     wati = sandbox.client()
     with pytest.raises(WatiNotFoundError) as raised:
@@ -259,11 +261,12 @@ def test_what_is_not_there(missing_status: int, sandbox: Sandbox) -> None:
 
 
 def test_pages_of_messages_and_recipients(sandbox: Sandbox) -> None:
+    """Lists longer than a page come whole and in order."""
     wati = sandbox.client()
     wanted = [{"target": str(85264310000 + n)} for n in range(201)]
     sent = wati.send_template_messages("welcome", "all", wanted)
-    assert sent.broadcast_id is not None
-    phones = [recipient["contact_phone"] for recipient in wati.iter_campaign_recipients(sent.broadcast_id)]
+    assert sent.campaign_id is not None
+    phones = [recipient["contact_phone"] for recipient in wati.iter_campaign_recipients(sent.campaign_id)]
     assert phones == [f"+{recipient['target']}" for recipient in wanted]
     for n in range(100):
         sandbox.control("POST", "/inbound", {"phone": ADA, "text": str(n)})
@@ -273,6 +276,7 @@ def test_pages_of_messages_and_recipients(sandbox: Sandbox) -> None:
 
 
 def test_a_full_last_page_is_the_end(sandbox: Sandbox) -> None:
+    """A list whose last page is full ends with it."""
     wati = sandbox.client()
     sandbox.control("POST", "/contacts", {"count": 200 - len(sandbox.state.contacts)})
     assert sum(1 for _ in wati.iter_contacts()) == 200

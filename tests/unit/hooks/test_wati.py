@@ -48,6 +48,7 @@ def connection(extra: dict[str, Any] | str | None = None, **fields: Any) -> Conn
 
 
 def test_the_attributes_that_airflow_reads() -> None:
+    """The hook has the connection attributes that Airflow looks for."""
     assert issubclass(WatiHook, BaseHook)
     assert (WatiHook.conn_name_attr, WatiHook.default_conn_name) == ("wati_conn_id", "wati_default")
     assert (WatiHook.conn_type, WatiHook.hook_name) == ("wati", "WATI")
@@ -55,12 +56,14 @@ def test_the_attributes_that_airflow_reads() -> None:
     assert WatiHook(wati_conn_id="other").wati_conn_id == "other"
 
 
-def test_making_a_hook_looks_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_hook_makes_no_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook reads its connection only when it is used."""
     monkeypatch.setattr(BaseHook, "get_connection", lambda *_: pytest.fail("looked up"))
     assert WatiHook("not_there").wati_conn_id == "not_there"
 
 
 def test_one_client_and_one_look_up(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook makes one client and reads the connection once."""
     hook = WatiHook(define({"host": HOST, "password": TOKEN}))
     client = hook.get_conn()
     monkeypatch.setattr(BaseHook, "get_connection", lambda *_: pytest.fail("looked up again"))
@@ -90,6 +93,7 @@ def test_one_client_and_one_look_up(define: Define, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_endpoints_in_uris(define: Define, uri: str, base_url: str, tenant_id: str | None) -> None:
+    """Each way to write the endpoint in a URI gives the same account."""
     endpoint = WatiHook(define(uri)).client.endpoint
     assert (endpoint.base_url, endpoint.tenant_id) == (base_url, tenant_id)
 
@@ -110,6 +114,7 @@ def test_endpoints_in_uris(define: Define, uri: str, base_url: str, tenant_id: s
 def test_endpoints_in_json(
     define: Define, fields: dict[str, Any], base_url: str, tenant_id: str | None
 ) -> None:
+    """Each way to write the endpoint in JSON gives the same account."""
     endpoint = WatiHook(define({"password": TOKEN, **fields})).client.endpoint
     assert (endpoint.base_url, endpoint.tenant_id) == (base_url, tenant_id)
 
@@ -126,7 +131,8 @@ def test_endpoints_in_json(
         ({"host": "not a host"}, "API endpoint"),
     ],
 )
-def test_a_host_or_token_that_cannot_be_right(define: Define, fields: dict[str, Any], named: str) -> None:
+def test_a_host_or_token_with_an_error(define: Define, fields: dict[str, Any], named: str) -> None:
+    """The error names the connection and the field, and does not show the value."""
     hook = WatiHook(define({"host": HOST, "password": TOKEN, **fields}))
     with pytest.raises(WatiConfigurationError, match=named) as raised:
         hook.get_conn()
@@ -135,6 +141,7 @@ def test_a_host_or_token_that_cannot_be_right(define: Define, fields: dict[str, 
 
 
 def test_a_token_in_the_place_of_the_login_is_explained(define: Define) -> None:
+    """A URI without the colon before the token gets an error that explains it."""
     hook = WatiHook(define(f"wati://{TOKEN}@{HOST}/123456"))
     with pytest.raises(WatiConfigurationError, match="colon") as raised:
         hook.get_conn()
@@ -168,6 +175,7 @@ def test_a_token_in_the_place_of_the_login_is_explained(define: Define) -> None:
     ],
 )
 def test_extras_become_arguments(extra: dict[str, Any], argument: str, expected: object) -> None:
+    """Each extra of the connection becomes an argument of the client."""
     arguments = settings_of(connection(extra)).client_arguments
     assert arguments[argument] == expected  # type: ignore[literal-required] # one of the client's
     assert arguments.keys() == {"endpoint", "token", argument}
@@ -175,7 +183,8 @@ def test_extras_become_arguments(extra: dict[str, Any], argument: str, expected:
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  "])
-def test_what_the_form_leaves_empty_has_the_clients_default(nothing: str | None) -> None:
+def test_an_empty_field_of_the_form_means_the_default(nothing: str | None) -> None:
+    """An empty field of the form gives the default of the client."""
     names = ("tenant_id", "channel", "plan", "rate_limits", "timeout", "default_region", "verify")
     settings = settings_of(connection(dict.fromkeys(names, nothing)))
     assert settings.client_arguments.keys() == {"endpoint", "token"}
@@ -184,6 +193,7 @@ def test_what_the_form_leaves_empty_has_the_clients_default(nothing: str | None)
 
 
 def test_everything_is_text_in_the_query_of_a_uri(define: Define) -> None:
+    """Extras in a URI are texts, and are read like the values in JSON."""
     limits = quote('{"*": null}')
     hook = WatiHook(
         define(
@@ -212,6 +222,7 @@ EXAMPLES = EXAMPLE.findall((Path(__file__).parents[3] / "docs" / "connection.md"
 def test_the_examples_of_the_documentation_work(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
+    """Each connection example of the documentation gives a working client."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{name}", value)
     hook = WatiHook(name.lower())
     assert hook.client.endpoint.tenant_id
@@ -221,6 +232,7 @@ def test_the_examples_of_the_documentation_work(
 
 
 def test_the_documentation_has_both_forms_of_an_example() -> None:
+    """The page shows the connection as JSON and as a URI."""
     assert {value[:1] for _, value in EXAMPLES} == {"{", "w"}
 
 
@@ -265,6 +277,7 @@ SECRET = "looks-like-a-secret-of-someone"
     ],
 )
 def test_a_malformed_extra_is_named(define: Define, field: str, value: object) -> None:
+    """The error for an extra names the field and the expected form."""
     hook = WatiHook(define({"host": HOST, "password": TOKEN, "extra": {field: value}}))
     with pytest.raises(WatiConfigurationError) as raised:
         hook.get_conn()
@@ -277,19 +290,24 @@ def test_a_malformed_extra_is_named(define: Define, field: str, value: object) -
 
 
 @pytest.mark.parametrize("extra", ["{not json", '["a", "list"]', '"text"'])
-def test_an_extra_that_is_no_object_is_not_taken_for_an_empty_one(extra: str) -> None:
+def test_an_extra_that_is_not_an_object_is_refused(extra: str) -> None:
+    """An extra that is not a JSON object is an error, not an empty extra."""
     with pytest.raises(WatiConfigurationError, match="Connection 'a_wati': The extra is no JSON object"):
         settings_of(connection(extra))
 
 
 def test_settings_do_not_show_the_token() -> None:
+    """The repr of the settings has no token."""
     assert TOKEN not in repr(settings_of(connection()))
 
 
 @pytest.mark.parametrize(
     "pasted", [TOKEN, f"Bearer {TOKEN}", f"bearer  {TOKEN}\n", f" {TOKEN}\r\n", f"\tBEARER\t{TOKEN} "]
 )
-def test_the_token_is_bared_and_masked(define: Define, pasted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_stripped_of_bearer_and_masked(
+    define: Define, pasted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Bearer" before the token is removed, and Airflow masks the token itself."""
     masked: list[str] = []
     monkeypatch.setattr(hook_module, "mask_secret", masked.append)
     assert bare_token(pasted) == TOKEN
@@ -298,6 +316,7 @@ def test_the_token_is_bared_and_masked(define: Define, pasted: str, monkeypatch:
 
 
 def test_a_task_log_shows_no_bare_token(define: Define) -> None:
+    """The log of a task does not show the token."""
     from airflow.sdk._shared.secrets_masker import redact
 
     token = "a-token-that-no-other-test-has-masked"
@@ -381,6 +400,7 @@ def check(define: Define, caplog: pytest.LogCaptureFixture) -> Callable[..., tup
 
 
 def test_success_names_the_host_and_the_tenant(serve: Any, check: Any) -> None:
+    """A successful connection test names the host and the tenant."""
     server = serve(200, CREDITS)
     verdict, message = check(f"http://127.0.0.1:{server.server_port}/100001")
     assert verdict is True
@@ -390,12 +410,14 @@ def test_success_names_the_host_and_the_tenant(serve: Any, check: Any) -> None:
 
 
 def test_success_says_what_an_unknown_tenant_means(serve: Any, check: Any) -> None:
+    """A successful test says what does not work without a tenant id."""
     verdict, message = check(f"http://127.0.0.1:{serve(200, CREDITS).server_port}")
     assert verdict is True
     assert "tenant_id" in message
 
 
-def test_success_tells_of_misspelt_extras(serve: Any, check: Any) -> None:
+def test_success_names_misspelt_extras(serve: Any, check: Any) -> None:
+    """A successful test names unknown extras."""
     verdict, message = check(
         f"http://127.0.0.1:{serve(200, CREDITS).server_port}/1", tenantid="7", plan="pro"
     )
@@ -415,9 +437,10 @@ def test_success_tells_of_misspelt_extras(serve: Any, check: Any) -> None:
         (200, ["not", "credits"], False, "API Endpoint"),
     ],
 )
-def test_what_the_server_says_is_told_after_one_try(
+def test_an_answer_with_an_error_is_reported_after_one_attempt(
     serve: Any, check: Any, status: int, body: object, verdict: bool, said: str
 ) -> None:
+    """A connection test makes one call, and its message explains the answer."""
     server = serve(status, body)
     answer, message = check(f"http://127.0.0.1:{server.server_port}/100001")
     assert (answer, said in message) == (verdict, True), message
@@ -426,6 +449,7 @@ def test_what_the_server_says_is_told_after_one_try(
 
 
 def test_a_server_that_never_answers(silent_port: int, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection test ends soon when the server does not answer."""
     assert max(hook_module.PATIENCE) <= 5
     monkeypatch.setattr(hook_module, "PATIENCE", (3.0, 0.2))
     verdict, message = check(f"http://127.0.0.1:{silent_port}/1", timeout=600)
@@ -434,19 +458,22 @@ def test_a_server_that_never_answers(silent_port: int, check: Any, monkeypatch: 
 
 
 def test_a_port_that_refuses(refused_port: int, check: Any) -> None:
+    """A refused connection is reported as one."""
     verdict, message = check(f"http://127.0.0.1:{refused_port}/1")
     assert verdict is False
     assert "refused" in message
 
 
 def test_a_host_that_does_not_resolve(check: Any) -> None:
+    """An unknown host name is reported as one."""
     verdict, message = check("https://no-such-host.invalid/1")
     assert verdict is False
     assert "no-such-host.invalid" in message
     assert "API endpoint" in message
 
 
-def test_tls_where_none_is_spoken(serve: Any, check: Any) -> None:
+def test_tls_to_a_plain_http_port(serve: Any, check: Any) -> None:
+    """A failed TLS handshake is reported as one."""
     server = serve(200, CREDITS)
     verdict, message = check(f"127.0.0.1:{server.server_port}/100001")
     assert verdict is False
@@ -456,6 +483,7 @@ def test_tls_where_none_is_spoken(serve: Any, check: Any) -> None:
 
 
 def test_a_pacer_that_is_full_does_not_hold_the_test_back(serve: Any, check: Any) -> None:
+    """A connection test does not wait for the rate limit."""
     endpoint = f"http://127.0.0.1:{serve(200, CREDITS).server_port}/1"
     began = time.monotonic()
     verdicts = [check(endpoint, rate_limits={"*": [1, 10]})[0] for _ in range(2)]
@@ -463,7 +491,8 @@ def test_a_pacer_that_is_full_does_not_hold_the_test_back(serve: Any, check: Any
     assert time.monotonic() - began < 5
 
 
-def test_a_connection_that_is_not_there() -> None:
+def test_a_missing_connection() -> None:
+    """A missing connection is reported with its id."""
     verdict, message = WatiHook("nowhere_to_be_found").test_connection()
     assert verdict is False
     assert "check that it exists" in message
@@ -472,6 +501,7 @@ def test_a_connection_that_is_not_there() -> None:
 def test_airflows_own_errors_are_not_repeated(
     define: Define, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The text of another error may hold secrets, so the message has its class only."""
     uri = f"wati://https://http://:{TOKEN}@host"
     by_airflow = WatiHook(define(uri)).test_connection()
 

@@ -1,4 +1,4 @@
-"""What cannot be right is refused before anything is sent, in words that name it and the way out."""
+"""An argument with an error is refused before anything is sent, with the way out."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
         )
         for wrong, says in (
             ({"rows": 7}, "rows is a dict, a list of dicts or JSON of these, not int"),
-            ({"rows": "[{"}, "rows is a text that is not valid JSON"),
+            ({"rows": "[{"}, "rows is a text that is not JSON"),
             ({"rows": "/tmp/people.txt"}, "does not end in .csv, .jsonl, .parquet"),
             ({"batch_size": 0}, "batch_size is 0: give a whole number, 1 to 10,000"),
             ({"batch_size": 10_001}, "batch_size is 10001: give a whole number"),
@@ -147,9 +147,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
             says,
         )
         for at, says in (
-            (datetime(2099, 1, 1), "without a time zone: add one, such as 2099-01-01T00:00:00\\+08:00"),
-            ("2099-01-01T10:00:00", "without a time zone: add one"),
-            ("2099-01-01", "without a time zone: add one"),
+            (datetime(2099, 1, 1), "without a time zone: add one, such as 2030-01-01T00:00:00\\+08:00"),
+            ("2030-01-01T10:00:00", "without a time zone: add one"),
+            ("2030-01-01", "without a time zone: add one"),
             ("tomorrow", "scheduled_at is 'tomorrow': give ISO 8601, such as"),
             ("", "scheduled_at was given, and is '' now that it has been rendered"),
             (None, "scheduled_at is None: give ISO 8601"),
@@ -198,6 +198,7 @@ def sandbox(quick_sandbox: Sandbox) -> Sandbox:
 def test_refused_before_anything_is_sent(
     operator: Any, arguments: dict[str, Any], says: str, execute: Execute, sandbox: Sandbox
 ) -> None:
+    """An argument with an error fails the task before the first call."""
     with pytest.raises(WatiValidationError, match=says) as raised:
         execute(operator(task_id="a", **arguments))
     # A template is looked up before the rows are read, and nothing else is asked of WATI.
@@ -227,15 +228,15 @@ def test_refused_before_anything_is_sent(
         ),
         ("a.gif", 10, {}, "WATI does not take 'a.gif' of type 'image/gif'; it takes: .*pdf"),
         ("a.pdf", 0, {}, "'a.pdf' is empty"),
-        ("a.xyz1", 10, {}, "does not tell what kind of file it is: give a mime_type"),
-        ("a.csv.gz", 10, {}, "does not tell what kind of file it is: give a mime_type"),
-        ("a", 10, {}, "does not tell what kind of file it is: give a mime_type"),
+        ("a.xyz1", 10, {}, "has no known suffix: give a mime_type"),
+        ("a.csv.gz", 10, {}, "has no known suffix: give a mime_type"),
+        ("a", 10, {}, "has no known suffix: give a mime_type"),
         ("a.png", 10, {"mime_type": "application/zip"}, "does not take 'a.png' of type 'application/zip'"),
         ("a.png", 10, {"file_name": "b.exe"}, "does not take 'b.exe'|'b.exe' does not tell"),
         ("a.png", 10, {"target": HEX[:5]}, "none of: a phone number|7 to 15 digits"),
     ],
 )
-def test_a_file_that_wati_does_not_take_is_refused_before_anything_is_sent(
+def test_a_file_that_wati_refuses_is_not_uploaded(
     name: str,
     size: int,
     given: dict[str, Any],
@@ -244,6 +245,7 @@ def test_a_file_that_wati_does_not_take_is_refused_before_anything_is_sent(
     sandbox: Sandbox,
     tmp_path: Path,
 ) -> None:
+    """Type and size of a file are checked before the upload."""
     with (tmp_path / name).open("wb") as file:
         file.truncate(size)
     with pytest.raises(WatiValidationError, match=says):
@@ -251,13 +253,15 @@ def test_a_file_that_wati_does_not_take_is_refused_before_anything_is_sent(
     assert sandbox.requests() == []
 
 
-def test_a_file_that_is_not_there(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_missing_file(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A missing file fails the task before the first call."""
     with pytest.raises(FileNotFoundError, match="a.png"):
         execute(SendFile(task_id="a", target=ADA, path=f"{tmp_path}/a.png"))
     assert sandbox.requests() == []
 
 
-def test_a_chatbot_or_template_that_is_not_there(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_missing_chatbot_or_template(execute: Execute, sandbox: Sandbox) -> None:
+    """An unknown name fails the task and is named in the error."""
     with pytest.raises(WatiNotFoundError, match="no chatbot 'welcome bot'; it has: 'Welcome bot', 'Order"):
         execute(StartChatbot(task_id="a", target=ADA, chatbot_name="welcome bot"))
     with pytest.raises(WatiNotFoundError, match="no template 'nothing' on the channel 'default'"):
@@ -270,6 +274,7 @@ def test_a_chatbot_or_template_that_is_not_there(execute: Execute, sandbox: Sand
 def test_a_cancellation_needs_the_tenant(
     execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a tenant id, cancelling fails with the setting to make."""
     connection = f"wati://:{sandbox.token}@127.0.0.1:{sandbox.port}/?__extra__=%7B%7D"
     monkeypatch.setenv("AIRFLOW_CONN_NO_TENANT", connection.replace("@127", "@http%3A%2F%2F127"))
     with pytest.raises(WatiConfigurationError, match="tenant_id"):

@@ -1,4 +1,4 @@
-"""Files on their way to WATI and back: names, places, interruptions, memory."""
+"""Files to WATI and back: names, destinations, interruptions, memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati.exceptions import WatiConnectionError, WatiNotFoundError, WatiValidationError
-from airflow_provider_wati.operators._files import name_of, new_file, open_table, storage_path
+from airflow_provider_wati.operators._files import name_of, new_file, open_table
 from airflow_provider_wati.operators.messages import (
     MAX_BYTES_IN_RESULT,
     WatiGetMediaOperator,
     WatiSendFileOperator,
 )
+from airflow_provider_wati.state.storage import storage_path
 from tests.support.scripted_server import answer, cut_short, serving
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("given", HOSTILE)
-def test_a_name_that_somebody_chose_is_made_safe(given: str) -> None:
+def test_a_file_name_of_a_stranger_is_made_safe(given: str) -> None:
+    """A file name that a sender chose has no path and no control characters."""
     media: Any = SimpleNamespace(file_name=given, content_type="application/octet-stream")
     assert name_of(media, MESSAGE_ID) == HOSTILE[given]
 
@@ -96,6 +98,7 @@ def test_a_name_that_somebody_chose_is_made_safe(given: str) -> None:
     [("a" * 400 + ".pdf", ".pdf"), ("發" * 400 + ".pdf", ".pdf"), ("a." + "b" * 400, ""), ("é" * 400, "")],
 )
 def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(given: str, suffix: str, tmp_path: Path) -> None:
+    """A long name is cut in bytes, and its suffix stays."""
     media: Any = SimpleNamespace(file_name=given, content_type="application/pdf")
     name = name_of(media, MESSAGE_ID)
     assert 100 < len(name.encode()) <= 150
@@ -108,6 +111,7 @@ def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(given: str, suffix:
     ("content_type", "suffix"), [("image/png", ".png"), ("application/pdf", ".pdf"), ("x/unheard-of", "")]
 )
 def test_an_unnamed_file_is_called_after_its_message_and_kind(content_type: str, suffix: str) -> None:
+    """A file without a name gets the message id and the suffix of its type."""
     media: Any = SimpleNamespace(file_name=None, content_type=content_type)
     assert name_of(media, MESSAGE_ID) == MESSAGE_ID + suffix
     assert name_of(media, "../../etc/x") == "______etc_x" + suffix
@@ -117,6 +121,7 @@ def test_an_unnamed_file_is_called_after_its_message_and_kind(content_type: str,
 def test_no_name_leads_out_of_the_destination(
     given: str, execute: Execute, sandbox: Sandbox, folder: str, tmp_path: Path
 ) -> None:
+    """A name of WATI never leads to a path outside the destination."""
     message_id = customer_sends(sandbox, given, b"data")
     around = {path.name for path in tmp_path.parent.iterdir()}
     result = execute(WatiGetMediaOperator(task_id="a", message_id=message_id, destination=folder))
@@ -141,6 +146,7 @@ def test_no_name_leads_out_of_the_destination(
 def test_no_header_leads_out_of_the_destination(
     header: str, execute: Execute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A name in an HTTP header never leads to a path outside the destination."""
     with serving(answer(200, raw=b"data", headers={"Content-Disposition": header})) as server:
         monkeypatch.setenv(
             "AIRFLOW_CONN_SCRIPTED", f'{{"conn_type": "wati", "host": "{server.url}", "password": "t"}}'
@@ -155,6 +161,7 @@ def test_no_header_leads_out_of_the_destination(
 def test_a_download_that_breaks_off_leaves_nothing(
     execute: Execute, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A download that breaks off leaves no file."""
     with serving(cut_short) as server:
         monkeypatch.setenv(
             "AIRFLOW_CONN_SCRIPTED", f'{{"conn_type": "wati", "host": "{server.url}", "password": "t"}}'
@@ -169,13 +176,16 @@ def test_a_download_that_breaks_off_leaves_nothing(
     assert names_in(folder) == []
 
 
-def test_a_file_that_is_not_there_leaves_nothing(execute: Execute, sandbox: Sandbox, folder: str) -> None:
+def test_missing_media_leave_nothing(execute: Execute, sandbox: Sandbox, folder: str) -> None:
+    """A failed download leaves no file and no directory."""
     with pytest.raises(WatiNotFoundError):
         execute(WatiGetMediaOperator(task_id="a", message_id=MESSAGE_ID, destination=folder))
     assert names_in(folder) == []
 
 
 def test_a_list_of_recipients_that_breaks_off_leaves_nothing(folder: str) -> None:
+    """A listing that breaks off leaves no file."""
+
     def write() -> None:
         with open_table(f"{folder}a.csv", ["n"]) as row:
             row({"n": 1})
@@ -187,6 +197,7 @@ def test_a_list_of_recipients_that_breaks_off_leaves_nothing(folder: str) -> Non
 
 
 def test_a_directory_in_the_way_is_named_and_left_alone(tmp_path: Path) -> None:
+    """A directory with the name of the file is an error that names it."""
     (tmp_path / "kept").write_text("kept")
     with pytest.raises(IsADirectoryError), new_file(storage_path(str(tmp_path))) as file:
         file.write(b"data")
@@ -194,17 +205,20 @@ def test_a_directory_in_the_way_is_named_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be replaced stays as it is."""
+
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read only")
 
     (tmp_path / "kept").write_text("kept")
-    monkeypatch.setattr("airflow_provider_wati.operators._files.open", refuse, raising=False)
+    monkeypatch.setattr("airflow_provider_wati.state.storage.open", refuse, raising=False)
     with pytest.raises(PermissionError), new_file(storage_path(f"{tmp_path}/kept")) as file:
         file.write(b"data")
     assert (tmp_path / "kept").read_text() == "kept"
 
 
 def test_base64_goes_up_to_a_stated_size(execute: Execute, sandbox: Sandbox) -> None:
+    """Media in the result are limited in size; larger ones need a destination."""
     most = customer_sends(sandbox, "a.jpg", bytes(MAX_BYTES_IN_RESULT))
     result = execute(WatiGetMediaOperator(task_id="a", message_id=most))
     assert (result["size"], len(result["content_base64"])) == (256 * 1024, 349_528)
@@ -217,9 +231,10 @@ def test_base64_goes_up_to_a_stated_size(execute: Execute, sandbox: Sandbox) -> 
 def test_an_unusual_name_goes_there_and_back(
     name: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """An unusual file name arrives unchanged in WATI and comes back."""
     (tmp_path / name).write_bytes(b"%PDF-1.4")
     sent = execute(WatiSendFileOperator(task_id="a", target=ADA, path=f"{tmp_path}/{name}"))
-    media = sandbox.state.messages.content[-1].media
+    media = getattr(sandbox.state.messages.content[-1], "media", None)
     assert media is not None
     assert (media.file_name.replace("%22", '"'), media.data) == (name, b"%PDF-1.4")
     got = execute(WatiGetMediaOperator(task_id="b", message_id=sent["id"], destination=f"{tmp_path}/back/"))
@@ -264,6 +279,7 @@ print(sent["id"])
 def test_sixteen_mb_go_both_ways_through_little_memory(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """Upload and download of 16 MB keep memory flat."""
     film = bytes(range(256)) * 65536
     assert len(film) == 16 * 1024 * 1024
     (tmp_path / "large.mp4").write_bytes(film)
@@ -277,7 +293,7 @@ def test_sixteen_mb_go_both_ways_through_little_memory(
     assert done.returncode == 0, done.stderr
     *_, figures, message_id = done.stdout.splitlines()
     size, added_by_upload, added = map(int, figures.split())
-    media = sandbox.state.messages.content[-1].media
+    media = getattr(sandbox.state.messages.content[-1], "media", None)
     assert media is not None
     assert media.data == film
     assert (tmp_path / message_id).read_bytes() == film

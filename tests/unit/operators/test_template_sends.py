@@ -1,4 +1,4 @@
-"""Template sends as a DAG's author meets them: where the rows come from, the options, the summary, the outcomes."""
+"""WatiBroadcastTemplateOperator: rows, options, summary and outcomes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, task
@@ -24,9 +24,11 @@ from airflow_provider_wati.exceptions import (
     WatiValidationError,
 )
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator as Broadcast
-from airflow_provider_wati.sending.grace import longest_call
 from tests.conftest import Sandbox
 from tests.support.tasks import Execute, Store
+
+if TYPE_CHECKING:
+    from tests.support.clock import SkippingClock
 
 RunDag = Callable[[DAG], dict[str, Any]]
 
@@ -41,7 +43,7 @@ MAPPED: dict[str, Any] = {
     "param_columns": {"name": "first_name", "order_id": "id"},
     "template_params": {"status": "packed"},
 }
-OUTCOME = ["row", "key", "target", "status", "reason", "local_message_id", "broadcast_id", "broadcast_name"]
+OUTCOME = ["row", "key", "target", "status", "reason", "local_message_id", "campaign_id", "campaign_name"]
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "rows", [DICTS, tuple(DICTS), json.dumps(DICTS), iter(DICTS)], ids=["list", "tuple", "json", "iterator"]
 )
 def test_rows_of_dicts(rows: Any, execute: Execute, sandbox: Sandbox) -> None:
+    """Columns of dicts become the target and the parameters."""
     summary = execute(broadcast(rows=rows))
     assert (summary["total"], summary["accepted"], summary["calls"]) == (2, 2, 1)
     assert sent(sandbox) == SENT
@@ -107,11 +110,13 @@ def test_rows_of_dicts(rows: Any, execute: Execute, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("rows", [DICTS[0], json.dumps(DICTS[0])], ids=["dict", "json dict"])
 def test_one_dict_is_one_row(rows: Any, execute: Execute, sandbox: Sandbox) -> None:
+    """A single dict is one row."""
     assert execute(broadcast(rows=rows))["accepted"] == 1
     assert sandbox.texts_to(NEW) == [SENT[NEW]]
 
 
-def test_rows_of_tuples_have_numbers_for_columns(execute: Execute, sandbox: Sandbox) -> None:
+def test_rows_of_tuples_have_positions_for_columns(execute: Execute, sandbox: Sandbox) -> None:
+    """Columns of tuples are given by position."""
     execute(broadcast(rows=TABLE, target_column=0, param_columns={"name": 1, "order_id": 2}, key_column=2))
     assert sent(sandbox) == SENT
 
@@ -119,6 +124,7 @@ def test_rows_of_tuples_have_numbers_for_columns(execute: Execute, sandbox: Sand
 @pytest.mark.parametrize("as_uri", [True, False], ids=["uri", "path"])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_rows_of_a_file(kind: str, as_uri: bool, execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """CSV, JSONL and Parquet files give the same messages."""
     path = tmp_path / f"orders.{kind}"
     WRITERS[kind](path)
     assert execute(broadcast(rows=f"file://{path}" if as_uri else str(path)))["accepted"] == 2
@@ -138,14 +144,14 @@ ROWS = b"phone,first_name,id\n85264318721,Ada,1\n"
         ),
         ("latin.csv", ROWS + "85264318723,Zoë,2\n".encode("latin-1"), " is not UTF-8: save it as UTF-8"),
         ("wide.csv", ROWS.decode().encode("utf-16"), " is not UTF-8"),
-        ("long.csv", ROWS + b"85264318723," + b"a" * 200_000 + b",2\n", ": field larger than field limit"),
-        ("broken.jsonl", b'{"phone": "85264318721"\n', ": line 1 of the file is no JSON object"),
-        ("zeros.parquet", bytes(1_000), " is not what its suffix says, or damaged"),
+        ("broken.jsonl", b'{"phone": "85264318721"\n', ": line 1 of the file is not a JSON object"),
+        ("zeros.parquet", bytes(1_000), " does not have the format of its suffix, or is damaged"),
     ],
 )
 def test_a_broken_file_sends_nothing(
     name: str, content: bytes, says: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A damaged file fails the task before the first message, and the error shows nobody."""
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(WatiValidationError, match=f"{path}{says}") as refused:
@@ -154,15 +160,27 @@ def test_a_broken_file_sends_nothing(
     assert sandbox.requests("POST") == []
 
 
-def test_a_file_that_is_not_there_is_named(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_long_field_of_a_file_makes_its_own_row_invalid(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A CSV field over 131,072 characters does not stop the people in the other rows."""
+    path = tmp_path / "long.csv"
+    path.write_bytes(ROWS + b"8" * 200_000 + b",Ben,2\n")
+    summary = execute(broadcast(rows=str(path), failure_threshold=0.5))
+    assert (summary["accepted"], summary["invalid"]) == (1, 1)
+
+
+def test_a_missing_file_is_named(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A missing file fails the task with its path."""
     with pytest.raises(FileNotFoundError, match="none.csv"):
         execute(broadcast(rows=str(tmp_path / "none.csv")))
     assert sandbox.requests("POST") == []
 
 
-def test_a_list_of_the_suppressed_that_cannot_be_read_sends_nothing(
+def test_an_unreadable_suppression_list_sends_nothing(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """Without the suppression list, nobody is messaged."""
     path = tmp_path / "suppress.txt"
     path.write_bytes("Zoë\n".encode("latin-1"))
     with pytest.raises(WatiValidationError, match=f"{path} is not UTF-8"):
@@ -171,6 +189,7 @@ def test_a_list_of_the_suppressed_that_cannot_be_read_sends_nothing(
 
 
 def test_values_of_a_table_become_text(execute: Execute, sandbox: Sandbox) -> None:
+    """Each type of value reaches WATI as its text."""
     rows = [
         {"phone": f"+852 6431 87{n}", "name": name, "id": value}
         for n, (name, value) in enumerate([("a", 7), ("b", 7.5), ("c", Decimal("10.50")), ("d", True)], 21)
@@ -181,9 +200,10 @@ def test_values_of_a_table_become_text(execute: Execute, sandbox: Sandbox) -> No
     assert written == ["7", "7.5", "10.50", "true", "2026-01-02T03:04:00+00:00"]
 
 
-def test_numbers_are_read_by_the_connection_s_region(
+def test_phone_numbers_are_read_by_the_region_of_the_connection(
     execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """National phone numbers get the country code of default_region."""
     rows = [{"phone": "098765 43210", "first_name": "Ada", "id": "1"}]
     with pytest.raises(WatiValidationError, match="no country code: write it, or set default_region"):
         execute(broadcast(rows=rows))
@@ -194,7 +214,8 @@ def test_numbers_are_read_by_the_connection_s_region(
     assert len(sandbox.texts_to("919876543210")) == 1
 
 
-def test_a_missing_column_names_those_that_are_there(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_missing_column_is_named_with_the_existing_ones(execute: Execute, sandbox: Sandbox) -> None:
+    """The reason for a missing column names the columns of the row."""
     with pytest.raises(
         WatiValidationError, match="no column 'mobile' in it; there are 'phone', 'first_name'"
     ):
@@ -205,6 +226,7 @@ def test_a_missing_column_names_those_that_are_there(execute: Execute, sandbox: 
 def test_upstream_output_files_and_chunks_in_airflow(
     run_dag: RunDag, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """Rows come from upstream tasks, files and mapped chunks in real Airflow."""
     write_csv(tmp_path / "orders.csv")
     with DAG("sources") as dag:
 
@@ -241,6 +263,7 @@ def test_upstream_output_files_and_chunks_in_airflow(
 
 
 def test_airflow_stores_neither_rows_nor_suppressed_people(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Rendered fields have the size of the rows, not their content."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.utils.session import create_session
 
@@ -262,10 +285,11 @@ def test_airflow_stores_neither_rows_nor_suppressed_people(run_dag: RunDag, sand
         assert phone not in str(stored)
 
 
-# Whom it leaves out
+# People who are left out
 
 
-def test_a_row_has_the_say_over_nobody_twice(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_key_column_makes_two_messages_to_one_person_distinct(execute: Execute, sandbox: Sandbox) -> None:
+    """A person in two rows is messaged once without a key column, and twice with two keys."""
     rows = [*DICTS, {**DICTS[0], "id": "1003"}]
     summary = execute(broadcast(rows=rows))
     assert (summary["total"], summary["accepted"], summary["skipped"]) == (3, 2, 1)
@@ -276,6 +300,7 @@ def test_a_row_has_the_say_over_nobody_twice(execute: Execute, sandbox: Sandbox)
 
 @pytest.mark.parametrize("how", ["list", "tuple", "file"])
 def test_suppressed_people_get_nothing(how: str, execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """People in the suppression list are skipped."""
     (tmp_path / "stop.txt").write_text(f"+852 6431 8722\n\n{BEN}\n")
     given: Any = {"list": [OTHER, BEN], "tuple": (f"+{OTHER}",), "file": f"file://{tmp_path}/stop.txt"}[how]
     summary = execute(broadcast(suppress=given))
@@ -286,6 +311,7 @@ def test_suppressed_people_get_nothing(how: str, execute: Execute, sandbox: Sand
 def test_a_suppression_list_that_is_missing_or_misspelt_sends_nothing(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """An unreadable entry of the suppression list stops the send."""
     (tmp_path / "stop.txt").write_text(f"{OTHER}\nnobody\n")
     with pytest.raises(WatiValidationError, match="Entry 2 of suppress cannot be read"):
         execute(broadcast(suppress=f"{tmp_path}/stop.txt"))
@@ -308,7 +334,8 @@ def test_who_opted_out_gets_nothing(people: int, execute: Execute, sandbox: Sand
     assert len(sandbox.requests("GET")) - reads == 1
 
 
-def test_a_dear_look_up_of_consent_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_consent_look_up_over_its_limit_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:
+    """A look-up of consent over consent_max_calls stops the send before it."""
     with pytest.raises(WatiValidationError, match=r"takes 1 calls for 2 targets, and consent_max_calls is 0"):
         execute(broadcast(consent_max_calls=0))
     sandbox.fault("status", status=403, method="GET", path="*/contacts*")
@@ -322,6 +349,7 @@ def test_a_dear_look_up_of_consent_sends_nothing(execute: Execute, sandbox: Sand
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_outcomes_hold_every_row(kind: str, execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The outcomes file has every row, with campaign and local message id."""
     sandbox.fault("recipient_errors", numbers=[OTHER])
     rows = [*DICTS, {"phone": "12", "first_name": "C", "id": "1003"}, {**DICTS[0], "id": "1004"}]
     path = tmp_path / f"outcomes.{kind}"
@@ -345,7 +373,7 @@ def test_outcomes_hold_every_row(kind: str, execute: Execute, sandbox: Sandbox, 
         (4, NEW, "skipped"),
     ]
     campaign = sandbox.state.broadcasts[0]
-    assert (outcomes[0]["broadcast_id"], outcomes[0]["broadcast_name"]) == (campaign.id, campaign.name)
+    assert (outcomes[0]["campaign_id"], outcomes[0]["campaign_name"]) == (campaign.id, campaign.name)
     assert all(bool(o["reason"]) == (o["status"] != "accepted") for o in outcomes)
     counts = {name: summary[name] for name in ("accepted", "rejected", "invalid", "skipped")}
     assert counts == {"accepted": 1, "rejected": 1, "invalid": 1, "skipped": 1}
@@ -353,6 +381,7 @@ def test_outcomes_hold_every_row(kind: str, execute: Execute, sandbox: Sandbox, 
 
 
 def test_outcomes_are_written_when_the_task_fails(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A failed send writes its outcomes too."""
     sandbox.fault("recipient_errors", numbers=[OTHER])
     with pytest.raises(WatiRejectedError, match=r"1 of 2 rows failed \(1 rejected\).*row 2 \(\*+8722\)"):
         execute(broadcast(outcomes_path=str(tmp_path / "a.csv")))
@@ -367,9 +396,10 @@ def test_outcomes_are_written_when_the_task_fails(execute: Execute, sandbox: San
     ("threshold", "refused", "green"),
     [(0.0, 0, True), (0.0, 1, False), (0.5, 1, True), (0.49, 1, False), (1.0, 1, True), (1.0, 2, False)],
 )
-def test_a_threshold_says_how_much_may_fail(
+def test_failure_threshold_decides(
     threshold: float, refused: int, green: bool, execute: Execute, sandbox: Sandbox
 ) -> None:
+    """The task fails when more rows failed than failure_threshold allows."""
     sandbox.fault("recipient_errors", numbers=[NEW, OTHER][:refused])
     operator = broadcast(failure_threshold=threshold)
     if green:
@@ -380,7 +410,8 @@ def test_a_threshold_says_how_much_may_fail(
         execute(operator)
 
 
-def test_a_dry_run_tells_and_sends_nothing(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_dry_run_estimates_and_sends_nothing(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A dry run has an estimate and sends nothing."""
     rows = [
         {"phone": ADA, "first_name": "Ada", "id": "1"},
         {"phone": BEN, "first_name": "Ben", "id": "2"},
@@ -389,26 +420,28 @@ def test_a_dry_run_tells_and_sends_nothing(execute: Execute, sandbox: Sandbox, t
     store = Store()
     operator = broadcast(rows=rows, dry_run=True, batch_size=1, outcomes_path=str(tmp_path / "a.csv"))
     summary = execute(operator, store=store)
-    forecast = summary["dry_run"]
-    assert (forecast["messages"], forecast["calls"]) == (2, 2)
-    assert forecast["seconds"] >= 0
-    assert forecast["estimated_cost"] > 0
+    estimate = summary["estimate"]
+    assert (estimate["messages"], estimate["calls"]) == (2, 2)
+    assert estimate["seconds"] >= 0
+    assert estimate["estimated_cost"] > 0
     assert (summary["total"], summary["unsent"], summary["skipped"], summary["calls"]) == (3, 2, 1, 0)
     assert (tmp_path / "a.csv").read_text().count("dry run") == 2
     # WATI's estimate is a POST that sends nothing.
     assert all("template" not in request.lower() for request in sandbox.requests("POST"))
     assert sandbox.state.broadcasts == []
-    # What was rehearsed under the same key is still to be sent.
+    # A dry run under the same key sends nothing, so everything is still to be sent.
     operator.is_dry_run = False
     assert execute(operator, store=store, try_number=2)["accepted"] == 2
 
 
 def test_a_dry_run_of_bad_rows_fails(execute: Execute) -> None:
+    """A dry run fails as the send would."""
     with pytest.raises(WatiValidationError, match=r"1 of 2 rows failed \(1 invalid\)"):
         execute(broadcast(rows=[DICTS[0], {**DICTS[1], "phone": "12"}], dry_run=True))
 
 
-def test_outside_the_window_wati_is_to_send_at_its_next_opening(execute: Execute, sandbox: Sandbox) -> None:
+def test_outside_the_send_window_messages_are_scheduled(execute: Execute, sandbox: Sandbox) -> None:
+    """Outside the send window, messages are scheduled for its next opening."""
     now = datetime.now(UTC)
     opens = (now + timedelta(hours=3)).replace(second=0, microsecond=0)
     window = (f"{opens:%H:%M}", f"{opens + timedelta(hours=2):%H:%M}", "UTC")
@@ -425,11 +458,10 @@ def test_outside_the_window_wati_is_to_send_at_its_next_opening(execute: Execute
 
 
 @pytest.mark.parametrize("where", ["argument", "option"])
-def test_a_state_path_makes_runs_with_one_key_know_of_each_other(
+def test_runs_with_one_key_share_their_state_path(
     where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With state that all runs share nothing has to be waited for; without, this would take far too long.
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(seconds=600))
+    """With a state_path, a later run with the same send_key messages only new people."""
     given = {"state_path": str(tmp_path / "argument")} if where == "argument" else {}
     monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path / "option"))
     first = execute(broadcast(send_key="promo", **given))
@@ -438,7 +470,7 @@ def test_a_state_path_makes_runs_with_one_key_know_of_each_other(
     assert (first["accepted"], first["calls"]) == (again["accepted"], 1) == (2, 1)
     assert again["calls"] == 0
     assert sent(sandbox) == SENT
-    state = "".join(path.read_text() for path in (tmp_path / where).iterdir() if path.is_file())
+    state = "".join(path.read_text() for path in (tmp_path / where).rglob("*") if path.is_file())
     assert state
     for secret in (NEW, OTHER, "Ada", sandbox.token):
         assert secret not in state
@@ -446,55 +478,57 @@ def test_a_state_path_makes_runs_with_one_key_know_of_each_other(
 
 
 def test_clear_sends_nothing_new_and_a_new_row_goes_out(execute: Execute, sandbox: Sandbox) -> None:
+    """A second attempt sends only to people in new rows."""
     store = Store()
     assert execute(broadcast(), store=store)["calls"] == 1
     assert execute(broadcast(), store=store, try_number=2)["calls"] == 0
     assert sent(sandbox) == SENT
     more = [*DICTS, {"phone": ADA, "first_name": "Cleo", "id": "1003"}]
-    summary = execute(broadcast(rows=more, unknown_grace=2.1), store=store, try_number=3)
+    summary = execute(broadcast(rows=more, unknown_grace=4.1), store=store, try_number=3)
     assert (summary["total"], summary["accepted"], summary["calls"], summary["earlier"]) == (3, 3, 1, 0)
-    summary = execute(broadcast(rows=more[2:], unknown_grace=2.1), store=store, try_number=4)
+    summary = execute(broadcast(rows=more[2:], unknown_grace=4.1), store=store, try_number=4)
     assert (summary["total"], summary["accepted"], summary["calls"]) == (1, 1, 0)
     assert sent(sandbox) == SENT
 
 
-def test_held_back_what_wati_does_not_show(execute: Execute, sandbox: Sandbox) -> None:
+def test_hold_leaves_an_ambiguous_batch_unknown(execute: Execute, sandbox: Sandbox) -> None:
+    """With on_unknown="hold", a batch that WATI does not show stays unknown; without it, it is sent."""
     sandbox.fault("drop", method="POST", when="before", count=1)
     store = Store()
-    with pytest.raises(WatiUnknownOutcomeError, match="on_unknown is `hold`"):
-        execute(broadcast(on_unknown="hold", unknown_grace=2.1), store=store)
+    with pytest.raises(WatiUnknownOutcomeError, match="on_unknown is 'hold'"):
+        execute(broadcast(on_unknown="hold", unknown_grace=4.1), store=store)
     assert len(sandbox.requests("POST")) == 1
-    again = execute(broadcast(unknown_grace=2.1), store=store, try_number=2)
+    again = execute(broadcast(unknown_grace=4.1), store=store, try_number=2)
     assert (again["accepted"], again["calls"]) == (2, 1)
     assert sent(sandbox) == SENT
 
 
 @pytest.mark.parametrize("where", ["argument", "option"])
 @pytest.mark.parametrize("grace", ["2", "0", "soon"])
-def test_a_grace_that_cannot_be_right_is_refused(
+def test_a_grace_with_an_error_is_refused(
     grace: str, where: str, execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.longest_call", longest_call)
+    """A grace that is not a time, or shorter than a call, fails the task."""
     monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", grace if where == "option" else "30")
-    says = "give seconds" if grace == "soon" else "the grace must be longer"
+    says = "give seconds" if grace == "soon" else "give a longer grace"
     with pytest.raises(WatiConfigurationError, match=says):
         execute(broadcast(**({"unknown_grace": grace} if where == "argument" else {})))
     assert sandbox.requests() == []
 
 
-def test_the_option_s_grace_counts(
-    execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+def test_the_grace_of_the_option_is_used(
+    execute: Execute, sandbox: Sandbox, at_once: SkippingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", "2.5")
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(hours=1))
+    """Without the argument, [wati] unknown_grace is used."""
+    monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", "25")
     sandbox.fault("drop", method="POST", when="before", count=1)
-    began = datetime.now(UTC)
     assert execute(broadcast())["calls"] == 2
-    assert timedelta(seconds=2.5) < datetime.now(UTC) - began < timedelta(seconds=10)
+    assert 20 < sum(at_once.sleeps) < 30
     assert sent(sandbox) == SENT
 
 
-def test_a_template_that_may_not_be_sent(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_template_that_is_not_approved(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A missing or unapproved template sends nothing."""
     needed = {"name": "first_name", "date": "id", "discount": "id"}
     for name, kind, says in (
         (
@@ -512,7 +546,8 @@ def test_a_template_that_may_not_be_sent(execute: Execute, sandbox: Sandbox, tmp
     assert sandbox.requests("POST") == []
 
 
-def test_the_summary_is_there_when_the_outcomes_cannot_be_written(run_dag: RunDag, tmp_path: Path) -> None:
+def test_the_summary_is_pushed_when_the_outcomes_cannot_be_written(run_dag: RunDag, tmp_path: Path) -> None:
+    """An error while outcomes are written leaves the summary in XCom."""
     (tmp_path / "a-file").write_text("")
     with DAG("unwritten", schedule=None) as dag:
         Broadcast(task_id="send", rows=DICTS, outcomes_path=f"{tmp_path}/a-file/outcomes.csv", **MAPPED)

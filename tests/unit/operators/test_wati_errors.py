@@ -1,4 +1,4 @@
-"""What WATI refuses reaches the task as the right error, in WATI's words."""
+"""A refusal of WATI raises the right error in the task, with the message of WATI."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ SENDS = [
         task_id="schedule",
         template_name="welcome",
         recipients={"target": NEW},
-        scheduled_at="2099-01-01T00:00:00Z",
+        scheduled_at="2030-01-01T00:00:00Z",
     ),
     WatiStartChatbotOperator(task_id="chatbot", target=ADA, chatbot_id="65b7a1c2c4a7b07000000001"),
 ]
@@ -135,6 +135,7 @@ def run(name: str, execute: Execute, **more: Any) -> Any:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_refusal_has_its_own_class_and_wati_s_words(name: str, execute: Execute, sandbox: Sandbox) -> None:
+    """Each status gives its own error class, with the message of WATI."""
     before = sandbox.control("GET", "/state")["messages"]
     for status, kind in STATUSES.items():
         sandbox.control("DELETE", "/requests")
@@ -162,9 +163,8 @@ def test_a_refusal_has_its_own_class_and_wati_s_words(name: str, execute: Execut
 
 
 @pytest.mark.parametrize("operator", [*READS, *SETS], ids=lambda operator: operator.task_id)
-def test_a_500_is_tried_again_where_that_is_harmless(
-    operator: Any, execute: Execute, sandbox: Sandbox
-) -> None:
+def test_a_500_is_repeated_where_that_is_safe(operator: Any, execute: Execute, sandbox: Sandbox) -> None:
+    """Reads and idempotent writes are repeated after a 500."""
     name = operator.task_id
     sandbox.fault("status", status=500, body=MESSAGE, method=METHODS[name])
     with pytest.raises(WatiServerError, match=r"Because of \*\*\*\*\*\*\*0001") as raised:
@@ -177,16 +177,17 @@ def test_a_500_is_tried_again_where_that_is_harmless(
 def test_a_500_to_a_send_leaves_its_outcome_unknown(
     operator: Any, execute: Execute, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A send is not repeated after a 500; its outcome is unknown."""
     name = operator.task_id
     bulk = name in ("template", "schedule")
     connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
     connection["extra"]["timeout"] = [2, 0.5]
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", "0.6")
+    monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", "3")
     sandbox.fault("status", status=500, body=MESSAGE, method="POST")
     kind = AirflowFailException if name == "chatbot" else WatiUnknownOutcomeError
     says = r"with 500: Because of \*+0001.*unknown: look before anything is sent"
-    with pytest.raises(kind, match="no answer came to 3 calls" if bulk else says):
+    with pytest.raises(kind, match="the answers to two calls for it were lost" if bulk else says):
         run(name, execute)
     # A bulk send looks for itself, and sends again what WATI does not show.
     assert [fault.fired for fault in sandbox.workspace.faults] == [3 if bulk else 1]
@@ -206,6 +207,7 @@ REFUSED_IN_200: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED_IN_200)
 def test_a_refusal_inside_a_200_is_a_refusal(name: str, execute: Execute, sandbox: Sandbox) -> None:
+    """A 200 whose body says false fails the task."""
     answer, says = REFUSED_IN_200[name]
     sandbox.fault("answer", method=METHODS[name], answer=answer)
     with pytest.raises(WatiRejectedError, match=says):
@@ -219,7 +221,7 @@ def test_real_refusals(execute: Execute, sandbox: Sandbox) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     client = sandbox.client()
     sale = {"target": ADA, "params": {"name": "Ada", "date": "1 March", "discount": "20%"}}
-    gone = client.schedule_template_messages("welcome", "b", [{"target": NEW}], later).broadcast_id
+    gone = client.schedule_template_messages("welcome", "b", [{"target": NEW}], later).campaign_id
     for operator, kind, says in (
         (WatiSendTextOperator(task_id="a", target=chitra, text="Hello"), WatiBadRequestError, ticket),
         (
@@ -269,22 +271,27 @@ def test_real_refusals(execute: Execute, sandbox: Sandbox) -> None:
         execute(WatiCancelScheduledCampaignOperator(task_id="k", campaign_id=str(gone)))
 
 
-def test_what_is_cancelled_already_is_cancelled(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_cancelled_campaign_is_cancelled_again(execute: Execute, sandbox: Sandbox) -> None:
+    """Cancelling a cancelled campaign is green."""
     later = datetime.now(UTC) + timedelta(hours=1)
     client = sandbox.client()
-    campaign = str(client.schedule_template_messages("welcome", "b", [{"target": NEW}], later).broadcast_id)
+    campaign = str(client.schedule_template_messages("welcome", "b", [{"target": NEW}], later).campaign_id)
     for _ in range(2):
         operator = WatiCancelScheduledCampaignOperator(task_id="a", campaign_id=campaign)
         assert execute(operator) == {"campaign_id": campaign}
 
 
 def test_an_update_that_skips_an_unknown_contact_is_refused(execute: Execute, sandbox: Sandbox) -> None:
+    """An update whose answer leaves the contact out fails."""
     sandbox.control("PATCH", "/settings", {"unknown_contact_in_update": "skip"})
     with pytest.raises(WatiRejectedError, match="without the contact in it, so it did not update it"):
         execute(WatiUpdateContactOperator(task_id="a", target=NEW, **NEW_PARAMS))
 
 
-def test_an_upsert_that_somebody_else_overtakes_becomes_an_update(execute: Execute, sandbox: Sandbox) -> None:
+def test_an_upsert_of_a_contact_that_was_just_created_becomes_an_update(
+    execute: Execute, sandbox: Sandbox
+) -> None:
+    """A contact that another process created after the look-up is updated."""
     sandbox.fault("status", status=404, method="GET", count=1)
     operator = WatiUpsertContactOperator(
         task_id="a", phone_number=ADA, name="Ada Wong", custom_params={"tier": "black"}

@@ -19,7 +19,8 @@ from tests.support.contract import ContractCheck, load_contract
 from tests.unit.sandbox.conftest import ADA, BEN, NOBODY, PAGE, Caller, order_recipient
 
 
-def test_reset_goes_back_to_the_seed_or_to_nobody(wati: Caller) -> None:
+def test_reset_goes_back_to_the_seed_or_to_an_empty_state(wati: Caller) -> None:
+    """A reset restores the seed, or an empty state."""
     wati.send_template(NOBODY)
     wati.fault("drop")
     wati.settings(missing_status=400)
@@ -33,6 +34,7 @@ def test_reset_goes_back_to_the_seed_or_to_nobody(wati: Caller) -> None:
 
 
 def test_contacts_can_be_seeded_in_bulk_and_one_by_one(wati: Caller) -> None:
+    """Contacts are added by count or one by one."""
     assert wati.control("POST", "/contacts", json={"count": 5000}) == {"contacts": 5007}
     last = wati("GET", "/contacts", params={"page_number": 51, "page_size": 100}).json()["contact_list"]
     assert [contact["wa_id"] for contact in last][-1] == "919800005000"
@@ -43,6 +45,7 @@ def test_contacts_can_be_seeded_in_bulk_and_one_by_one(wati: Caller) -> None:
 
 
 def test_a_stranger_who_writes_in_becomes_a_contact(wati: Caller) -> None:
+    """A message of an unknown person creates the contact."""
     wati.control(
         "POST", "/inbound", json={"phone": NOBODY, "name": "Nora", "text": "Hi", "channel": "Support"}
     )
@@ -53,6 +56,7 @@ def test_a_stranger_who_writes_in_becomes_a_contact(wati: Caller) -> None:
 
 
 def test_a_template_can_be_approved_and_added(wati: Caller) -> None:
+    """A template can be approved and added while the sandbox runs."""
     wati.control("PUT", "/templates/spring_sale", json={"status": "APPROVED"})
     assert wati.send_template(ADA, template_name="spring_sale").status_code == 200
     wati.control("PUT", "/templates/survey", json={"body": "How was {{thing}}?", "params": {"thing": "it"}})
@@ -62,6 +66,7 @@ def test_a_template_can_be_approved_and_added(wati: Caller) -> None:
 
 
 def test_messages_are_found_by_person_and_by_campaign(wati: Caller) -> None:
+    """Messages are filtered by phone number and by campaign name."""
     wati.send_template(
         order_recipient(ADA, local_message_id="order-1001-x"), BEN, broadcast_name="orders [a-1]"
     )
@@ -86,6 +91,7 @@ def test_messages_are_found_by_person_and_by_campaign(wati: Caller) -> None:
 
 
 def test_the_request_log_has_no_token(wati: Caller) -> None:
+    """The log of requests does not contain the token."""
     wati.control("DELETE", "/requests")
     wati("GET", "/account/credits")
     wati.fault("drop", path="*/credits")
@@ -99,6 +105,7 @@ def test_the_request_log_has_no_token(wati: Caller) -> None:
 
 
 def test_the_clock_stops_moves_and_runs_on(wati: Caller) -> None:
+    """The clock can be frozen, advanced and resumed."""
     before = wati.control("GET", "/clock")
     assert before["frozen"] is True
     assert wati.control("GET", "/clock")["now"] == before["now"]
@@ -110,11 +117,13 @@ def test_the_clock_stops_moves_and_runs_on(wati: Caller) -> None:
 
 @pytest.mark.parametrize("change", [{"missing_status": 500}, {"tenant": "7"}, {"speed": "fast"}, {"sped": 2}])
 def test_a_setting_that_makes_no_sense_is_refused(wati: Caller, change: dict[str, Any]) -> None:
+    """A wrong setting is a 400."""
     response = requests.patch(f"{wati.server.url}/_sandbox/settings", json=change, timeout=5)
     assert response.status_code == 400
 
 
 def test_settings_from_the_start_survive_a_reset(start_sandbox: Any) -> None:
+    """A reset restores the settings of the start."""
     wati = start_sandbox(Settings(tenant="424242", missing_status=400), token="other-token")
     wati.server.reset()
     assert wati.server.endpoint.endswith("/424242")
@@ -127,6 +136,7 @@ async def _never(*_: Any) -> dict[str, Any]:
 
 
 def test_the_control_api_answers_only_this_machine(wati: Caller) -> None:
+    """The control API refuses other machines."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -158,9 +168,10 @@ def test_the_control_api_answers_only_this_machine(wati: Caller) -> None:
     assert call("10.0.0.7") == 403
 
 
-def test_verbose_logs_a_line_with_the_number_masked(
+def test_verbose_logs_requests_with_masked_phone_numbers(
     start_sandbox: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """With --verbose, requests are logged with masked phone numbers."""
     wati = start_sandbox(verbose=True)
     with caplog.at_level(logging.INFO, logger="airflow_provider_wati.sandbox"):
         wati("GET", f"/contacts/{ADA}")
@@ -170,6 +181,7 @@ def test_verbose_logs_a_line_with_the_number_masked(
 
 
 def test_the_command_starts_says_what_to_do_and_stops() -> None:
+    """The command prints endpoint and token, and stops at Ctrl-C."""
     command = [sys.executable, "-u", "-m", "airflow_provider_wati.sandbox", "--port", "0", "--tenant", "77"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -220,6 +232,7 @@ def broken(start_sandbox: Any) -> tuple[Caller, ContractCheck]:
 
 
 def test_the_check_sees_an_answer_that_breaks_the_contract(broken: tuple[Caller, ContractCheck]) -> None:
+    """The contract check finds a wrong answer."""
     wati, check = broken
     wati.fault("answer", path="*/credits", answer={"credit": "a lot", "extra": 1}, when="after")
     wati("GET", "/account/credits")
@@ -230,7 +243,8 @@ def test_the_check_sees_an_answer_that_breaks_the_contract(broken: tuple[Caller,
         check.assert_clean()
 
 
-def test_the_check_sees_an_answer_that_is_no_json(broken: tuple[Caller, ContractCheck]) -> None:
+def test_the_check_sees_an_answer_that_is_not_json(broken: tuple[Caller, ContractCheck]) -> None:
+    """The contract check finds an answer that is not JSON."""
     wati, check = broken
     wati.fault("garbage", path="*/credits")
     wati("GET", "/account/credits")
@@ -238,6 +252,7 @@ def test_the_check_sees_an_answer_that_is_no_json(broken: tuple[Caller, Contract
 
 
 def test_the_check_sees_a_request_that_breaks_the_contract(broken: tuple[Caller, ContractCheck]) -> None:
+    """The contract check finds a wrong request."""
     wati, check = broken
     # What the sandbox itself would refuse is let through by an answer made up before it looks.
     wati.fault("answer", answer={})
@@ -257,6 +272,7 @@ def test_the_check_sees_a_request_that_breaks_the_contract(broken: tuple[Caller,
 
 
 def test_the_check_sees_an_operation_that_does_not_exist(broken: tuple[Caller, ContractCheck]) -> None:
+    """The contract check finds a call that WATI does not have."""
     wati, check = broken
     wati("GET", "/no-such-thing")
     assert check.violations == []
@@ -266,6 +282,7 @@ def test_the_check_sees_an_operation_that_does_not_exist(broken: tuple[Caller, C
 
 
 def test_the_check_excuses_what_the_sandbox_refused(broken: tuple[Caller, ContractCheck]) -> None:
+    """The contract check ignores a wrong request that the sandbox refused."""
     wati, check = broken
     assert wati("POST", "/contacts", json={"name": 1}).status_code == 400
     check.assert_clean()

@@ -1,4 +1,4 @@
-"""Every endpoint's ordinary answer. The fixture holds each against WATI's own description."""
+"""The ordinary answer of each endpoint. The fixture checks it against WATI's OpenAPI."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.unit.sandbox.conftest import (
 
 
 def test_create_a_contact(wati: Caller) -> None:
+    """A created contact is returned and found."""
     body = {"whatsapp_number": NOBODY, "name": "Nora", "custom_params": [{"name": "tier", "value": "new"}]}
     contact = wati("POST", "/contacts", json=body).json()
     assert (contact["wa_id"], contact["phone"]) == (NOBODY, f"+{NOBODY}")
@@ -27,6 +28,7 @@ def test_create_a_contact(wati: Caller) -> None:
 
 @pytest.mark.parametrize("prefix", ["", f"{SUPPORT_CHANNEL}:", "Support:"])
 def test_a_contact_is_found_by_every_documented_target(wati: Caller, prefix: str) -> None:
+    """A contact is found by phone number, id, BSUID and channel."""
     ada = wati("GET", f"/contacts/{prefix}{ADA}").json()
     assert ada["name"] == "Ada Wong"
     assert wati("GET", f"/contacts/{prefix}{ada['id']}").json()["wa_id"] == ADA
@@ -34,6 +36,7 @@ def test_a_contact_is_found_by_every_documented_target(wati: Caller, prefix: str
 
 
 def test_an_update_keeps_the_other_attributes(wati: Caller) -> None:
+    """An update sets the named attributes only."""
     change = {"target": ADA, "customParams": [{"name": "tier", "value": "platinum"}]}
     answer = wati("PUT", "/contacts", json={"contacts": [change, {"target": BEN}]}).json()
     assert [contact["wa_id"] for contact in answer["contact_list"]] == [ADA, BEN]
@@ -42,6 +45,7 @@ def test_an_update_keeps_the_other_attributes(wati: Caller) -> None:
 
 
 def test_a_deleted_contact_is_gone(wati: Caller) -> None:
+    """A deleted contact is a 404."""
     contact_id = wati("GET", f"/contacts/{ADA}").json()["id"]
     answer = wati("DELETE", f"/contacts/{ADA}").json()
     assert answer == {"contact_id": contact_id, "deleted": True, "cleanup_completed": True}
@@ -51,11 +55,13 @@ def test_a_deleted_contact_is_gone(wati: Caller) -> None:
 
 
 def test_contacts_are_counted_within_dates(wati: Caller) -> None:
+    """The count of contacts is filtered by dates."""
     assert wati("GET", "/contacts/count").json() == {"contact_count": 7}
     assert wati("GET", "/contacts/count", params={"date_to": "2020-01-01"}).json() == {"contact_count": 0}
 
 
 def test_teams_replace_each_other(wati: Caller) -> None:
+    """Assigned teams replace the former ones."""
     for teams in (["Sales", "Support"], ["Billing"]):
         body = {"target": ADA, "teams": teams}
         assert wati("PUT", "/contacts/teams", json=body).json() == {"result": True}
@@ -69,6 +75,7 @@ def _conversations(wati: Caller, **query: str) -> list[dict[str, str]]:
 
 
 def test_conversations_are_listed_newest_first(wati: Caller) -> None:
+    """Conversations are listed, the newest first."""
     assert _conversations(wati)[0]["wa_id"] == ADA
     wati.control("POST", "/inbound", json={"phone": BEN, "text": "Me again"})
     assert [talk["wa_id"] for talk in _conversations(wati)][:2] == [BEN, ADA]
@@ -77,6 +84,7 @@ def test_conversations_are_listed_newest_first(wati: Caller) -> None:
 
 
 def test_text_appears_in_the_conversation(wati: Caller) -> None:
+    """A sent text is in the messages of the conversation."""
     message = wati.send_text(ADA, "It is on its way").json()["message"]
     history = wati("GET", f"/conversations/{ADA}/messages", params=PAGE).json()["message_list"]
     assert history[0] == message
@@ -89,6 +97,7 @@ def test_text_appears_in_the_conversation(wati: Caller) -> None:
 
 
 def test_an_uploaded_file_can_be_fetched(wati: Caller) -> None:
+    """An uploaded file comes back unchanged."""
     content = bytes(range(256))
     answer = wati(
         "POST",
@@ -105,6 +114,7 @@ def test_an_uploaded_file_can_be_fetched(wati: Caller) -> None:
 
 
 def test_a_file_by_url(wati: Caller) -> None:
+    """A file by URL is a message with media."""
     body = {"target": ADA, "file_url": "https://acme.example/bill.pdf", "caption": None}
     message = wati("POST", "/conversations/messages/fileViaUrl", json=body).json()["message"]
     assert message["type"] == "document"
@@ -113,12 +123,14 @@ def test_a_file_by_url(wati: Caller) -> None:
 
 
 def test_media_that_a_customer_sent(wati: Caller) -> None:
+    """Media of a customer can be fetched."""
     media = {"file_name": "a.jpg", "mime_type": "image/jpeg", "data": "/9j/"}
     message = wati.control("POST", "/inbound", json={"phone": ADA, "media": media})["message"]
     assert wati("GET", f"/conversations/messages/file/{message['id']}").content == b"\xff\xd8\xff"
 
 
 def test_buttons_and_list(wati: Caller) -> None:
+    """Buttons and lists are messages of their types."""
     buttons = {
         "header": {"type": "text", "text": "Order 1001"},
         "body": "Deliver today?",
@@ -142,6 +154,7 @@ def test_buttons_and_list(wati: Caller) -> None:
 
 
 def test_operator_status_and_tags(wati: Caller) -> None:
+    """Assignee, status and tags of a conversation can be set."""
     for _ in range(2):
         assert wati("POST", f"/conversations/{ADA}/tags", json={"tag_name": "vip"}).status_code == 200
     body = {"assignee_email": "maria@acme.example"}
@@ -159,6 +172,7 @@ def test_operator_status_and_tags(wati: Caller) -> None:
 
 
 def test_templates_belong_to_channels(wati: Caller) -> None:
+    """Templates are listed for their channel only."""
     answer = wati("GET", "/messageTemplates", params=PAGE).json()
     statuses = {template["name"]: template["status"] for template in answer["templates"]}
     assert statuses == {
@@ -176,6 +190,7 @@ def test_templates_belong_to_channels(wati: Caller) -> None:
 
 
 def test_channels_and_chatbots(wati: Caller) -> None:
+    """Channels and chatbots are listed, and a chatbot starts."""
     channels = wati("GET", "/channels", params=PAGE).json()["channels"]
     assert [(each["name"], each["id"] is None) for each in channels] == [
         ("Default", True),
@@ -189,6 +204,7 @@ def test_channels_and_chatbots(wati: Caller) -> None:
 
 
 def test_account_and_webhooks(wati: Caller) -> None:
+    """Balance and webhooks answer as documented."""
     assert wati("GET", "/account/credits").json()["currency"] == "USD"
     assert "message" in wati("GET", "/webhooks/event-types").json()["event_types"]
     webhook = wati("GET", "/webhooks").json()["webhooks"][0]
@@ -198,6 +214,7 @@ def test_account_and_webhooks(wati: Caller) -> None:
 
 
 def test_cost_estimate_and_overview(wati: Caller) -> None:
+    """The cost estimate and the overview answer as documented."""
     template_id = wati("GET", "/messageTemplates", params=PAGE).json()["templates"][0]["id"]
     contact_id = wati("GET", f"/contacts/{ADA}").json()["id"]
     body = {"template_id": template_id, "contact_ids": [contact_id]}
@@ -214,6 +231,7 @@ def test_cost_estimate_and_overview(wati: Caller) -> None:
 
 
 def test_the_page_shows_what_was_sent_and_escapes_it(wati: Caller) -> None:
+    """The page shows sent messages, with HTML escaped."""
     wati.send_template(ADA, broadcast_name="<b>bold</b>")
     wati.send_text(ADA, "<script>alert(1)</script>")
     page = wati.session.get(f"{wati.server.url}/", headers={"Authorization": ""}).text

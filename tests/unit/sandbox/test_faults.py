@@ -1,4 +1,4 @@
-"""Every kind of fault does what it says, and no more."""
+"""Each kind of fault has its documented effect and no other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SEND = "*/messageTemplates/send"
 
 
 def test_drop_before_the_effect_sends_nothing(wati: Caller) -> None:
+    """A connection dropped before the effect sends nothing."""
     wati.fault("drop", path=SEND, count=1)
     with pytest.raises(requests.ConnectionError):
         wati.send_template(ADA)
@@ -24,6 +25,7 @@ def test_drop_before_the_effect_sends_nothing(wati: Caller) -> None:
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_drop_after_the_effect_has_sent(wati: Caller, reset: bool) -> None:
+    """A connection dropped after the effect has sent the message."""
     wati.fault("drop", path=SEND, when="after", count=1, reset=reset)
     with pytest.raises(requests.ConnectionError) as caught:
         wati.send_template(ADA)
@@ -33,6 +35,7 @@ def test_drop_after_the_effect_has_sent(wati: Caller, reset: bool) -> None:
 
 @pytest.mark.parametrize(("when", "messages"), [("before", 0), ("after", 1)])
 def test_500_before_and_after_the_effect(wati: Caller, when: str, messages: int) -> None:
+    """A 500 comes before or after the effect."""
     wati.fault("status", path=SEND, status=500, when=when)
     response = wati.send_template(ADA)
     assert response.status_code == 500
@@ -42,6 +45,7 @@ def test_500_before_and_after_the_effect(wati: Caller, when: str, messages: int)
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 502, 503])
 def test_refusals_have_the_documented_body_or_none(wati: Caller, status: int) -> None:
+    """Each status has its documented body, or none."""
     wati.fault("status", path=SEND, status=status, count=1)
     response = wati.send_template(ADA)
     assert response.status_code == status
@@ -51,6 +55,7 @@ def test_refusals_have_the_documented_body_or_none(wati: Caller, status: int) ->
 
 
 def test_retry_after_as_seconds_and_as_a_date(wati: Caller) -> None:
+    """Retry-After is given in seconds or as a date."""
     wati.fault("status", path=SEND, status=429, retry_after=7, count=1)
     wati.fault("status", path=SEND, status=503, retry_after=30, retry_after_date=True, body="busy")
     assert wati.send_template(ADA).headers["Retry-After"] == "7"
@@ -62,6 +67,7 @@ def test_retry_after_as_seconds_and_as_a_date(wati: Caller) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_delay_outlasts_the_client_and_the_effect_still_comes(wati: Caller, when: str) -> None:
+    """After a delay longer than the client waits, the effect still comes."""
     wati.fault("delay", path=SEND, seconds=0.2, when=when, count=1)
     body = {"template_name": "welcome", "broadcast_name": "x", "recipients": [{"phone_number": ADA}]}
     url = f"{wati.server.url}/api/ext/v3/messageTemplates/send"
@@ -74,7 +80,8 @@ def test_a_delay_outlasts_the_client_and_the_effect_still_comes(wati: Caller, wh
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("body", ["html", "empty", "truncated"])
-def test_garbage_is_a_200_that_is_no_json(wati: Caller, body: str, when: str) -> None:
+def test_garbage_is_a_200_that_is_not_json(wati: Caller, body: str, when: str) -> None:
+    """A garbage answer is a 200 that cannot be read."""
     wati.fault("garbage", path=SEND, body=body, when=when)
     response = wati.send_template(ADA)
     assert response.status_code == 200
@@ -84,6 +91,7 @@ def test_garbage_is_a_200_that_is_no_json(wati: Caller, body: str, when: str) ->
 
 
 def test_an_answer_that_breaks_off(wati: Caller) -> None:
+    """An answer can end in the middle."""
     wati.fault("garbage", path=SEND, body="cut", when="after")
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         wati.send_template(ADA)
@@ -91,6 +99,7 @@ def test_an_answer_that_breaks_off(wati: Caller) -> None:
 
 
 def test_refused_inside_a_200(wati: Caller) -> None:
+    """A refusal can be in the body of a 200."""
     wati.fault("refused_in_200")
     answer = wati.send_template(ADA)
     assert (answer.status_code, answer.json()["success"]) == (200, False)
@@ -103,12 +112,14 @@ def test_refused_inside_a_200(wati: Caller) -> None:
 
 
 def test_a_message_whose_own_status_is_failed(wati: Caller) -> None:
+    """The message in an answer can have the status failed."""
     wati.fault("message_failed", path="*/text")
     message = wati.send_text(ADA).json()["message"]
     assert (message["status"], message["failed_detail"]) == ("failed", "Message undeliverable")
 
 
 def test_an_answer_can_be_overlaid(wati: Caller) -> None:
+    """Fields of the real answer can be replaced."""
     wati.fault("answer", path=SEND, when="after", answer={"broadcast_id": None})
     answer = wati.send_template(ADA).json()
     assert answer["broadcast_id"] is None
@@ -116,6 +127,7 @@ def test_an_answer_can_be_overlaid(wati: Caller) -> None:
 
 
 def test_chosen_recipients_are_refused(wati: Caller) -> None:
+    """Named recipients are refused inside a 200."""
     wati.fault("recipient_errors", path=SEND, numbers=[ADA], errors=["Blocked", "Twice"])
     answer = wati.send_template(ADA, BEN).json()
     assert [each["errors"] for each in answer["recipients"]] == [["Blocked", "Twice"], []]
@@ -124,6 +136,7 @@ def test_chosen_recipients_are_refused(wati: Caller) -> None:
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_chosen_recipients_are_left_out_of_the_answer(wati: Caller, sent: bool) -> None:
+    """Named recipients are missing in the answer."""
     wati.fault("omit_recipients", path=SEND, numbers=[ADA], sent=sent)
     answer = wati.send_template(ADA, BEN).json()
     assert [each["phone_number"] for each in answer["recipients"]] == [BEN]
@@ -131,6 +144,7 @@ def test_chosen_recipients_are_left_out_of_the_answer(wati: Caller, sent: bool) 
 
 
 def test_a_campaign_is_hidden_for_a_while(wati: Caller) -> None:
+    """A campaign can be missing in the list for some seconds."""
     wati.send_template(ADA, broadcast_name="before")
     wati.fault("slow_listing", path=SEND, seconds=60, count=1)
     broadcast_id = wati.send_template(ADA, broadcast_name="slow").json()["broadcast_id"]
@@ -147,6 +161,7 @@ def test_a_campaign_is_hidden_for_a_while(wati: Caller) -> None:
 
 
 def test_a_list_of_recipients_fills_gradually(wati: Caller) -> None:
+    """The recipients of a campaign can appear one after the other."""
     wati.fault("slow_listing", path=SEND, seconds=100, fill=True)
     people = [str(12025550000 + index) for index in range(50)]
     broadcast_id = wati.send_template(*people).json()["broadcast_id"]
@@ -164,12 +179,14 @@ def test_a_list_of_recipients_fills_gradually(wati: Caller) -> None:
 
 
 def test_a_redirect_to_another_host(wati: Caller) -> None:
+    """A call can be redirected."""
     wati.fault("redirect", path="*/credits", location="http://localhost:9/steal", status=302)
     response = wati("GET", "/account/credits")
     assert (response.status_code, response.headers["Location"]) == (302, "http://localhost:9/steal")
 
 
-def test_which_calls_a_fault_picks(wati: Caller) -> None:
+def test_which_calls_a_fault_matches(wati: Caller) -> None:
+    """A fault matches method, path, skip and count."""
     wati.fault("status", method="GET", path="*/contacts/*", skip=1, count=2, status=503)
     statuses = [wati("GET", f"/contacts/{ADA}").status_code for _ in range(5)]
     assert statuses == [200, 503, 503, 200, 200]
@@ -178,19 +195,22 @@ def test_which_calls_a_fault_picks(wati: Caller) -> None:
     assert (fault["seen"], fault["fired"]) == (5, 2)
 
 
-def test_a_fault_can_pick_by_the_body(wati: Caller) -> None:
+def test_a_fault_can_match_the_body(wati: Caller) -> None:
+    """A fault matches a text in the request body."""
     wati.fault("status", path=SEND, contains=BEN, status=503)
     assert wati.send_template(ADA).status_code == 200
     assert wati.send_template(BEN).status_code == 503
 
 
 def test_a_fault_with_a_probability(wati: Caller) -> None:
+    """A fault acts with its probability."""
     wati.fault("status", path="*/credits", probability=0.5, status=503)
     statuses = {wati("GET", "/account/credits").status_code for _ in range(30)}
     assert statuses == {200, 503}
 
 
 def test_faults_are_removed_one_by_one_and_together(wati: Caller) -> None:
+    """Faults are removed by id or all at once."""
     for _ in range(3):
         wati.fault("status", path="*/credits", status=503)
     first = wati.control("GET", "/faults")["faults"][0]["id"]
@@ -213,18 +233,21 @@ def test_faults_are_removed_one_by_one_and_together(wati: Caller) -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(wati: Caller, rule: dict[str, object]) -> None:
+    """A fault with an error is a 400."""
     response = requests.post(f"{wati.server.url}/_sandbox/faults", data=json.dumps(rule), timeout=5)
     assert response.status_code == 400
     assert wati.control("GET", "/faults")["faults"] == []
 
 
 def test_faults_leave_the_control_api_and_the_page_alone(wati: Caller) -> None:
+    """Faults act on the API only."""
     wati.fault("drop")
     assert wati.control("GET", "/state")["contacts"] == 7
     assert requests.get(f"{wati.server.url}/", timeout=5).status_code == 200
 
 
 def test_a_fault_strikes_once_per_recipient_of_the_rule(wati: Caller) -> None:
+    """A rule with count 1 refuses its recipient in one call only."""
     wati.fault("recipient_errors", path=SEND, numbers=[ADA], count=1)
     recipient = order_recipient(ADA)
     assert wati.send_template(recipient).json()["recipients"][0]["errors"]

@@ -1,4 +1,4 @@
-"""What WATI would refuse is refused, and nothing happens then."""
+"""The sandbox refuses what WATI would refuse, without any effect."""
 
 from __future__ import annotations
 
@@ -112,6 +112,7 @@ BAD_BODIES: list[tuple[str, str, Any]] = [
 def test_a_body_that_breaks_the_schema_is_a_400_with_the_envelope(
     wati: Caller, method: str, path: str, body: Any
 ) -> None:
+    """A body with a missing, unknown or wrong member is a 400."""
     before = wati.control("GET", "/state")
     response = wati(method, path, json=body)
     assert response.status_code == 400
@@ -156,6 +157,7 @@ BAD_SENDS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), BAD_SENDS)
 def test_a_bad_send_is_refused_as_a_whole(wati: Caller, change: dict[str, Any], message: str) -> None:
+    """A send with an error in its body sends to nobody."""
     response = wati.send_template(ADA, BEN, **change)
     assert (response.status_code, response.json()["message"]) == (400, message)
     assert wati.control("GET", "/people")["messages"] == 0
@@ -163,19 +165,22 @@ def test_a_bad_send_is_refused_as_a_whole(wati: Caller, change: dict[str, Any], 
 
 
 def test_schedule_needs_a_time(wati: Caller) -> None:
+    """A schedule without a time is a 400."""
     body = {"template_name": "welcome", "broadcast_name": "x", "recipients": [{"phone_number": ADA}]}
     response = wati("POST", "/messageTemplates/schedule", json=body)
     assert (response.status_code, response.json()["message"]) == (400, "scheduled_at is required.")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"a": NaN}', b"\xff"])
-def test_what_is_not_json_is_refused(wati: Caller, data: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(wati: Caller, data: bytes) -> None:
+    """A body that is not JSON is a 400."""
     headers = {"Content-Type": "application/json"}
     response = wati("POST", "/contacts", data=data, headers=headers)
     assert (response.status_code, response.json()["message"]) == (400, "The body is not valid JSON.")
 
 
-def test_json_has_to_say_so(wati: Caller) -> None:
+def test_another_content_type_is_refused(wati: Caller) -> None:
+    """A JSON body with another content type is a 415."""
     raw = f'{{"whatsapp_number": "{NOBODY}", "name": "Nora"}}'
     assert wati("POST", "/contacts", data=raw, headers={"Content-Type": "text/plain"}).status_code == 415
     for media_type in ("application/json-patch+json", "text/json; charset=utf-8", "application/x+json"):
@@ -215,10 +220,12 @@ def test_json_has_to_say_so(wati: Caller) -> None:
     ],
 )
 def test_page_numbers_and_sizes(wati: Caller, path: str, page: dict[str, Any]) -> None:
+    """Page number and size are required and limited."""
     assert wati("GET", path, params=page).status_code == 400
 
 
 def test_contacts_are_paged_without_a_total(wati: Caller) -> None:
+    """The list of contacts has no total."""
     pages = [
         wati("GET", "/contacts", params={"page_number": each, "page_size": 3}).json() for each in (1, 2, 3, 4)
     ]
@@ -231,6 +238,7 @@ def test_contacts_are_paged_without_a_total(wati: Caller) -> None:
     "authorization", [None, "Bearer wrong", "sandbox-token", "Bearer", "Basic sandbox-token", "Bearer  "]
 )
 def test_a_wrong_token_is_a_401_without_a_body(wati: Caller, authorization: str | None) -> None:
+    """A wrong token is a 401 with an empty body."""
     for url in (
         f"{wati.server.url}/api/ext/v3/account/credits",
         f"{wati.server.endpoint}/api/v1/whatsApp/messages/{SUPPORT_CHANNEL}/order-1001-x",
@@ -240,7 +248,8 @@ def test_a_wrong_token_is_a_401_without_a_body(wati: Caller, authorization: str 
         assert (response.status_code, response.content) == (401, b"")
 
 
-def test_a_401_can_speak_plain_text(wati: Caller) -> None:
+def test_a_401_can_be_plain_text(wati: Caller) -> None:
+    """The setting unauthorized_text gives a 401 with a text."""
     wati.settings(unauthorized_text="No Access Token provided")
     response = requests.get(f"{wati.server.url}/api/ext/v3/account/credits", timeout=5)
     assert (response.status_code, response.text) == (401, "No Access Token provided")
@@ -265,6 +274,8 @@ SCOPES = [
 def test_one_scope_of_the_list_is_enough_and_another_is_not(
     wati: Caller, scope: str, method: str, path: str
 ) -> None:
+    """One of the documented scopes is enough; any other is a 403."""
+
     def status(token: str) -> int:
         url = f"{wati.server.url}/api/ext/v3{path}"
         headers = {"Authorization": f"Bearer {token}"}
@@ -282,6 +293,7 @@ def test_one_scope_of_the_list_is_enough_and_another_is_not(
 
 
 def test_the_tenant_belongs_to_v1_and_only_there(wati: Caller) -> None:
+    """V1 paths have the tenant, V3 paths do not."""
     headers = wati.session.headers
     wati.send_template(order_recipient(ADA, local_message_id="order-1001-x"))
     message = "/api/v1/whatsApp/messages/14155550100/order-1001-x"
@@ -302,6 +314,7 @@ def test_the_tenant_belongs_to_v1_and_only_there(wati: Caller) -> None:
 
 
 def test_a_wrong_method_is_a_405(wati: Caller) -> None:
+    """A known path with another method is a 405."""
     response = wati("PATCH", "/contacts")
     assert (response.status_code, response.content) == (405, b"")
 
@@ -322,6 +335,7 @@ def test_a_wrong_method_is_a_405(wati: Caller) -> None:
     ],
 )
 def test_an_unknown_id_is_a_404_or_by_choice_a_400(wati: Caller, method: str, path: str, body: Any) -> None:
+    """An unknown id is a 404, or a 400 by the setting."""
     response = wati(method, path, json=body)
     assert (response.status_code, response.content) == (404, b"")
     wati.settings(missing_status=400)
@@ -331,17 +345,20 @@ def test_an_unknown_id_is_a_404_or_by_choice_a_400(wati: Caller, method: str, pa
 
 
 def test_an_unknown_tag_is_always_a_404(wati: Caller) -> None:
+    """An unknown tag is a 404 in each setting."""
     wati.settings(missing_status=400)
     assert wati("POST", f"/conversations/{ADA}/tags", json={"tag_name": "unheard of"}).status_code == 404
     assert wati("DELETE", f"/conversations/{ADA}/tags/unheard of").status_code == 404
 
 
 def test_a_contact_id_names_no_conversation(wati: Caller) -> None:
+    """A contact id is refused as a conversation."""
     contact_id = wati("GET", f"/contacts/{ADA}").json()["id"]
     assert wati("GET", f"/conversations/{contact_id}/messages", params=PAGE).status_code == 404
 
 
 def test_several_open_conversations_are_a_conflict_without_a_channel(wati: Caller) -> None:
+    """Two open conversations are a 409 until the channel is named."""
     assert wati.send_text(FARAH_ON_TWO_CHANNELS).status_code == 409
     assert wati("GET", f"/conversations/{FARAH_ON_TWO_CHANNELS}/messages", params=PAGE).status_code == 409
     assert wati.send_text(f"Support:{FARAH_ON_TWO_CHANNELS}", "About your parcel").status_code == 200
@@ -351,6 +368,7 @@ def test_several_open_conversations_are_a_conflict_without_a_channel(wati: Calle
 
 
 def test_the_window_closes_after_24_hours_and_a_customer_message_opens_it(wati: Caller) -> None:
+    """Text is refused 24 hours after the last message of the customer."""
     for target in (CHITRA_WINDOW_CLOSED, DANA_NEVER_WROTE, NOBODY):
         response = wati.send_text(target)
         assert (response.status_code, response.json()["message"]) == (400, "Ticket has been expired.")
@@ -366,6 +384,7 @@ def test_the_window_closes_after_24_hours_and_a_customer_message_opens_it(wati: 
     [("refuse", 400, "Ada Wong"), ("overwrite", 200, "Else"), ("ignore", 200, "Ada Wong")],
 )
 def test_creating_a_contact_twice(wati: Caller, choice: str, status: int, name: str) -> None:
+    """A second creation is refused, overwrites or is ignored, by the setting."""
     wati.settings(duplicate_contact=choice)
     body = {"whatsapp_number": ADA, "name": "Else"}
     assert wati("POST", "/contacts", json=body).status_code == status
@@ -374,6 +393,7 @@ def test_creating_a_contact_twice(wati: Caller, choice: str, status: int, name: 
 
 
 def test_an_update_with_an_unknown_contact_changes_nobody(wati: Caller) -> None:
+    """A bulk update with an unknown contact changes nobody."""
     params = [{"name": "tier", "value": "lost"}]
     body = {"contacts": [{"target": ADA, "customParams": params}, {"target": NOBODY, "customParams": params}]}
     response = wati("PUT", "/contacts", json=body)
@@ -387,6 +407,7 @@ def test_an_update_with_an_unknown_contact_changes_nobody(wati: Caller) -> None:
 
 @pytest.mark.parametrize(("length", "status"), [(9, 400), (10, 200), (64, 200), (65, 400)])
 def test_v1_looks_up_local_ids_of_10_to_64_characters(wati: Caller, length: int, status: int) -> None:
+    """The V1 look-up takes local ids of 10 to 64 characters."""
     local_id = "x" * length
     assert wati.send_template(order_recipient(ADA, local_message_id=local_id)).status_code == 200
     response = wati.v1("GET", f"/whatsApp/messages/14155550100/{local_id}")
@@ -395,7 +416,8 @@ def test_v1_looks_up_local_ids_of_10_to_64_characters(wati: Caller, length: int,
         assert response.json()["message"] == "Local message ID length must be between 10 and 64 characters"
 
 
-def test_v1_wants_the_number_of_the_channel(wati: Caller) -> None:
+def test_v1_needs_the_phone_number_of_the_channel(wati: Caller) -> None:
+    """The V1 look-up needs the phone number of the channel."""
     wati.send_template(order_recipient(ADA, local_message_id="order-1001-x"))
     assert wati.v1("GET", "/whatsApp/messages/14155550100/order-1001-x").status_code == 200
     for number in (SUPPORT_CHANNEL, ADA):
@@ -404,6 +426,7 @@ def test_v1_wants_the_number_of_the_channel(wati: Caller) -> None:
 
 @pytest.mark.parametrize("missing", ["target", "file"])
 def test_an_upload_needs_a_target_and_a_file(wati: Caller, missing: str) -> None:
+    """An upload without a target or a file is a 400."""
     parts = {"target": (None, ADA), "file": ("a.txt", b"a", "text/plain")}
     del parts[missing]
     response = wati("POST", "/conversations/messages/file", files=parts)
@@ -411,12 +434,14 @@ def test_an_upload_needs_a_target_and_a_file(wati: Caller, missing: str) -> None
 
 
 def test_an_upload_keeps_to_the_documented_size(wati: Caller) -> None:
+    """A file over the documented size is a 400."""
     image = {"file": ("a.png", bytes(5 * 1024 * 1024 + 1), "image/png")}
     response = wati("POST", "/conversations/messages/file", data={"target": ADA}, files=image)
     assert (response.status_code, response.json()["message"]) == (400, "The file is too large.")
 
 
 def test_growth_has_rate_limits_and_no_chatbots(wati: Caller) -> None:
+    """The plan growth has rate limits, and no chatbots and webhooks."""
     wati.settings(plan="growth", retry_after="seconds")
     statuses = [wati("GET", f"/contacts/{ADA}").status_code for _ in range(11)]
     assert statuses == [200] * 10 + [429]

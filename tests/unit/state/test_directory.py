@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
-from airflow_provider_wati.state.directory import StateDirectory, replacing
+from airflow_provider_wati.state.directory import StateDirectory
+from airflow_provider_wati.state.storage import replacing
 
 
 @pytest.fixture(params=["local", "remote"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> StateDirectory:
+    """A directory, and a place in object storage."""
     if request.param == "remote":
         return StateDirectory(request.getfixturevalue("bucket"))
     return StateDirectory(str(tmp_path / "state"))
 
 
 def test_an_entry_comes_back_as_it_was(directory: StateDirectory) -> None:
+    """Each write replaces the one before, and entries are apart."""
     assert directory.get("send") is None
     for value in ({"batches": {"1": "abc"}}, {"batches": {}}):
         directory.set("send", value)
@@ -26,6 +29,7 @@ def test_an_entry_comes_back_as_it_was(directory: StateDirectory) -> None:
 
 
 def test_a_writer_that_fails_half_way_leaves_the_old_one(directory: StateDirectory) -> None:
+    """A reader finds the old entry or the new one, and never half of it."""
     directory.set("send", "old")
 
     def fail() -> None:
@@ -38,8 +42,10 @@ def test_a_writer_that_fails_half_way_leaves_the_old_one(directory: StateDirecto
     assert directory.get("send") == "old"
 
 
-def test_what_is_not_ours_is_not_taken_for_nothing(directory: StateDirectory) -> None:
+@pytest.mark.parametrize("garbage", [b"\x00 garbage", b"\xff\xfe", b"", b"[" * 100_000], ids=range(4))
+def test_what_is_not_ours_is_not_taken_for_nothing(garbage: bytes, directory: StateDirectory) -> None:
+    """A damaged file is an error with its path, because an empty state could message people twice."""
     with replacing(directory.path_of("send")) as file:
-        file.write(b"\x00 garbage")
+        file.write(garbage)
     with pytest.raises(WatiConfigurationError, match="is not the state that was written there"):
         directory.get("send")

@@ -1,4 +1,4 @@
-"""The verdict on counts, the error that comes of it, and the size of a summary."""
+"""The verdict, its error, and the size of a summary."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
     WatiRejectedError,
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
-from airflow_provider_wati.sending.job import TemplateSend
-from airflow_provider_wati.sending.ledger import Ledger
-from airflow_provider_wati.sending.row_mapping import RecipientDicts
-from airflow_provider_wati.tables.outcomes import SendStatus, failure_of, in_words, problem, verdict
+from airflow_provider_wati.sending.job import SendJob
+from airflow_provider_wati.sending.journal import Journal, Start
+from airflow_provider_wati.sending.row_mapping import map_recipient
+from airflow_provider_wati.state.journal_store import AttemptJournalStore
+from airflow_provider_wati.tables.outcomes import (
+    SendStatus,
+    failure_of,
+    fitted,
+    in_words,
+    most_of,
+    problem,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
 
-NUMBER = "85264318721"
+PHONE_NUMBER = "85264318721"
 
 
 def counted(**counts: int) -> dict[str, Any]:
@@ -41,6 +51,13 @@ def counted(**counts: int) -> dict[str, Any]:
         ),
         ({"accepted": 99, "invalid": 1}, 0.01, None),
         ({"accepted": 99, "invalid": 1}, 0.009, "1 of 100 rows failed"),
+        (
+            {"accepted": 1_400, "rejected": 600},
+            0.2,
+            "600 of 2,000 rows failed (600 rejected); failure_threshold 0.2 allows 400.",
+        ),
+        ({"accepted": 71, "invalid": 29}, 0.29, None),
+        ({"accepted": 70, "invalid": 30}, 0.29, "failure_threshold 0.29 allows 29."),
         # skipped rows were not asked for, so they do not thin the failed ones out
         ({"accepted": 9, "rejected": 1, "skipped": 90}, 0.05, "1 of 10 rows failed (1 rejected)"),
         ({"accepted": 6, "rejected": 1, "invalid": 1, "unknown": 1, "unsent": 1}, 0.3, "4 of 10 rows failed"),
@@ -55,6 +72,7 @@ def counted(**counts: int) -> dict[str, Any]:
     ids=str,
 )
 def test_verdict(counts: dict[str, int], threshold: float, why: str | None) -> None:
+    """A task fails when the share of failed rows is above the threshold, and when nothing was done."""
     found = verdict(counted(**counts), threshold)
     assert why in found if why and found else found == why
 
@@ -74,44 +92,70 @@ def test_verdict(counts: dict[str, int], threshold: float, why: str | None) -> N
 def test_the_error_says_what_is_worst_and_shows_the_first_problems(
     counts: dict[str, Any], error: type[Exception] | None
 ) -> None:
+    """The class of the error is that of the worst status, and its text has the first five problems, masked."""
     total = sum(count for count in counts.values() if isinstance(count, int))
-    problems = [problem(n, NUMBER, "invalid", f"reason {n}") for n in range(1, 9)]
+    problems = [problem(n, PHONE_NUMBER, "invalid", f"reason {n}") for n in range(1, 9)]
     found = failure_of({**counts, "total": total, "problems": problems}, 0.0)
     assert type(found) is (error or type(None))
     if found is not None:
         assert "reason 5" in str(found)
         assert "reason 6" not in str(found)
-        assert NUMBER not in str(found)
+        assert PHONE_NUMBER not in str(found)
 
 
-def test_a_problem_shows_no_number_and_no_more_than_a_line_of_its_reason() -> None:
-    shown = problem(3, NUMBER, SendStatus.REJECTED, "no " * 1_000)
-    assert NUMBER not in json.dumps(shown)
+def test_a_problem_is_masked_and_its_reason_is_cut() -> None:
+    """A problem shows no phone number, and at most 240 characters of its reason."""
+    shown = problem(3, PHONE_NUMBER, SendStatus.REJECTED, "no " * 1_000)
+    assert PHONE_NUMBER not in json.dumps(shown)
     assert (shown["row"], shown["status"]) == (3, "rejected")
     assert len(shown["reason"]) <= 240
     assert in_words([shown]).startswith("row 3 (")
     assert problem(None, None, "unknown", None)["reason"] == ""
 
 
-def test_the_summary_of_a_thousand_broadcasts_and_a_million_rows_fits_in_an_xcom(sandbox: Sandbox) -> None:
-    """The rows are left out: nothing in a summary grows with them but the digits of the counts."""
-    job = TemplateSend(
+@pytest.mark.parametrize("total", [1, 3, 7, 100, 1_000])
+def test_the_most_that_a_share_allows_is_what_the_comparison_allows(total: int) -> None:
+    """The figure in the error agrees with the comparison of shares, in spite of rounding."""
+    for percent in range(101):
+        share = percent / 100
+        assert most_of(total, share) == max(n for n in range(total + 1) if n / total <= share)
+
+
+def test_a_shortened_summary_counts_the_campaigns_that_it_leaves_out() -> None:
+    """Campaigns left out for size are added to those that were left out before."""
+    summary: dict[str, Any] = {
+        "accepted": 1_000,
+        "campaigns": [{"id": str(n), "name": "n" * 600, "accepted": 1} for n in range(50)],
+        "more_campaigns": 950,
+        "problems": [],
+    }
+    shown = fitted(summary)
+    assert 0 < len(shown["campaigns"]) < 50
+    assert len(shown["campaigns"]) + shown["more_campaigns"] == 1_000
+    assert len(json.dumps(shown)) < 16_000
+    assert (len(summary["campaigns"]), summary["more_campaigns"]) == (50, 950)
+
+
+def test_the_summary_of_a_thousand_campaigns_and_a_million_rows_fits_in_an_xcom(sandbox: Sandbox) -> None:
+    """A summary stays under 16 kB, because only its counts grow with the rows."""
+    job = SendJob(
         client=sandbox.client(),
         template_name="order_update",
-        broadcast_name="b" * 100,
+        campaign_name="b" * 100,
         send_key="k" * 250,
-        ledger=Ledger(None, "key"),
-        take_apart=RecipientDicts(),
+        journal=Journal(AttemptJournalStore(), SYSTEM_CLOCK),
+        start=Start.NEW,
+        mapping=map_recipient,
         batch_size=1,
         check_consent=False,
     )
     sandbox.fault("status", status=400, body="why " * 500, method="POST", count=30)
     params = {"name": "Ada", "order_id": "1", "status": "packed"}
     rows = [{"target": f"85260{n:06d}", "params": params} for n in range(1_030)]
-    job.run(rows, sent_before=False)
+    job.run(rows)
     summary = job.summary()
     assert (summary["accepted"], summary["rejected"], len(summary["problems"])) == (1_000, 30, 20)
-    assert len(summary["broadcasts"]) + summary["more_broadcasts"] == 1_000
+    assert len(summary["campaigns"]) + summary["more_campaigns"] == 1_000
     million = {name: 1_000_000 if type(value) is int else value for name, value in summary.items()}
     assert len(json.dumps(million)) < 16_000
     assert "85260" not in json.dumps(summary)

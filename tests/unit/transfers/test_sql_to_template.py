@@ -1,4 +1,4 @@
-"""Messages to the people of a query, from real databases to the sandbox."""
+"""SqlToWatiTemplateOperator, from real databases to the sandbox."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def fill(warehouse: Warehouse, rows: list[tuple[Any, ...]]) -> None:
     warehouse.fill("customers", "id,phone,name", rows)
 
 
-def test_messy_rows_each_get_their_due(
+def test_each_row_has_its_outcome(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, tmp_path: Path
 ) -> None:
+    """Each row of a query has its outcome, also with NULLs and duplicates."""
     fill(warehouse, [(f"{n:03}", phone, name) for n, (phone, name, *_) in enumerate(MESSY)])
     outcomes = tmp_path / "outcomes.jsonl"
     summary = run(operator(state_path=state, outcomes_path=str(outcomes), outcomes_table="outcomes"))
@@ -80,9 +81,10 @@ def test_messy_rows_each_get_their_due(
     assert [(row["row"], row["status"], row["target"]) for row in written] == table
 
 
-def test_a_second_try_sends_nothing_and_replaces_its_outcomes(
+def test_a_second_attempt_sends_nothing_and_replaces_its_outcomes(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
 ) -> None:
+    """A second attempt sends to nobody again, and its outcomes replace the first ones."""
     fill(warehouse, [("1", "919876543210", "Ravi"), ("2", "919876543211", "Asha")])
     for try_number in (1, 2):
         summary = run(operator(state_path=state, outcomes_table="o"), try_number=try_number)
@@ -91,14 +93,15 @@ def test_a_second_try_sends_nothing_and_replaces_its_outcomes(
     assert len(sandbox.requests("POST")) == 2
     by_run = "SELECT dag_id, task_id, run_id, map_index, send_key, COUNT(*) FROM o GROUP BY 1, 2, 3, 4, 5 ORDER BY 3"
     assert warehouse.execute(by_run) == [
-        ("d", "send", "another", -1, "d/another/send/-1", 2),
-        ("d", "send", "r", -1, "d/r/send/-1", 2),
+        ("d", "send", "another", -1, "d/another/send", 2),
+        ("d", "send", "r", -1, "d/r/send", 2),
     ]
 
 
-def test_columns_in_other_letters_are_found(
+def test_columns_are_found_in_another_case(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
 ) -> None:
+    """PHONE is found as phone."""
     fill(warehouse, [("1", "919876543210", "Ravi")])
     summary = run(operator(target_column="PHONE", state_path=state))
     assert summary["accepted"] == 1
@@ -110,12 +113,13 @@ def test_columns_in_other_letters_are_found(
     [
         ({"target_column": "phnoe"}, r"has no column 'phnoe'; its columns are 'id', 'phone', 'name'"),
         ({"key_column": "order"}, "has no column 'order'"),
-        ({"sql": "SELECT id, phone, name, phone FROM customers"}, "gives the column 'phone' 2 times"),
+        ({"sql": "SELECT id, phone, name, phone FROM customers"}, "returns the column 'phone' 2 times"),
     ],
 )
-def test_a_column_that_is_missing_is_told_before_anything_is_sent(
+def test_a_missing_column_is_named_before_anything_is_sent(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, changes: dict[str, Any], says: str
 ) -> None:
+    """The error names the missing column and those of the query."""
     fill(warehouse, [("1", "919876543210", "Ravi")])
     with pytest.raises(WatiValidationError, match=says):
         run(operator(**changes))
@@ -123,6 +127,7 @@ def test_a_column_that_is_missing_is_told_before_anything_is_sent(
 
 
 def test_sql_that_fails_half_way_sends_nothing(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A query that fails while rows are read sends nothing."""
     # The last of 20,000 rows cannot be worked out; the first thousands come without an error.
     bad = "json(CASE WHEN n = 20000 THEN '{' ELSE '1' END)"
     if warehouse.kind == "postgres":
@@ -135,14 +140,15 @@ def test_sql_that_fails_half_way_sends_nothing(run: Any, sandbox: Sandbox, wareh
     assert run.pushed[0]["accepted"] == 0
 
 
-def test_the_database_is_left_alone_while_messages_go(
+def test_the_database_is_closed_before_the_first_message(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The connection to the database is closed before the first call to WATI."""
     fill(warehouse, [("1", "919876543210", "Ravi")])
     client = "airflow_provider_wati.client.wati.WatiClient"
     import airflow_provider_wati.client.wati as module
 
-    send = module.WatiClient.send_template_messages
+    send = module.WatiClient.dispatch_template
     dropped = []
 
     def drop_first(*args: Any, **kwargs: Any) -> Any:
@@ -150,7 +156,7 @@ def test_the_database_is_left_alone_while_messages_go(
         dropped.append(warehouse.execute("DROP TABLE customers"))
         return send(*args, **kwargs)
 
-    monkeypatch.setattr(f"{client}.send_template_messages", drop_first)
+    monkeypatch.setattr(f"{client}.dispatch_template", drop_first)
     assert run(operator())["accepted"] == 1
     assert dropped == [[]]
 
@@ -158,6 +164,7 @@ def test_the_database_is_left_alone_while_messages_go(
 def test_parameters_and_a_sql_file(
     run_dag: Any, sandbox: Sandbox, warehouse: Warehouse, tmp_path: Path
 ) -> None:
+    """Parameters reach the driver, and the SQL may be a file."""
     from airflow.sdk import DAG
 
     fill(warehouse, [("1", "919876543210", "Ravi"), ("2", "919876543211", "Asha")])
@@ -179,19 +186,20 @@ def test_parameters_and_a_sql_file(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"outcomes_table": "o; DROP TABLE customers"}, "no name of a table"),
+        ({"outcomes_table": "o; DROP TABLE customers"}, "not the name of a table"),
         ({"outcomes_table": "nowhere.o"}, "nowhere"),
         (
             {"outcomes_table": "customers"},
-            "is not there with the columns dag_id, .* already exists.*Nothing was sent",
+            "does not exist with the columns dag_id, .* already exists.*Nothing was sent",
         ),
         ({"sql": ["SELECT 1", "SELECT 2"]}, "sql is of type list"),
-        ({"outcomes_table": "o", "outcomes_conn_id": "wati_default"}, "is no database"),
+        ({"outcomes_table": "o", "outcomes_conn_id": "wati_default"}, "is not an SQL database"),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_is_sent(
+def test_a_wrong_argument_is_refused_before_anything_is_sent(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, changes: dict[str, Any], says: str
 ) -> None:
+    """An argument with an error fails the task before the first message."""
     fill(warehouse, [("1", "919876543210", "Ravi")])
     with pytest.raises(Exception, match=says):
         run(operator(**changes))
@@ -199,9 +207,8 @@ def test_what_cannot_work_is_told_before_anything_is_sent(
     assert warehouse.execute("SELECT * FROM customers") == [("1", "919876543210", "Ravi")]
 
 
-def test_outcomes_of_anything_a_row_may_hold_fit_the_table(
-    run: Any, warehouse: Warehouse, state: str
-) -> None:
+def test_any_value_of_a_row_fits_the_outcomes_table(run: Any, warehouse: Warehouse, state: str) -> None:
+    """Long texts and zero bytes are written to the table."""
     fill(warehouse, [(LONG, "\t" + LONG, "Ravi"), ("2", "919876543210", "Ravi")])
     for try_number in (1, 2):
         send = operator(outcomes_table="o", send_key=LONG_KEY, key_column="id", state_path=state)
@@ -213,6 +220,7 @@ def test_outcomes_of_anything_a_row_may_hold_fit_the_table(
 def test_a_failed_send_has_its_outcomes_in_the_table(
     run: Any, sandbox: Sandbox, warehouse: Warehouse
 ) -> None:
+    """A failed send writes its outcomes too."""
     fill(warehouse, [("1", "919876543210", "Ravi"), ("2", None, "nobody")])
     with pytest.raises(WatiValidationError):
         run(operator(outcomes_table="o", failure_threshold=0))
@@ -223,6 +231,7 @@ def test_a_failed_send_has_its_outcomes_in_the_table(
 def test_outcomes_go_to_another_database(
     run: Any, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Outcomes may go to another database than the query."""
     other = tmp_path / "other.db"
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "sqlite", "host": str(other)}))
     fill(warehouse, [("1", "919876543210", "Ravi")])
@@ -231,16 +240,18 @@ def test_outcomes_go_to_another_database(
         assert database.execute("SELECT status FROM o").fetchall() == [("accepted",)]
 
 
-def test_a_connection_that_speaks_no_sql_is_told(run: Any) -> None:
+def test_a_connection_that_is_not_a_database_is_refused(run: Any) -> None:
+    """A connection without SQL is refused with its type."""
     with pytest.raises(
-        WatiConfigurationError, match="'wati_default' is of type 'wati', which is no database"
+        WatiConfigurationError, match="'wati_default' is of type 'wati', which is not an SQL database"
     ):
         run(operator(sql_conn_id="wati_default"))
 
 
-def test_lineage_tells_the_sql_and_where_it_went(
+def test_lineage_has_the_query_and_the_asset(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Lineage has the query, its row count and the asset in WATI."""
     lineage = pytest.importorskip("airflow.sdk.lineage", reason="Airflow 3.1 has it elsewhere")
     collector = lineage.HookLineageCollector()
     for place in (
@@ -264,7 +275,7 @@ def test_lineage_tells_the_sql_and_where_it_went(
 def test_a_try_that_reads_no_rows_leaves_the_outcomes_of_the_one_before(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, failure: str
 ) -> None:
-    """A query that leaves out whom the table says was messaged would message them again."""
+    """A query that leaves out people by this table would message them again."""
     fill(warehouse, [("1", "919876543210", "Ravi"), ("2", "919876543211", "Asha")])
     run(operator(state_path=state, outcomes_table="o"))
     outcomes = warehouse.execute("SELECT * FROM o ORDER BY source_row")
@@ -277,9 +288,11 @@ def test_a_try_that_reads_no_rows_leaves_the_outcomes_of_the_one_before(
     assert warehouse.execute("SELECT * FROM o ORDER BY source_row") == outcomes
 
 
-def test_a_timeout_of_airflow_s_leaves_outcomes_and_a_result(
+def test_a_timeout_of_airflow_leaves_outcomes_and_a_result(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A task that Airflow stops has its outcomes and its summary."""
+
     class Timeout(BaseException):
         """Airflow's is no Exception either."""
 
@@ -300,6 +313,7 @@ def test_a_timeout_of_airflow_s_leaves_outcomes_and_a_result(
 
 
 def test_several_statements_are_refused(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """Several statements in one query are refused."""
     fill(warehouse, [("1", "919876543210", "Ravi")])
     sql = "SELECT id, phone, name FROM customers; DELETE FROM customers; COMMIT"
     with pytest.raises(WatiValidationError, match="several statements"):
@@ -307,9 +321,11 @@ def test_several_statements_are_refused(run: Any, sandbox: Sandbox, warehouse: W
     assert warehouse.execute("SELECT COUNT(*) FROM customers") == [(1,)]
 
 
-def test_tasks_that_begin_together_make_one_table(warehouse: Warehouse) -> None:
+def test_tasks_that_start_together_create_one_table(warehouse: Warehouse) -> None:
+    """Two tasks that create the outcomes table at the same time both succeed."""
+
     def make(name: str) -> None:
-        OutcomesTable(hook_of("warehouse"), name, SEND_COLUMNS).make()
+        OutcomesTable(hook_of("warehouse"), name, SEND_COLUMNS).create()
 
     for n in range(5):
         with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""Every operator as a task of real Airflow; the sandbox's state tells what it did."""
+"""Every operator as a task of real Airflow; the state of the sandbox shows its effect."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ def memory() -> Iterator[Any]:
 
 
 def test_contacts(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """The contact operators create, read, update and assign."""
     with DAG("contacts") as dag:
         WatiGetContactOperator(task_id="get", target="{{ '12025550143' }}")
         WatiGetContactOperator(task_id="get_none", target=NEW, if_missing="none")
@@ -117,6 +118,7 @@ def test_contacts(run_dag: RunDag, sandbox: Sandbox) -> None:
 
 
 def test_a_contact_that_is_missing(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """if_missing decides between failed, skipped and None."""
     with DAG("missing") as dag:
         WatiGetContactOperator(task_id="fail", target=NEW)
         WatiGetContactOperator(task_id="skip", target=NEW, if_missing="skip")
@@ -129,6 +131,7 @@ def test_a_contact_that_is_missing(run_dag: RunDag, sandbox: Sandbox) -> None:
 
 
 def test_a_missing_contact_may_be_a_400_too(execute: Execute, sandbox: Sandbox) -> None:
+    """A 400 for an unknown contact is treated as missing."""
     sandbox.control("PATCH", "/settings", {"missing_status": 400})
     assert execute(WatiGetContactOperator(task_id="a", target=NEW, if_missing="none")) is None
     upsert = WatiUpsertContactOperator(task_id="b", phone_number=NEW, name="Bob")
@@ -136,6 +139,7 @@ def test_a_missing_contact_may_be_a_400_too(execute: Execute, sandbox: Sandbox) 
 
 
 def test_messages(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any) -> None:
+    """The message operators send each kind of message."""
     (tmp_path / "2026 invoice #1.pdf").write_bytes(b"%PDF-1.4 an invoice")
     memory.pipe("/photos/a.png", b"\x89PNG a photo")
     with DAG("messages") as dag:
@@ -199,7 +203,8 @@ def test_messages(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any
     )
     assert message["buttons"]["text"] == "Order 1001\nDeliver today?\nAcme\n[Yes]\n[No]"
     assert message["list"]["text"] == "When shall we come?\n[Choose]\n- 10:00"
-    sent = [note.media for note in sandbox.state.messages.content if getattr(note, "media", None)]
+    media = [getattr(note, "media", None) for note in sandbox.state.messages.content]
+    sent = [file for file in media if file]
     assert [(file.file_name, file.mime_type, file.data) for file in sent[1:]] == [
         ("2026 invoice #1.pdf", "application/pdf", b"%PDF-1.4 an invoice"),
         ("renamed.txt", "text/plain", b"%PDF-1.4 an invoice"),
@@ -222,6 +227,7 @@ def customer_sends(sandbox: Sandbox, name: str, data: bytes, phone: str = BEN) -
 
 
 def test_media(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any) -> None:
+    """Media are fetched into the result and into a destination."""
     photo = bytes(range(256)) * 100
     message_id = customer_sends(sandbox, "photo.jpg", photo)
     with DAG("media") as dag:
@@ -252,6 +258,7 @@ def test_media(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any) -
 
 
 def test_conversations(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """The conversation operators set status and assignee."""
     state = sandbox.state
     ada, ben = (state.by_phone[phone].conversations[0] for phone in (ADA, BEN))
     ben.operator = "maria@acme.example"
@@ -274,12 +281,13 @@ def test_conversations(run_dag: RunDag, sandbox: Sandbox) -> None:
 
 
 def test_templates_and_campaigns(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A campaign is read, reported and cancelled."""
     client = sandbox.client()
     template_id = sandbox.control("GET", "/state")["templates"][0]["id"]
     wanted = [{"target": number, "params": PARAMS} for number in (ADA, NEW, "12025131026")]
-    campaign_id = client.send_template_messages("order_update", "orders", wanted).broadcast_id
+    campaign_id = client.send_template_messages("order_update", "orders", wanted).campaign_id
     later = datetime.now(UTC) + timedelta(days=2)
-    planned = client.schedule_template_messages("welcome", "later", [{"target": BEN}], later).broadcast_id
+    planned = client.schedule_template_messages("welcome", "later", [{"target": BEN}], later).campaign_id
     assert campaign_id is not None
     assert planned is not None
     sandbox.control("POST", "/clock", {"advance": 3600})
@@ -317,7 +325,8 @@ def test_templates_and_campaigns(run_dag: RunDag, sandbox: Sandbox, tmp_path: Pa
     assert sandbox.texts_to(BEN) == []
 
 
-def test_an_approved_template_is_taken_of_several_with_the_name(execute: Execute, sandbox: Sandbox) -> None:
+def test_the_approved_one_of_several_templates_is_used(execute: Execute, sandbox: Sandbox) -> None:
+    """Of several templates with one name, the approved one is used."""
     from dataclasses import replace
 
     first = sandbox.state.templates[0]
@@ -330,8 +339,9 @@ def test_an_approved_template_is_taken_of_several_with_the_name(execute: Execute
 def test_more_recipients_than_a_page_are_all_there(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """Recipients are read over all pages."""
     wanted = [{"target": str(85264310000 + n)} for n in range(1001)]
-    campaign_id = str(sandbox.client().send_template_messages("welcome", "all", wanted).broadcast_id)
+    campaign_id = str(sandbox.client().send_template_messages("welcome", "all", wanted).campaign_id)
     operator = WatiGetCampaignRecipientsOperator(
         task_id="a", campaign_id=campaign_id, destination=f"{tmp_path}/a.csv"
     )
@@ -343,8 +353,9 @@ def test_more_recipients_than_a_page_are_all_there(
 
 
 def test_schedules(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """A schedule has the time of its argument, in each accepted form."""
     at = (datetime.now(timezone(timedelta(hours=8))) + timedelta(hours=5)).replace(microsecond=0)
-    one = {"template_name": "welcome", "recipients": {"target": NEW}}
+    one: dict[str, Any] = {"template_name": "welcome", "recipients": {"target": NEW}}
     with DAG("schedules", start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         WatiScheduleTemplateOperator(task_id="aware", **one, scheduled_at=at)
         WatiScheduleTemplateOperator(task_id="text", **one, scheduled_at=f"{{{{ '{at.isoformat()}' }}}}")
@@ -358,7 +369,7 @@ def test_schedules(run_dag: RunDag, sandbox: Sandbox) -> None:
     assert [ti.task_id for ti in tis.values() if ti.state == "failed"] == ["naive", "naive_text", "past"]
     summaries = results_of({name: ti for name, ti in tis.items() if ti.state != "failed"})
     sent = {campaign.id: campaign for campaign in sandbox.state.broadcasts}
-    starts = {name: sent[summary["broadcasts"][0]["id"]].starts_at for name, summary in summaries.items()}
+    starts = {name: sent[summary["campaigns"][0]["id"]].starts_at for name, summary in summaries.items()}
     interval_end = tis["pendulum"].dag_run.data_interval_end.timestamp()
     assert starts["aware"] == starts["text"] == at.timestamp()
     assert starts["pendulum"] == pytest.approx(interval_end + 3 * 3600, abs=1)
@@ -369,8 +380,9 @@ def test_schedules(run_dag: RunDag, sandbox: Sandbox) -> None:
 
 
 def test_a_schedule_that_is_over_is_no_mistake_if_everybody_has_been_accepted(
-    execute: Execute, sandbox: Sandbox
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A retry after the scheduled time is green when everybody was accepted."""
     soon = datetime.now(UTC) + timedelta(seconds=1.2)
     operator = WatiScheduleTemplateOperator(
         task_id="remind",
@@ -378,6 +390,7 @@ def test_a_schedule_that_is_over_is_no_mistake_if_everybody_has_been_accepted(
         recipients=[{"target": NEW}],
         scheduled_at=soon,
         send_key="k",
+        state_path=str(tmp_path),
     )
     assert execute(operator)["accepted"] == 1
     while datetime.now(UTC) < soon:
@@ -391,6 +404,7 @@ def test_a_schedule_that_is_over_is_no_mistake_if_everybody_has_been_accepted(
 
 
 def test_chatbots(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """A chatbot is started by id and by name."""
     with DAG("chatbots") as dag:
         WatiStartChatbotOperator(task_id="by_id", target=ADA, chatbot_id="65b7a1c2c4a7b0700000000{{ 1 }}")
         WatiStartChatbotOperator(task_id="by_name", target=DANA, chatbot_name="{{ 'Order' }} status bot")
@@ -404,6 +418,7 @@ def test_chatbots(run_dag: RunDag, sandbox: Sandbox) -> None:
 
 
 def test_mapped_tasks(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Operators work with partial() and expand()."""
     photos = [customer_sends(sandbox, f"{n}.jpg", b"x" * n) for n in (1, 2)]
     with DAG("mapped") as dag:
 
@@ -436,7 +451,7 @@ def test_an_upstream_result_feeds_the_next_task(run_dag: RunDag, sandbox: Sandbo
         contact = WatiGetContactOperator(task_id="contact", target=f"14155550100:{ADA}")
 
         @task
-        def choose(contact: dict[str, Any]) -> dict[str, Any]:
+        def choose(contact: Any) -> dict[str, Any]:
             return {"teams": ["Billing"], "rows": [{"title": contact["name"]}]}
 
         chosen = choose(contact.output)

@@ -1,4 +1,4 @@
-"""Rows and arguments as they come in practice: nothing of them stops or falsifies the others, or shows a number."""
+"""Rows and arguments with errors: they stop nobody else, falsify no outcome, and no error shows a phone number."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import csv
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, task
 
 from airflow_provider_wati.exceptions import WatiError, WatiRejectedError, WatiValidationError
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator as SendTemplate
-from airflow_provider_wati.sending.row_mapping import RecipientColumns
-from airflow_provider_wati.tables.readers import cell, is_address
+from airflow_provider_wati.sending.row_mapping import ColumnMapping
+from airflow_provider_wati.tables.readers import is_address
+from airflow_provider_wati.tables.values import cell
 from tests.conftest import Sandbox, needs_task_state_store
 from tests.support.tasks import Execute, Store
 from tests.unit.operators.test_template_sends import (
@@ -30,6 +31,9 @@ from tests.unit.operators.test_template_sends import (
     broadcast,
     sent,
 )
+
+if TYPE_CHECKING:
+    from tests.support.clock import SkippingClock
 
 
 @pytest.fixture
@@ -69,11 +73,11 @@ def with_param(name: Any, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (recipient(target="+0919876543210"), "no country's code begins it"),
-        (recipient(target="00 0447911123456"), "no country's code begins it"),
-        (recipient(target="+07040294"), "no country's code begins it"),
+        (recipient(target="+0919876543210"), "it does not begin with a country code"),
+        (recipient(target="00 0447911123456"), "it does not begin with a country code"),
+        (recipient(target="+07040294"), "it does not begin with a country code"),
         (recipient(target="85264318723\ud800"), "neither a phone number nor an id"),
-        (recipient(target=Rude()), "a Rude is no phone number"),
+        (recipient(target=Rude()), "a value of type Rude is not a phone number"),
         (recipient(target=float("nan")), "there is no phone number"),
         (with_param("name", "Cle\udc00"), "name: the text has half a character in it"),
         (with_param("name", Rude()), "a Rude cannot be written as text"),
@@ -90,9 +94,10 @@ def with_param(name: Any, value: Any) -> dict[str, Any]:
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_a_row_that_cannot_be_right_is_the_only_one_that_is_not_sent(
+def test_a_row_with_an_error_is_the_only_one_that_is_not_sent(
     wrong: dict[str, Any], says: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A row with an error is invalid, with the reason, and stops nobody else."""
     good = [recipient(target=phone) for phone in (NEW, OTHER)]
     path = tmp_path / "outcomes.csv"
     operator = SendTemplate(
@@ -110,16 +115,18 @@ def test_a_row_that_cannot_be_right_is_the_only_one_that_is_not_sent(
     assert NEW not in str(raised.value)
 
 
-def test_what_is_more_than_a_text_is_sent_as_the_text_it_is(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_subclass_of_str_is_sent_as_its_text(execute: Execute, sandbox: Sandbox) -> None:
+    """An Enum or another subclass of str is sent as the text that it holds."""
     rows = [{"phone": NEW, "first_name": Tier.GOLD, "id": type("Text", (str,), {})("1001")}]
     assert execute(broadcast(rows=rows))["accepted"] == 1
     assert sandbox.texts_to(NEW) == ["Hi gold, your order 1001 is packed."]
 
 
-def test_a_person_of_whom_wati_will_not_speak_stops_nobody_else(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_refused_look_up_of_one_contact_stops_nobody_else(execute: Execute, sandbox: Sandbox) -> None:
+    """A contact whose look-up WATI refuses is rejected, and the others are sent to."""
     sandbox.control("POST", "/contacts", {"count": 1_000})
     sandbox.fault("status", status=400, path=f"*/contacts/{OTHER}")
-    with pytest.raises(WatiRejectedError, match="who opted out could not be looked up"):
+    with pytest.raises(WatiRejectedError, match="opted out could not be looked up"):
         execute(broadcast())
     assert [len(sandbox.texts_to(phone)) for phone in (NEW, OTHER)] == [1, 0]
 
@@ -130,9 +137,8 @@ LUZ, LUZ_TOO = "5215512345678", "525512345678"
 
 
 @pytest.mark.parametrize("contacts", [0, 1_000], ids=["listing", "one by one"])
-def test_who_opted_out_under_the_other_spelling_gets_nothing(
-    contacts: int, execute: Execute, sandbox: Sandbox
-) -> None:
+def test_an_opt_out_holds_for_both_spellings(contacts: int, execute: Execute, sandbox: Sandbox) -> None:
+    """An opt-out under one spelling of a phone number holds for the other."""
     if contacts:
         sandbox.control("POST", "/contacts", {"count": contacts})
     sandbox.control("POST", "/contacts", {"contacts": [{"phone": LUZ, "allow_broadcast": False}]})
@@ -145,6 +151,7 @@ def test_who_opted_out_under_the_other_spelling_gets_nothing(
 def test_a_person_under_two_spellings_is_messaged_once_and_suppressed_under_either(
     execute: Execute, sandbox: Sandbox
 ) -> None:
+    """Two spellings of one phone number are one person."""
     rows = [{"phone": phone, "first_name": "Luz", "id": "1"} for phone in (LUZ, LUZ_TOO)]
     summary = execute(broadcast(rows=rows))
     assert (summary["accepted"], summary["skipped"]) == (1, 1)
@@ -153,6 +160,7 @@ def test_a_person_under_two_spellings_is_messaged_once_and_suppressed_under_eith
 
 
 def test_consent_is_asked_on_the_channel_of_the_send(execute: Execute, sandbox: Sandbox) -> None:
+    """Contacts are looked up on the channel of the send."""
     execute(broadcast(rows=DICTS[:1], channel="Support"))
     assert any(f"/contacts/Support:{NEW}" in request for request in sandbox.requests("GET"))
 
@@ -164,9 +172,10 @@ def test_consent_is_asked_on_the_channel_of_the_send(execute: Execute, sandbox: 
     "argument", ["suppress", "send_window", "send_key", "channel", "state_path", "outcomes_path"]
 )
 @pytest.mark.parametrize("nothing", [None, "", "None"])
-def test_a_caution_that_renders_to_nothing_is_not_left_out(
+def test_a_safety_argument_that_renders_to_nothing_is_refused(
     argument: str, nothing: str | None, execute: Execute, sandbox: Sandbox
 ) -> None:
+    """A suppression list or send_key whose template renders to nothing fails the task."""
     operator = broadcast(**{argument: "{{ given }}"})
     setattr(operator, argument, nothing)
     with pytest.raises(WatiValidationError, match=f"{argument} was given, and is {nothing!r} now"):
@@ -177,6 +186,7 @@ def test_a_caution_that_renders_to_nothing_is_not_left_out(
 def test_an_upstream_task_that_gives_no_list_of_the_suppressed_fails_the_send(
     run_dag: RunDag, sandbox: Sandbox
 ) -> None:
+    """A suppression list that an upstream task did not return fails the send."""
     with DAG("suppressed_by_none") as dag:
 
         @task
@@ -188,9 +198,10 @@ def test_an_upstream_task_that_gives_no_list_of_the_suppressed_fails_the_send(
     assert sandbox.requests("POST") == []
 
 
-def test_native_templates_may_make_a_number_of_a_key(
+def test_a_key_that_a_native_template_turns_into_an_int_is_a_text(
     run_dag: RunDag, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """With native templates, a send_key of digits stays the same key."""
     with DAG("native", render_template_as_native_obj=True) as dag:
         Broadcast(task_id="send", rows=DICTS, send_key="{{ '20261124' }}", state_path=str(tmp_path), **MAPPED)
     ti = run_dag(dag)["send"]
@@ -201,9 +212,8 @@ def test_native_templates_may_make_a_number_of_a_key(
 @pytest.mark.parametrize(
     "given", [[], json.dumps([OTHER]), json.dumps([f"+{OTHER}"])], ids=["empty", "json", "+"]
 )
-def test_a_list_of_the_suppressed_may_be_empty_or_json(
-    given: Any, execute: Execute, sandbox: Sandbox
-) -> None:
+def test_a_suppression_list_may_be_empty_or_json(given: Any, execute: Execute, sandbox: Sandbox) -> None:
+    """An empty suppression list suppresses nobody; JSON is read as a list."""
     summary = execute(broadcast(suppress=given))
     assert summary["skipped"] == (1 if given else 0)
 
@@ -211,7 +221,7 @@ def test_a_list_of_the_suppressed_may_be_empty_or_json(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"suppress": f"['{NEW}']"}, "suppress is a text that is not valid JSON"),
+        ({"suppress": f"['{NEW}']"}, "suppress is a text that is not JSON"),
         (
             {"suppress": f"{NEW}\n{OTHER}"},
             "suppress is a text that is neither JSON nor the address of a file",
@@ -231,13 +241,14 @@ def test_a_list_of_the_suppressed_may_be_empty_or_json(
         ({"template_params": "{'status': 'packed'}"}, "template_params is a dict, not str"),
         ({"template_params": {"name": "x"}}, "param_columns and template_params both have 'name'"),
         ({"outcomes_path": "s9://bucket/o.csv"}, "'s9://bucket/o.csv' cannot be written"),
-        ({"send_key": "k" * 1_001}, "send_key has 1,001 characters"),
+        ({"send_key": "k" * 1_001, "state_path": "/tmp/state"}, "send_key has 1,001 characters"),
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused_and_shows_nobody(
+def test_a_wrong_argument_is_refused_without_showing_people(
     arguments: dict[str, Any], says: str, execute: Execute, sandbox: Sandbox
 ) -> None:
+    """The error for an argument shows no phone number."""
     with pytest.raises(WatiValidationError, match=says) as refused:
         execute(broadcast(**arguments))
     assert sandbox.requests("POST") == []
@@ -245,9 +256,8 @@ def test_what_cannot_be_meant_is_refused_and_shows_nobody(
     assert OTHER not in str(refused.value)
 
 
-def test_airflow_stores_no_people_whatever_their_list_is_written_as(
-    run_dag: RunDag, sandbox: Sandbox
-) -> None:
+def test_airflow_stores_no_people_in_any_form_of_rows(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Airflow stores the size of the rows, whatever form they have."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.utils.session import create_session
 
@@ -278,6 +288,7 @@ def test_airflow_stores_no_people_whatever_their_list_is_written_as(
 def test_a_quote_that_is_not_closed_swallows_no_rows(
     content: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A quote that is not closed fails the send instead of hiding the rows after it."""
     path = tmp_path / "people.csv"
     path.write_text(f"phone,first_name,id,note\n{content}")
     with pytest.raises(WatiValidationError, match=f"{path}: "):
@@ -286,6 +297,7 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(
 
 
 def test_a_csv_without_its_header_shows_nobody(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """In a CSV file without a header, the error masks the first person."""
     path = tmp_path / "people.csv"
     path.write_text(f"{NEW},Ada,1\n{OTHER},Ben,2\n")
     with pytest.raises(
@@ -295,7 +307,8 @@ def test_a_csv_without_its_header_shows_nobody(execute: Execute, sandbox: Sandbo
     assert NEW not in str(refused.value)
 
 
-def test_what_parquet_has_and_python_has_not(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_parquet_types_that_python_does_not_have(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Nanoseconds are cut, and 32-bit floats keep their digits."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -320,6 +333,7 @@ def test_what_parquet_has_and_python_has_not(execute: Execute, sandbox: Sandbox,
 def test_a_parquet_file_with_a_column_twice_is_refused(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """It would not be known which of the columns is meant."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -347,16 +361,18 @@ def test_a_parquet_file_with_a_column_twice_is_refused(
         ("", False),
     ],
 )
-def test_what_can_be_an_address(text: str, answer: bool) -> None:
+def test_paths_and_content_are_told_apart(text: str, answer: bool) -> None:
+    """A text is a path or URI only if it looks like one."""
     assert is_address(text) is answer
 
 
 # Outcomes and summary
 
 
-def test_a_try_that_reads_no_rows_keeps_the_outcomes_of_the_one_before(
+def test_an_attempt_that_reads_no_rows_keeps_the_outcomes_of_the_one_before(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """The outcomes file stays when the rows cannot be read."""
     path = tmp_path / "outcomes.csv"
     store = Store()
     execute(broadcast(outcomes_path=str(path)), store=store)
@@ -373,16 +389,17 @@ def test_a_try_that_reads_no_rows_keeps_the_outcomes_of_the_one_before(
 def test_outcomes_that_break_off_leave_the_old_ones(
     execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An error while outcomes are written leaves the old file."""
     path = tmp_path / "outcomes.csv"
     store = Store()
     execute(broadcast(outcomes_path=str(path)), store=store)
     told = path.read_text()
 
     def break_off(_: Any) -> Any:
-        yield {"row": 1}
+        yield (1, None, "", "accepted", None, None, None, None)
         raise OSError("no space left")
 
-    monkeypatch.setattr("airflow_provider_wati.sending.job.TemplateSend.outcomes", break_off)
+    monkeypatch.setattr("airflow_provider_wati.sending.job.SendJob.outcome_rows", break_off)
     with pytest.raises(OSError, match="no space"):
         execute(broadcast(outcomes_path=str(path)), store=store, try_number=2)
     assert path.read_text() == told
@@ -390,7 +407,7 @@ def test_outcomes_that_break_off_leave_the_old_ones(
 
 @pytest.mark.parametrize("text", ["x", "न", "😀", '"', "\x01"])
 def test_a_summary_fits_into_an_xcom_whatever_it_repeats(
-    text: str, execute: Execute, sandbox: Sandbox
+    text: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """60 refusals in Hindi, each in a campaign with a long name."""
     sandbox.fault(
@@ -402,8 +419,9 @@ def test_a_summary_fits_into_an_xcom_whatever_it_repeats(
             broadcast(
                 rows=rows,
                 batch_size=1,
-                broadcast_name=text * 300,
+                campaign_name=text * 300,
                 send_key=text * 1_000,
+                state_path=str(tmp_path),
                 check_consent=False,
                 outcomes_path=f"/tmp/{'न' * 60}/{'o' * 60}.csv",
             )
@@ -411,13 +429,14 @@ def test_a_summary_fits_into_an_xcom_whatever_it_repeats(
     summary = execute.pushed[-1]  # type: ignore[attr-defined] # the fixture notes what was pushed
     assert len(json.dumps(summary)) < 16_000
     assert (summary["total"], summary["accepted"], summary["rejected"]) == (90, 60, 30)
-    assert len(summary["broadcasts"]) + summary["more_broadcasts"] == 60
-    assert text != "x" or (len(summary["problems"]) == 20 and summary["broadcasts"])
+    assert len(summary["campaigns"]) + summary["more_campaigns"] == 60
+    assert text != "x" or (len(summary["problems"]) == 20 and summary["campaigns"])
 
 
-def test_chunks_with_a_key_of_the_user_s_are_sends_of_their_own(
+def test_mapped_tasks_with_a_send_key_are_sends_of_their_own(
     run_dag: RunDag, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """Mapped tasks with one send_key get keys of their own, and each sends its rows."""
     with DAG("keyed_chunks") as dag:
         Broadcast.partial(
             task_id="chunk", send_key="promo", state_path=str(tmp_path), unknown_grace=4.5, **MAPPED
@@ -429,7 +448,8 @@ def test_chunks_with_a_key_of_the_user_s_are_sends_of_their_own(
     assert sent(sandbox) == SENT
 
 
-def test_a_rehearsal_that_fails_says_what_is_wrong(execute: Execute, sandbox: Sandbox) -> None:
+def test_a_failing_dry_run_says_what_is_wrong(execute: Execute, sandbox: Sandbox) -> None:
+    """A dry run with bad rows fails with the reasons."""
     rows = [{"phone": f"852643187{n:02}", "first_name": "A", "id": "1"} for n in range(30)]
     rows.append({"phone": "12", "first_name": "A", "id": "1"})
     with pytest.raises(WatiValidationError, match=r"1 of 31 rows failed \(1 invalid\).*row 31 \(12\): "):
@@ -440,30 +460,28 @@ def test_a_rehearsal_that_fails_says_what_is_wrong(execute: Execute, sandbox: Sa
 
 
 @needs_task_state_store
-def test_a_rehearsal_that_is_cleared_to_send_waits_for_nothing(
-    run_dag: RunDag, clear: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+def test_a_send_after_a_dry_run_does_not_wait(
+    run_dag: RunDag, clear: Any, sandbox: Sandbox, at_once: SkippingClock
 ) -> None:
-    def waits() -> None:
-        raise AssertionError("it waits")
-
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.pause", waits)
-    with DAG("rehearsed") as dag:
+    """A dry run leaves no state that the real send would have to reconcile."""
+    with DAG("dry_run_then_send") as dag:
         send = Broadcast(task_id="send", rows=DICTS, dry_run=True, **MAPPED)
     ti = run_dag(dag)["send"]
     assert ti.state == "success"
     assert sandbox.requests("POST") == []
     send.is_dry_run = False
     assert clear(dag, ti).state == "success"
+    assert at_once.sleeps == []
     assert sent(sandbox) == SENT
 
 
-def test_a_column_that_is_missing_shows_no_number_of_those_there_are() -> None:
+def test_a_missing_column_shows_no_phone_number() -> None:
+    """The error masks column names that are phone numbers."""
     with pytest.raises(WatiValidationError, match="there are '\\*+8721', 'name'"):
         cell({NEW: 1, "name": 2}, "phone")
 
 
-def test_columns_that_say_two_things_of_one_parameter_are_refused() -> None:
+def test_a_parameter_with_a_column_and_a_constant_is_refused() -> None:
+    """A parameter may come from a column or a constant, not both."""
     with pytest.raises(WatiValidationError, match="both have 'a', 'b'"):
-        RecipientColumns(
-            target_column="t", param_columns={"a": "x", "b": "y"}, template_params={"b": 1, "a": 2}
-        )
+        ColumnMapping(target_column="t", param_columns={"a": "x", "b": "y"}, template_params={"b": 1, "a": 2})

@@ -25,6 +25,7 @@ def test_from_the_warehouse_and_back(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The example syncs, sends and writes the statuses back."""
     monkeypatch.setenv("WATI_DEMO_STATE", str(tmp_path))
     customers = [
         ("1", "+91 98765 43210", "Ravi", "gold"),

@@ -1,4 +1,4 @@
-"""The contact sync as a task: rows from anywhere, one at a time, and a result that says what happened."""
+"""The contact sync as a task: its rows, its lock, its snapshot and its result."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiRejectedError, WatiValidationError
 from airflow_provider_wati.operators.contacts import WatiSyncContactsOperator
-from airflow_provider_wati.state import directory as state
-from airflow_provider_wati.state.directory import StateDirectory, alone
+from airflow_provider_wati.state import lock
+from airflow_provider_wati.state.directory import StateDirectory
+from airflow_provider_wati.state.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def rendered_fields_of(ti: Any) -> dict[str, Any]:
 
 def tier(sandbox: Sandbox, n: int) -> str | None:
     person = sandbox.state.by_phone.get(ROWS[n]["phone"])
-    return person and (person.custom_params or {}).get("loyalty")
+    return None if person is None else (person.custom_params or {}).get("loyalty")
 
 
 def writes(sandbox: Sandbox) -> int:
@@ -56,6 +57,7 @@ def writes(sandbox: Sandbox) -> int:
 
 
 def test_rows_of_an_upstream_task_are_synced_once(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Rows of an upstream task are written, and cost no call in the second run."""
     outcomes = tmp_path / "{{ run_id | replace(':', '') }}.csv"
 
     with DAG("sync_customers", schedule=None) as dag:
@@ -88,6 +90,7 @@ def test_rows_of_an_upstream_task_are_synced_once(run_dag: RunDag, sandbox: Sand
 
 
 def test_a_failing_sync_has_pushed_its_summary(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The summary is in XCom also when the task fails."""
     rejected, stopped = tmp_path / "rejected", tmp_path / "stopped"
     sandbox.fault("status", method="POST", status=400, contains=ROWS[1]["phone"])
     sandbox.fault("status", method="POST", status=403, contains=ROWS[3]["phone"])
@@ -106,6 +109,7 @@ def test_a_failing_sync_has_pushed_its_summary(run_dag: RunDag, sandbox: Sandbox
 def test_rows_come_from_files_and_json(
     execute: Execute, sandbox: Sandbox, tmp_path: Path, suffix: str
 ) -> None:
+    """Rows may be JSON or a CSV, JSONL or Parquet file."""
     path = tmp_path / f"customers.{suffix}"
     rows: Any = str(path)
     if suffix == "csv":
@@ -127,6 +131,7 @@ def test_rows_come_from_files_and_json(
 def test_a_subclass_brings_its_rows_and_closes_them_first(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """The rows of a subclass are closed before the first call to WATI."""
     events = []
 
     class FromElsewhere(WatiSyncContactsOperator):
@@ -141,6 +146,7 @@ def test_a_subclass_brings_its_rows_and_closes_them_first(
 
 
 def test_a_dry_run_is_green_and_writes_nothing(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A dry run has a plan and makes no write."""
     summary = execute(sync(dry_run=True, state_path=str(tmp_path)))
     assert (summary["unsent"], summary["dry_run"], summary["plan"]["to_create"]) == (4, True, 4)
     assert writes(sandbox) == 0
@@ -150,6 +156,7 @@ def test_a_dry_run_is_green_and_writes_nothing(execute: Execute, sandbox: Sandbo
 
 
 def test_the_threshold_decides(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The task fails when more rows failed than failure_threshold allows."""
     sandbox.fault("status", method="POST", status=400, contains=ROWS[1]["phone"])
     with pytest.raises(WatiRejectedError, match="1 of 4 rows failed"):
         execute(sync())
@@ -174,12 +181,14 @@ def test_the_threshold_decides(execute: Execute, sandbox: Sandbox, tmp_path: Pat
 def test_a_mistake_is_named_before_any_call(
     execute: Execute, sandbox: Sandbox, options: dict[str, Any], words: str
 ) -> None:
+    """An argument with an error fails the task before the first call."""
     with pytest.raises((WatiValidationError, WatiConfigurationError), match=words):
         execute(sync(**options))
     assert sandbox.requests() == []
 
 
 def test_the_snapshot_is_kept_in_object_storage(execute: Execute, sandbox: Sandbox, bucket: str) -> None:
+    """With a URI as state_path, the snapshot is an object."""
     assert execute(sync(state_path=bucket))["created"] == 4
     done = writes(sandbox)
     assert execute(sync(state_path=bucket))["unchanged"] == 4
@@ -188,6 +197,7 @@ def test_the_snapshot_is_kept_in_object_storage(execute: Execute, sandbox: Sandb
 
 
 def test_another_account_has_another_snapshot(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """The snapshot of one account is not used for another."""
     execute(sync(state_path=str(tmp_path)))
     sandbox.reset()
     connection = {"conn_type": "wati", "host": f"{sandbox.url}/200002", "password": sandbox.token}
@@ -200,9 +210,10 @@ def test_another_account_has_another_snapshot(execute: Execute, sandbox: Sandbox
 
 HOLDER = """
 import sys, time
-from airflow_provider_wati.state.directory import StateDirectory, alone
+from airflow_provider_wati.state.directory import StateDirectory
+from airflow_provider_wati.state.lock import locked
 
-with alone(StateDirectory(sys.argv[1]), sys.argv[2], "it", "another"):
+with locked(StateDirectory(sys.argv[1]), sys.argv[2], "it", "another"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -211,6 +222,7 @@ with alone(StateDirectory(sys.argv[1]), sys.argv[2], "it", "another"):
 def test_two_runs_at_once_are_refused_and_a_killed_one_is_not_waited_for(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A second run fails while the first is running, and a killed run leaves no local lock."""
     execute(sync(state_path=str(tmp_path)))
     [lock] = tmp_path.glob("*.lock")
     holder = subprocess.Popen(
@@ -234,24 +246,25 @@ def test_two_runs_at_once_are_refused_and_a_killed_one_is_not_waited_for(
 def test_a_lease_holds_while_it_is_renewed_and_ends_after_a_crash(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "LEASE_SECONDS", 0.6)
+    """In object storage, the lock is renewed by a living run and expires after a crash."""
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.6)
     directory = StateDirectory(bucket)
-    with alone(directory, "sync", "it", "first"):
+    with locked(directory, "sync", "it", "first"):
         time.sleep(1)
-        with pytest.raises(WatiConfigurationError, match="pool"), alone(directory, "sync", "it", "second"):
+        with pytest.raises(WatiConfigurationError, match="pool"), locked(directory, "sync", "it", "second"):
             pass
         left_behind = directory.get("sync_lease")
-    with alone(directory, "sync", "it", "second"):
+    with locked(directory, "sync", "it", "second"):
         pass
     directory.set("sync_lease", left_behind | {"until": time.time() + 0.3})
     # Another try of the same task: the one that left it behind is dead.
-    with alone(directory, "sync", "it", "first"):
+    with locked(directory, "sync", "it", "first"):
         pass
     directory.set("sync_lease", left_behind | {"until": time.time() + 0.3})
-    with pytest.raises(WatiConfigurationError), alone(directory, "sync", "it", "second"):
+    with pytest.raises(WatiConfigurationError), locked(directory, "sync", "it", "second"):
         pass
     time.sleep(0.35)
-    with alone(directory, "sync", "it", "second"):
+    with locked(directory, "sync", "it", "second"):
         pass
 
 
@@ -285,9 +298,10 @@ class Rude:
     ],
     ids=["half a character", "long", "rude", "rude value", "long value", "half a name"],
 )
-def test_a_row_that_cannot_be_right_is_the_only_one_that_is_not_synced(
+def test_a_row_with_an_error_is_the_only_one_that_is_not_synced(
     wrong: dict[str, Any], execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    """A row with an error is invalid and stops nobody else."""
     rows = [ROWS[0], {**ROWS[1], **wrong}, ROWS[2]]
     outcomes = tmp_path / "outcomes.csv"
     with pytest.raises(WatiValidationError, match="1 of 3 rows failed \\(1 invalid\\)") as raised:
@@ -301,6 +315,7 @@ def test_a_row_that_cannot_be_right_is_the_only_one_that_is_not_synced(
 def test_a_key_that_renders_to_nothing_is_not_another_sync(
     key: str | None, execute: Execute, sandbox: Sandbox
 ) -> None:
+    """A sync_key whose template renders to nothing fails the task."""
     operator = sync(sync_key="{{ given }}")
     operator.sync_key = key
     with pytest.raises(WatiValidationError, match=f"sync_key was given, and is {key!r} now"):

@@ -1,4 +1,4 @@
-"""The first operators as tasks of real Airflow; the sandbox's state tells what they did."""
+"""WatiSendTemplateOperator with its forms of recipients, and lost answers of single sends, in real Airflow."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def xcom(ti: Any) -> Any:
 
 
 def test_the_main_job(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """A send with mixed rows accounts for each of them and reaches the right people."""
     with DAG("main_job") as dag:
         create = WatiCreateContactOperator(
             task_id="create", phone_number=NEW, name="{{ 'Bob ' ~ 'Li' }}", custom_params={"tier": "gold"}
@@ -53,11 +54,12 @@ def test_the_main_job(run_dag: RunDag, sandbox: Sandbox) -> None:
     assert set(xcom(tis["text"])) == {"id", "conversation_id", "local_message_id", "status", "created"}
     summary = xcom(tis["template"])
     assert (summary["total"], summary["accepted"], summary["rejected"]) == (1, 1, 0)
-    assert summary["broadcasts"][0]["id"] == next(iter(sandbox.client().iter_campaigns()))["id"]
+    assert summary["campaigns"][0]["id"] == next(iter(sandbox.client().iter_campaigns()))["id"]
 
 
 @pytest.mark.parametrize("form", ["list", "json list", "json dict", "dict"])
 def test_recipients_in_all_their_forms(form: str, run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Recipients may be dicts, lists, JSON, and WATI's own form."""
     one = {"target": NEW, "params": PARAMS}
     two = [
         one,
@@ -72,6 +74,7 @@ def test_recipients_in_all_their_forms(form: str, run_dag: RunDag, sandbox: Sand
 
 
 def test_mapped_tasks_and_upstream_output(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Recipients come from an upstream task, and mapped tasks are sends of their own."""
     with DAG("mapped") as dag:
 
         @task
@@ -93,6 +96,7 @@ def test_mapped_tasks_and_upstream_output(run_dag: RunDag, sandbox: Sandbox) -> 
 
 
 def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Rendered fields and XComs of a send have no phone numbers and no token."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -130,11 +134,12 @@ def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandb
 
 @pytest.mark.parametrize(
     ("recipients", "says"),
-    [("{not json", "not valid JSON"), ("7", "not valid JSON"), (7, "not int"), ("people", "not valid JSON")],
+    [("{not json", "not JSON"), ("7", "not JSON"), (7, "not int"), ("people", "not JSON")],
 )
-def test_what_is_no_recipients_is_refused_before_anything_is_sent(
+def test_recipients_of_another_type_are_refused(
     recipients: Any, says: str, run_dag: RunDag, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Anything but recipients fails the task before the first call."""
     with DAG("no_recipients") as dag:
         WatiSendTemplateOperator(task_id="template", template_name="order_update", recipients=recipients)
     assert run_dag(dag)["template"].state == "failed"
@@ -143,12 +148,13 @@ def test_what_is_no_recipients_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("recipients", [[], "[]", ()])
-def test_nobody_to_send_to_is_no_failure(recipients: Any, run_dag: RunDag, sandbox: Sandbox) -> None:
+def test_an_empty_list_of_recipients_is_green(recipients: Any, run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Without recipients, the task is green and makes no call."""
     with DAG("nobody") as dag:
         WatiSendTemplateOperator(task_id="template", template_name="order_update", recipients=recipients)
     ti = run_dag(dag)["template"]
     assert ti.state == "success"
-    assert (xcom(ti)["total"], xcom(ti)["calls"], xcom(ti)["broadcasts"]) == (0, 0, [])
+    assert (xcom(ti)["total"], xcom(ti)["calls"], xcom(ti)["campaigns"]) == (0, 0, [])
     assert sandbox.requests("POST") == []
 
 
@@ -157,7 +163,7 @@ BAD = {
     "no parameters": ({"target": NEW}, "parameter 'name' is missing, and 2 more"),
     "too short": ({"target": "+1 202", "params": PARAMS}, "too short for country code 1"),
     "a float": ({"target": 85264318721.0, "params": PARAMS}, "is a float and may have lost digits"),
-    "float residue": ({"target": "9876543210.0", "params": PARAMS}, "went through a float"),
+    "float residue": ({"target": "9876543210.0", "params": PARAMS}, "was a float and may have lost digits"),
     "an empty parameter": ({"target": NEW, "params": {**PARAMS, "name": " "}}, "parameter 'name' is empty"),
     "NULL": ({"target": NEW, "params": {**PARAMS, "name": None}}, "parameter 'name' is NULL"),
     "a line break": ({"target": NEW, "params": {**PARAMS, "name": "A\nB"}}, "has a line break, a tab or"),
@@ -169,6 +175,7 @@ BAD = {
 
 
 def test_a_bad_row_is_invalid_and_the_others_go_out(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """A recipient with an error is invalid, with the reason, and stops nobody else."""
     good = {"target": OTHER, "params": PARAMS}
     with DAG("bad") as dag:
         for n, (bad, _) in enumerate(BAD.values()):
@@ -194,7 +201,9 @@ def test_a_bad_row_is_invalid_and_the_others_go_out(run_dag: RunDag, sandbox: Sa
     assert len(sandbox.texts_to(OTHER)) == len(BAD) + 1
 
 
-def test_who_comes_twice_is_messaged_once(run_dag: RunDag, sandbox: Sandbox) -> None:
+def test_a_person_in_two_rows_is_messaged_once(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Without a key, the second row of a person is skipped."""
+
     def to(number: str, order: str, **more: str) -> dict[str, Any]:
         return {"target": number, "params": {**PARAMS, "order_id": order}, **more}
 
@@ -219,6 +228,7 @@ def test_who_comes_twice_is_messaged_once(run_dag: RunDag, sandbox: Sandbox) -> 
 
 
 def test_a_refused_recipient_fails_the_task_and_keeps_the_summary(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """A recipient that WATI refuses fails the task, and its summary is pushed."""
     sandbox.fault("recipient_errors", numbers=[NEW])
     with DAG("some_refused") as dag:
         WatiSendTemplateOperator(
@@ -235,18 +245,7 @@ def test_a_refused_recipient_fails_the_task_and_keeps_the_summary(run_dag: RunDa
     assert (len(sandbox.texts_to(NEW)), len(sandbox.texts_to(OTHER))) == (0, 1)
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what WATI may hide for a while be looked for once only; how long is tested elsewhere."""
-    monkeypatch.setattr("airflow_provider_wati.operators._once._APPEARS_WITHIN", timedelta(0))
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.POLL_SECONDS", 0.05)
-    # A connection on this machine comes about at once; what takes its time is the answer.
-    monkeypatch.setattr(
-        "airflow_provider_wati.sending.grace.longest_call", lambda timeout: timedelta(seconds=timeout[1])
-    )
-
-
-LOST = {
+LOST: dict[str, dict[str, Any]] = {
     "dropped after the effect": {"kind": "drop", "when": "after", "count": 1},
     "dropped before the effect": {"kind": "drop", "when": "before", "count": 1},
     "500 after the effect": {"kind": "status", "status": 500, "when": "after", "count": 1},
@@ -261,6 +260,7 @@ AGAIN: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 def test_a_text_whose_answer_was_lost_goes_out_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None
 ) -> None:
+    """After a lost answer, the second attempt finds the text and does not send it again."""
     sandbox.fault(method="POST", **LOST[lost])
     with DAG("lost_text") as dag:
         WatiSendTextOperator(task_id="text", target=ADA, text="Your parcel is on its way", **AGAIN)
@@ -275,6 +275,7 @@ def test_a_text_whose_answer_was_lost_goes_out_once(
 def test_a_contact_whose_answer_was_lost_is_created_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox
 ) -> None:
+    """After a lost answer, the second attempt finds the contact."""
     sandbox.fault(method="POST", **LOST[lost])
     with DAG("lost_contact") as dag:
         WatiCreateContactOperator(task_id="create", phone_number=NEW, name="Bob", **AGAIN)
@@ -287,7 +288,7 @@ def test_a_contact_whose_answer_was_lost_is_created_once(
 def test_templates_whose_answer_was_lost_go_out_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(seconds=2.1))
+    """After a lost answer, the campaign is found and its people are not messaged again."""
     sandbox.fault(method="POST", **LOST[lost])
     with DAG("lost_template") as dag:
         WatiSendTemplateOperator(
@@ -302,7 +303,7 @@ def test_templates_whose_answer_was_lost_go_out_once(
     assert (len(sandbox.texts_to(NEW)), len(sandbox.texts_to(OTHER))) == (1, 1)
     summary = xcom(ti)
     assert (summary["total"], summary["accepted"]) == (2, 2)
-    assert [broadcast["accepted"] for broadcast in summary["broadcasts"]] == [2]
+    assert [campaign["accepted"] for campaign in summary["campaigns"]] == [2]
     assert summary["calls"] == (2 if "before" in lost else 1)
 
 
@@ -314,7 +315,7 @@ def test_a_lost_answer_is_looked_for_on_the_channel_that_sent(
     at_once: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(seconds=2.1))
+    """The campaign is looked up on the channel of the send."""
     if named_by == "the connection":
         connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
         connection["extra"]["channel"] = "Support"
@@ -335,7 +336,7 @@ def test_a_lost_answer_is_looked_for_on_the_channel_that_sent(
 def test_a_campaign_that_appears_late_is_waited_for(
     run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(seconds=4))
+    """A campaign that WATI lists late is found within the grace."""
     sandbox.fault("slow_listing", seconds=2)
     sandbox.fault("drop", method="POST", when="after", count=1)
     with DAG("late_campaign") as dag:
@@ -354,7 +355,7 @@ def test_a_campaign_that_appears_late_is_waited_for(
 def test_a_send_key_names_the_send_over_runs(
     run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wati.sending.grace.UNKNOWN_GRACE", timedelta(seconds=2.1))
+    """Two runs with one send_key message each person once."""
 
     def send(key: str | None) -> None:
         with DAG("named") as dag:
@@ -376,13 +377,14 @@ def test_a_send_key_names_the_send_over_runs(
     assert len(sandbox.texts_to(NEW)) == 4
 
 
-def test_a_token_in_no_log_at_debug(
+def test_the_token_is_in_no_debug_log(
     run_dag: RunDag,
     sandbox: Sandbox,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The debug logs of all libraries do not show the token."""
     caplog.set_level(logging.DEBUG)
     sandbox.fault("status", status=401, path="*/contacts", body=f"bad token {sandbox.token}")
     with DAG("secrets") as dag:

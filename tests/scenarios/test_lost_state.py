@@ -1,0 +1,169 @@
+"""The journal is gone: WATI's lists alone show who has the message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.sending.journal import Start
+from tests.support.sends import GRACE, SandboxSends, model_sends, people, person, phone
+from tests.support.wati_model import Habits, Lag
+
+
+@pytest.fixture
+def sends(quick_sends: SandboxSends) -> SandboxSends:
+    return quick_sends
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 100])
+def test_wati_is_asked_and_given_the_grace(seconds: float, sends: SandboxSends) -> None:
+    """However late the campaigns appear within the grace, nobody is messaged twice."""
+    sends.sandbox.fault("slow_listing", seconds=seconds)
+    sends.attempt(people(5), batch_size=2)
+    for _ in range(2):
+        sends.lose_state()
+        done = sends.attempt(people(5), batch_size=2)
+        assert done.start is Start.LOST
+        assert done.statuses == ["accepted"] * 5
+        assert done.calls == 0
+    assert sends.messages(5) == [1] * 5
+
+
+def test_who_is_not_shown_is_sent_to_after_the_grace(sends: SandboxSends) -> None:
+    """New rows go out once WATI has had its time, and old ones do not."""
+    sends.attempt(people(4))
+    sends.lose_state()
+    done = sends.attempt([person(9), *people(4)[::-1]])
+    assert done.statuses == ["accepted"] * 5
+    assert sends.messages(10) == [1, 1, 1, 1, 0, 0, 0, 0, 0, 1]
+    assert sum(sends.clock.sleeps) >= GRACE.total_seconds()
+    assert done.calls == 1
+
+
+def test_what_was_found_is_known_to_the_next_attempt(sends: SandboxSends) -> None:
+    """The search is made once: what it found is in the new journal."""
+    sends.attempt(people(4))
+    sends.lose_state()
+    sends.attempt(people(4))
+    again = sends.attempt(people(4))
+    assert again.requests == ["GET /api/ext/v3/messageTemplates"]
+
+
+def test_a_search_that_dies_is_made_again(sends: SandboxSends) -> None:
+    """The attempt after one that died while it looked is as careful."""
+    sends.sandbox.fault("slow_listing", seconds=20)
+    sends.attempt(people(3))
+    sends.lose_state()
+    died = sends.attempt(people(3), dies=True)
+    assert isinstance(died.error, KeyboardInterrupt)
+    assert died.statuses == ["unknown"] * 3
+    done = sends.attempt(people(3))
+    assert done.start is Start.LOST
+    assert done.statuses == ["accepted"] * 3
+    assert sends.messages(3) == [1, 1, 1]
+
+
+def test_an_attempt_that_sent_nothing_costs_the_next_one_no_waiting(sends: SandboxSends) -> None:
+    """A source that breaks off leaves an opening, which proves that nothing was sent."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield person(0)
+        raise ValueError("the file broke off")
+
+    assert isinstance(sends.attempt(rows()).error, ValueError)
+    assert sends.attempt(people(3)).statuses == ["accepted"] * 3
+    assert sends.clock.sleeps == []
+
+
+def test_a_dry_run_after_the_loss_promises_nothing(sends: SandboxSends) -> None:
+    """Whoever may have the message is unknown, and a dry run waits for nothing."""
+    sends.attempt(people(2))
+    sends.lose_state()
+    done = sends.attempt(people(3), dry_run=True)
+    assert done.statuses == ["accepted", "accepted", "unknown"]
+    assert done.summary["estimate"]["messages"] == 0
+    assert sends.clock.sleeps == []
+
+
+def test_a_list_that_cannot_be_read_sends_nothing(sends: SandboxSends) -> None:
+    """Without journal and list everybody is unknown."""
+    sends.attempt(people(3))
+    sends.lose_state()
+    sends.sandbox.fault("status", status=500, path="*/broadcasts*")
+    done = sends.attempt(people(3))
+    assert done.statuses == ["unknown"] * 3
+    assert "campaigns cannot be read" in done.reasons[0]
+    sends.sandbox.workspace.faults.clear()
+    assert sends.attempt(people(3)).statuses == ["accepted"] * 3
+    assert sends.messages(3) == [1] * 3
+
+
+@pytest.mark.parametrize(
+    "habits",
+    [
+        Habits(name_length=60),
+        Habits(name_length=40),
+        Habits(name_form=lambda name: f"{name} (1)"),
+        Habits(name_form=lambda name: f"{name} "),
+        Habits(name_form=lambda name: name.replace("&", "&amp;")),
+        Habits(name_form=lambda name: name.replace(" ", "_")),
+    ],
+    ids=["cut at 60", "cut at 40", "suffix", "trailing space", "escaped", "no spaces"],
+)
+def test_campaigns_are_found_whatever_wati_makes_of_their_names(habits: Habits) -> None:
+    """Finding 3: the mark stands first, so that a cut, a suffix or escaping leaves it."""
+    sends = model_sends(habits, campaign_name="Spring sale & more " * 5)
+    sends.attempt(people(6), batch_size=2)
+    sends.lose_state()
+    done = sends.attempt(people(7), batch_size=2)
+    assert done.statuses == ["accepted"] * 7
+    assert sends.messages(7) == [1] * 7
+
+
+def test_a_list_that_fills_slowly_is_watched_to_its_end() -> None:
+    """Recipients that appear one by one over more than the grace are all found."""
+    sends = model_sends()
+    sends.model.lags = [Lag(listed=10, first=20, last=300, total_grows=True)]
+    sends.attempt(people(20))
+    sends.lose_state()
+    done = sends.attempt(people(20))
+    assert sends.messages(20) == [1] * 20
+    assert set(done.statuses) <= {"accepted", "unknown"}
+    sends.clock.sleep(600)
+    assert sends.attempt(people(20)).statuses == ["accepted"] * 20
+    assert sends.messages(20) == [1] * 20
+
+
+@pytest.mark.parametrize("key", [False, True])
+def test_another_order_of_a_customer_is_another_message(key: bool, sends: SandboxSends) -> None:
+    """With keys, what WATI lists of a person's other orders proves nothing about this one."""
+    orders = ["1001", "1002"] if key else [None, None]
+    sends.attempt([person(0, key=orders[0]), person(1, key=orders[1])])
+    sends.lose_state()
+    rows = [person(0, key="1003" if key else None), person(2, key="1004" if key else None)]
+    done = sends.attempt(rows)
+    assert done.statuses == ["accepted", "accepted"]
+    assert sends.messages(3) == [2 if key else 1, 1, 1]
+
+
+def test_a_person_who_is_named_otherwise_now_is_found_by_their_number(sends: SandboxSends) -> None:
+    """A message to a contact id is listed with the number too."""
+    contact = sends.client().create_contact(phone(0), "Ada")["id"]
+    sends.attempt([{**person(0), "target": contact}])
+    sends.lose_state()
+    assert sends.attempt(people(2)).statuses == ["accepted", "accepted"]
+    assert sends.messages(2) == [1, 1]
+
+
+def test_a_run_that_shares_the_key_is_looked_for_where_the_directory_is_new(sends: SandboxSends) -> None:
+    """A key of the user's may have been used without this directory; that look costs no waiting."""
+    sends.attempt(people(3), is_shared=True)
+    sends.begin_another()
+    sends.clock.advance(GRACE)
+    done = sends.attempt(people(4), is_shared=True)
+    assert done.start is Start.UNCERTAIN
+    assert done.statuses == ["accepted"] * 4
+    assert sends.messages(4) == [1] * 4
+    assert sum(sends.clock.sleeps) <= 10

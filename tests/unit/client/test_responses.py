@@ -1,0 +1,169 @@
+"""A 200 is read to the end before it is believed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.client.responses import attributes_of
+from airflow_provider_wati.exceptions import (
+    WatiNotFoundError,
+    WatiRejectedError,
+    WatiResponseError,
+    WatiUnknownOutcomeError,
+)
+from tests.support.clients import NUMBER, client_of
+from tests.support.scripted_server import (
+    answer,
+    serving,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+
+ACTS: dict[str, Callable[[WatiClient], Any]] = {
+    "create": lambda wati: wati.create_contact(NUMBER, "Ada"),
+    "update": lambda wati: wati.update_contacts([{"target": NUMBER, "custom_params": {"a": "b"}}]),
+    "delete": lambda wati: wati.delete_contact(NUMBER),
+    "teams": lambda wati: wati.assign_teams(NUMBER, ["Billing"]),
+    "operator": lambda wati: wati.assign_operator(NUMBER, "a@b.example"),
+    "status": lambda wati: wati.update_conversation_status(NUMBER, "open"),
+    "chatbot": lambda wati: wati.start_chatbot(NUMBER, "abc"),
+    "tag": lambda wati: wati.add_tag(NUMBER, "vip"),
+    "untag": lambda wati: wati.remove_tag(NUMBER, "vip"),
+    "cancel": lambda wati: wati.cancel_scheduled_campaign("abc"),
+    "webhook": lambda wati: wati.update_webhook("1", "https://a.example", ["message"]),
+    "text": lambda wati: wati.send_text(NUMBER, "x"),
+    "file by URL": lambda wati: wati.send_file_url(NUMBER, "https://a.example/b.png"),
+    "file": lambda wati: wati.send_file(
+        NUMBER, io.BytesIO(b"x"), file_name="a.pdf", mime_type="application/pdf"
+    ),
+    "buttons": lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"]),
+    "list": lambda wati: wati.send_list(NUMBER, "x", "Choose", [{"rows": [{"title": "r"}]}]),
+    "template": lambda wati: wati.send_template_messages("t", "c", [{"target": NUMBER}]),
+}
+#: What every one of them would take for success, were it not for the refusal.
+GOOD = {
+    "id": "1",
+    "contact_list": [],
+    "result": True,
+    "success": True,
+    "message": {"id": "1"},
+    "recipients": [{"phone_number": NUMBER}],
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_good_answer_is_none_of_the_refusals(act: str) -> None:
+    """The answer that the refusals below are made of is a success."""
+    with serving(answer(200, GOOD)) as server:
+        ACTS[act](client_of(server))
+
+
+@pytest.mark.parametrize("no", [False, "false", "False", " FALSE ", 0, 0.0, "0", "no"])
+@pytest.mark.parametrize("flag", ["success", "result", "ok"])
+@pytest.mark.parametrize("act", ACTS)
+def test_a_flag_that_says_no_is_a_refusal(act: str, flag: str, no: object) -> None:
+    """Each call that acts is refused by each flag that is false in each spelling."""
+    # A template send that names accepted recipients and is refused contradicts itself (see the test below).
+    recipients = [] if act == "template" else GOOD["recipients"]
+    with (
+        serving(answer(200, {**GOOD, "recipients": recipients, flag: no})) as server,
+        pytest.raises(WatiRejectedError) as raised,
+    ):
+        ACTS[act](client_of(server))
+    assert len(server.requests) == 1
+    assert raised.value.status_code == 200
+
+
+@pytest.mark.parametrize("no", [False, "false", 0])
+def test_a_refused_template_send_that_names_recipients_is_ambiguous(no: object) -> None:
+    """An answer that refuses a send and lists recipients contradicts itself, so the outcome is unknown."""
+    with serving(answer(200, {**GOOD, "success": no})) as server, pytest.raises(WatiUnknownOutcomeError):
+        ACTS["template"](client_of(server))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("code", [400, 404, 409, 429, "400"])
+@pytest.mark.parametrize("act", ACTS)
+def test_an_error_envelope_is_a_refusal(act: str, code: object) -> None:
+    """Each call that acts is refused by an error envelope inside a 200, in WATI's words."""
+    envelope = {**GOOD, "code": code, "message": f"No, {NUMBER}", "timestamp": "2026-11-03T06:20:12Z"}
+    with serving(answer(200, envelope)) as server, pytest.raises(WatiRejectedError) as raised:
+        ACTS[act](client_of(server))
+    assert raised.value.wati_message == "No, *******8722"
+
+
+@pytest.mark.parametrize("act", ["create", "chatbot", "text", "template"])
+def test_the_envelope_of_a_500_leaves_the_outcome_open(act: str) -> None:
+    """A 500 in an envelope says as little about a send as a 500 does."""
+    envelope = {"code": 500, "message": "Oops"}
+    with serving(answer(200, envelope)) as server, pytest.raises(WatiUnknownOutcomeError, match="Oops"):
+        ACTS[act](client_of(server))
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (ACTS["delete"], {"contact_id": "1", "deleted": False}),
+        (ACTS["text"], {"message": {"status": "FAILED", "failed_detail": "Closed"}}),
+        (
+            lambda wati: wati.estimate_campaign_cost("abc", ["def"]),
+            {"is_request_succeeded": "false", "failed_detail": "no"},
+        ),
+    ],
+)
+def test_a_refusal_inside_a_200_is_an_error(call: Callable[[WatiClient], Any], body: object) -> None:
+    """Refusals that one endpoint has alone are found too."""
+    with serving(answer(200, body)) as server, pytest.raises(WatiRejectedError):
+        call(client_of(server))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", [{}, [], None, "Deleted", {"result": None}, {"result": "queued"}])
+def test_a_cancellation_that_does_not_say_is_not_done(body: object) -> None:
+    """An answer to a cancellation that neither affirms nor refuses it counts as not done."""
+    with serving(answer(200, body)) as server:
+        assert client_of(server).cancel_scheduled_campaign("abc") is False
+
+
+@pytest.mark.parametrize("body", [{"result": True}, {"ok": 1}, {"success": "True"}])
+def test_a_cancellation_that_says_so_is_done(body: object) -> None:
+    """An answer that affirms the cancellation counts as done."""
+    with serving(answer(200, body)) as server:
+        assert client_of(server).cancel_scheduled_campaign("abc") is True
+
+
+@pytest.mark.parametrize(
+    ("params", "attributes"),
+    [
+        ([{"name": "tier", "value": "gold"}, {"name": "n", "value": 7}], {"tier": "gold", "n": "7"}),
+        ({"tier": "gold"}, {"tier": "gold"}),
+        ([None, "x", {"value": "lost"}, {"name": "tier", "value": None}], {"tier": ""}),
+        (None, {}),
+        ("tier=gold", {}),
+    ],
+)
+def test_attributes_are_read_in_whatever_form(params: Any, attributes: dict[str, str]) -> None:
+    """Attributes as a list, a dict, null or garbage are read without a crash."""
+    contact: Any = {"id": "1", "custom_params": params}
+    assert attributes_of(contact) == attributes
+
+
+@pytest.mark.parametrize("count", ["many", "NaN", float("nan"), {}, None])
+def test_a_count_that_is_none_is_a_typed_error(count: object) -> None:
+    """A count of another type is a response error."""
+    raw = json.dumps({"contact_count": count}).encode()
+    with serving(answer(200, raw=raw)) as server, pytest.raises(WatiResponseError):
+        client_of(server).count_contacts()
+
+
+@pytest.mark.parametrize("message", ["Contact not found", "The contact does not exist."])
+def test_a_missing_contact_may_be_a_400(message: str) -> None:
+    """A 400 that says so counts as a missing contact."""
+    with serving(answer(400, {"code": 400, "message": message})) as server, pytest.raises(WatiNotFoundError):
+        client_of(server).get_contact(NUMBER)

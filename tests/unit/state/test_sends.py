@@ -1,0 +1,364 @@
+"""How a send is named in a task, where its journal is, and what its attempt knows about earlier ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal import Start
+from airflow_provider_wati.sending.journal_codec import Opening, Verdict
+from airflow_provider_wati.state.sends import (
+    OpenedJournal,
+    grace_of,
+    identity_of,
+    is_cleared,
+    is_mapped,
+    may_have_run,
+    open_journal,
+)
+from tests.support.clock import FakeClock
+from tests.support.tasks import Store
+
+ACCOUNT = "https://wati.example/1001"
+
+
+def context(
+    *,
+    run_id: str = "r",
+    map_index: int | None = -1,
+    try_number: int = 1,
+    max_tries: int | None = 2,
+    retries: int | None = 2,
+    reschedules: int | None = None,
+    loop: int | None = None,
+    clear_number: int = 0,
+    store: Store | None = None,
+) -> Any:
+    """A task's context, as far as sends look at it."""
+    task = SimpleNamespace(retries=retries)
+    ti = SimpleNamespace(
+        dag_id="d",
+        run_id=run_id,
+        task_id="t",
+        map_index=map_index,
+        try_number=try_number,
+        max_tries=max_tries,
+        task=task,
+    )
+    found: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(clear_number=clear_number)}
+    if store is not None:
+        found["task_state_store"] = store
+    if reschedules is not None:
+        found["task_reschedule_count"] = reschedules
+    if loop is not None:
+        found["loop"] = SimpleNamespace(index=loop)
+    return found
+
+
+def opened(task: Any, send_key: Any = None, *, account: str = ACCOUNT, **more: Any) -> OpenedJournal:
+    return open_journal(task, send_key=send_key, account=account, clock=FakeClock(), **more)
+
+
+def send(journal: OpenedJournal, person: int = 7) -> None:
+    """Record a message that was accepted."""
+    entry = journal.journal.record_intent([person], content="t")
+    journal.journal.record_result(entry, {Verdict.ACCEPTED: None}, campaign_id="c1")
+
+
+def accepted(journal: OpenedJournal) -> list[int]:
+    return [person for entry in journal.journal.entries for person in entry.people(Verdict.ACCEPTED)]
+
+
+# Identity
+
+IDENTITIES: list[tuple[dict[str, Any], Any, str, str]] = [
+    ({}, None, "d/r/t", "d/r/t"),
+    ({}, "", "d/r/t", "d/r/t"),
+    ({"map_index": None}, None, "d/r/t", "d/r/t"),
+    ({"map_index": 0}, None, "d/r/t", "d/r/t/0"),
+    ({"map_index": 12}, None, "d/r/t", "d/r/t/12"),
+    ({"loop": 0}, None, "d/r/t/loop 0", "d/r/t/loop 0"),
+    ({"loop": 3}, None, "d/r/t/loop 3", "d/r/t/loop 3"),
+    ({}, "promo", "promo", "promo"),
+    ({}, 2026, "2026", "2026"),
+    ({}, 0, "0", "0"),
+    ({"map_index": 2}, "promo", "promo", "promo/2"),
+    ({"loop": 2}, "promo", "promo/loop 2", "promo/loop 2"),
+]
+
+
+@pytest.mark.parametrize(("facts", "send_key", "family", "whole"), IDENTITIES, ids=str)
+def test_how_a_send_is_named(facts: dict[str, Any], send_key: Any, family: str, whole: str) -> None:
+    """DAG, run, task, map index and loop index make the default; a key of the user's replaces the first three."""
+    identity = identity_of(context(**facts), send_key)
+    assert (identity.family, identity.send_key) == (family, whole)
+    assert identity.is_own is (send_key not in (None, ""))
+
+
+def test_iterations_of_a_loop_are_sends_of_their_own() -> None:
+    """In a loop the map index is always -1, and the loop index tells the iterations apart."""
+    names = {identity_of(context(loop=n), None).send_key for n in range(5)}
+    assert len(names) == 5
+    assert not is_mapped(context(loop=1))
+
+
+def test_each_attempt_has_the_same_name_and_each_run_another() -> None:
+    """Try numbers and reschedules change nothing, the run does."""
+    first = identity_of(context(), None)
+    assert identity_of(context(try_number=4, reschedules=2, clear_number=1), None) == first
+    assert identity_of(context(run_id="s"), None) != first
+
+
+# Earlier attempts
+
+MAY_HAVE_RUN: list[tuple[dict[str, Any], bool]] = [
+    ({}, False),
+    ({"try_number": 2}, True),
+    ({"reschedules": 0}, False),
+    ({"reschedules": 1}, True),
+    ({"clear_number": 1}, False),
+    ({"loop": 1}, False),
+    ({"loop": 1, "clear_number": 1}, True),
+    ({"loop": 1, "try_number": 2}, True),
+    ({"map_index": 3}, False),
+    ({"map_index": 3, "clear_number": 1}, True),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), MAY_HAVE_RUN, ids=str)
+def test_whether_an_earlier_attempt_may_have_run(facts: dict[str, Any], expected: bool) -> None:
+    """A second try, a reschedule under the same try number, or a part of a run that was cleared."""
+    assert may_have_run(context(**facts)) is expected
+
+
+CLEARED: list[tuple[dict[str, Any], bool]] = [
+    ({"retries": 2, "max_tries": 2}, False),
+    ({"retries": 2, "max_tries": 3}, True),
+    ({"retries": 0, "max_tries": 0}, False),
+    ({"retries": 0, "max_tries": 1}, True),
+    ({"retries": None}, True),
+    ({"max_tries": None}, True),
+    ({"loop": 1, "clear_number": 1}, True),
+    ({"map_index": 1, "clear_number": 2}, True),
+    # A Clear of other tasks of the run counts too: it is not known which were cleared.
+    ({"clear_number": 2}, True),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), CLEARED, ids=str)
+def test_whether_a_task_may_have_been_cleared(facts: dict[str, Any], expected: bool) -> None:
+    """Airflow adds the attempts so far to the retries that it allows; what is not known counts as cleared."""
+    assert is_cleared(context(**facts)) is expected
+
+
+# Where the journal is
+
+
+@pytest.mark.parametrize("where", ["store", "argument", "option"])
+def test_the_next_attempt_knows_what_the_first_one_sent(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's store, the argument and the option keep the journal alike."""
+    store, more = Store(), {}
+    if where == "argument":
+        more["state_path"] = str(tmp_path / "a")
+    if where == "option":
+        monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path / "b"))
+    first = opened(context(store=store), **more)
+    assert first.start is Start.NEW
+    send(first)
+    second = opened(context(store=store, try_number=2), **more)
+    assert (second.start, accepted(second)) == (Start.KNOWN, [7])
+    assert any(tmp_path.iterdir()) is (where != "store")
+
+
+def test_an_opening_is_written_before_anything_else(tmp_path: Path) -> None:
+    """The next attempt knows that this one has begun, whatever it does then."""
+    opened(context(), state_path=str(tmp_path), person=9)
+    later = opened(context(try_number=2), state_path=str(tmp_path))
+    [opening] = later.journal.openings
+    assert isinstance(opening, Opening)
+    assert (opening.person, opening.is_lost) == (9, False)
+    assert later.start is Start.KNOWN
+
+
+def test_two_runs_under_one_key_share_a_journal(tmp_path: Path) -> None:
+    """A key of the user's with a directory is found by the next run."""
+    path = str(tmp_path)
+    first = opened(context(run_id="a"), "promo", state_path=path)
+    assert first.start is Start.UNCERTAIN
+    assert opened(context(run_id="b"), "promo", state_path=path).start is Start.UNCERTAIN
+    first = opened(context(run_id="a"), "promo", state_path=path)
+    send(first)
+    second = opened(context(run_id="b"), "promo", state_path=path)
+    assert (second.start, accepted(second)) == (Start.UNCERTAIN, [7])
+    assert accepted(opened(context(run_id="b"), "promo-2", state_path=path)) == []
+
+
+@pytest.mark.parametrize("store", [None, Store()], ids=["without a store", "with a store"])
+def test_an_own_key_without_a_directory_is_refused(store: Store | None) -> None:
+    """Other runs could not find its journal, so the error names the option before anything is sent."""
+    with pytest.raises(
+        WatiConfigurationError, match=r"send_key 'promo' is your own.*\[wati\] state_path"
+    ) as error:
+        opened(context(store=store, retries=0), "promo")
+    assert "Nothing was sent" in str(error.value)
+    assert not store
+
+
+def test_retries_without_any_state_are_refused() -> None:
+    """Airflow before 3.3 keeps nothing, so a task that may be retried needs a state_path."""
+    with pytest.raises(WatiConfigurationError, match=r"\[wati\] state_path .*retries=0"):
+        opened(context(retries=1))
+    assert opened(context(retries=0, max_tries=0)).start is Start.NEW
+
+
+def test_without_state_a_clear_is_known_to_have_lost_its_journal() -> None:
+    """A task without retries that is cleared looks into WATI's lists."""
+    assert opened(context(retries=0, max_tries=1, try_number=2)).start is Start.LOST
+
+
+@pytest.mark.parametrize("send_key", [None, "promo"])
+def test_a_dry_run_needs_no_state(send_key: str | None) -> None:
+    """Nothing is sent, so nothing has to be remembered."""
+    assert opened(context(retries=3), send_key, reads_only=True).journal.entries == []
+
+
+def test_two_accounts_are_apart(tmp_path: Path) -> None:
+    """What was sent from staging proves nothing about production."""
+    path = str(tmp_path)
+    send(opened(context(), "promo", state_path=path, account="https://wati.example/1001"))
+    assert accepted(opened(context(), "promo", state_path=path, account="https://wati.example/1002")) == []
+    store = Store()
+    send(opened(context(store=store)))
+    other = opened(context(store=store, try_number=2), account="https://other.example/1")
+    assert accepted(other) == []
+
+
+def test_mapped_tasks_are_apart_and_within_reach(tmp_path: Path) -> None:
+    """Each mapped task has a journal of its own, and reads those of the others in a directory."""
+    path = str(tmp_path)
+    send(opened(context(map_index=0), state_path=path), person=1)
+    second = opened(context(map_index=1), state_path=path)
+    assert accepted(second) == []
+    assert [list(entry.intent.people) for entry in second.journal.siblings()] == [[1]]
+
+
+# What an attempt knows
+
+HAS_STORE, HAS_NONE = True, False
+LOST: list[tuple[bool, dict[str, Any], Start]] = [
+    # Whether Airflow has a store; the task; what it knows, when no journal is found in the directory.
+    (HAS_STORE, {}, Start.NEW),
+    (HAS_NONE, {}, Start.NEW),
+    # No attempt has come as far as execute: the marker in Airflow's store would tell.
+    (HAS_STORE, {"try_number": 2}, Start.NEW),
+    (HAS_STORE, {"try_number": 3, "reschedules": 1}, Start.NEW),
+    # Without a store nothing tells.
+    (HAS_NONE, {"try_number": 2}, Start.LOST),
+    (HAS_NONE, {"reschedules": 1}, Start.LOST),
+    # A Clear may have discarded the store.
+    (HAS_STORE, {"try_number": 2, "max_tries": 3}, Start.LOST),
+    (HAS_STORE, {"loop": 1, "clear_number": 1}, Start.LOST),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "has_store", "facts", "start"),
+    [(where, *case) for where in ("directory", "store") for case in LOST if where == "directory" or case[0]],
+    ids=str,
+)
+def test_an_attempt_that_never_reached_execute_left_nothing(
+    where: str, has_store: bool, facts: dict[str, Any], start: Start, tmp_path: Path
+) -> None:
+    """A second try after an eviction or a Jinja error is new where Airflow's store can prove it."""
+    store = Store() if has_store else None
+    more = {"state_path": str(tmp_path)} if where == "directory" else {}
+    assert opened(context(store=store, **facts), **more).start is start
+
+
+def test_a_directory_that_was_emptied_is_lost_and_not_new(tmp_path: Path) -> None:
+    """Airflow's store remembers that an attempt came as far as execute."""
+    store = Store()
+    send(opened(context(store=store), state_path=str(tmp_path / "a")))
+    again = opened(context(store=store, try_number=2), state_path=str(tmp_path / "b"))
+    assert again.start is Start.LOST
+    later = opened(context(store=store, try_number=3), state_path=str(tmp_path / "b"))
+    assert later.start is Start.LOST
+
+
+def test_a_discarded_store_is_lost_after_a_clear() -> None:
+    """Airflow 3.4 discards the store of a task that is cleared."""
+    store = Store()
+    send(opened(context(store=store)))
+    store.clear()
+    assert opened(context(store=store, try_number=2, max_tries=3)).start is Start.LOST
+
+
+def test_a_dry_run_leaves_the_send_after_it_new_or_known(tmp_path: Path) -> None:
+    """A dry run is no attempt to send, so nothing is lost after it."""
+    store, path = Store(), str(tmp_path)
+    opened(context(store=store), state_path=path, reads_only=True)
+    assert opened(context(store=store, try_number=2), state_path=path).start in (Start.NEW, Start.KNOWN)
+
+
+# The grace
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "grace"),
+    [(None, None, None), (60, None, 60), ("60", "90", 60), (None, "90.5", 90.5), (0, "90", 0)],
+)
+def test_the_grace_is_the_argument_s_or_the_option_s(
+    given: Any, option: str | None, grace: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's own argument counts before the option."""
+    if option is not None:
+        monkeypatch.setenv("AIRFLOW__WATI__UNKNOWN_GRACE", option)
+    assert grace_of(given) == (None if grace is None else timedelta(seconds=grace))
+
+
+@pytest.mark.parametrize("given", ["soon", float("inf"), float("nan"), [1], "1e400"])
+def test_a_grace_that_is_no_number_of_seconds_is_refused(given: Any) -> None:
+    """The error shows what was given."""
+    with pytest.raises(WatiConfigurationError, match="unknown_grace is .*: give seconds"):
+        grace_of(given)
+
+
+def test_another_key_of_the_user_s_is_another_send(tmp_path: Path) -> None:
+    """After a Clear with another key nothing is lost: the directory knows that the task has sent under other names only."""
+    facts: dict[str, Any] = {"try_number": 3, "max_tries": 4}
+
+    def start_under(send_key: str | None, account: str = ACCOUNT) -> Start:
+        found = context(**facts)
+        return open_journal(found, send_key=send_key, account=account, state_path=str(tmp_path)).start
+
+    open_journal(context(), send_key=None, account=ACCOUNT, state_path=str(tmp_path))
+    assert start_under("on purpose") is Start.UNCERTAIN
+    assert start_under("once more") is Start.UNCERTAIN
+    assert start_under("once more") is Start.UNCERTAIN
+    assert start_under(None) is Start.KNOWN
+    # A tenant id that is added to the connection names the same account in another way.
+    assert start_under(None, "another account") is Start.LOST
+
+
+def test_a_directory_that_is_set_between_two_attempts_is_no_first_start(tmp_path: Path) -> None:
+    """An attempt with Airflow's store and one with a state_path, in either order: the second one looks in WATI."""
+    for first, second in ((None, str(tmp_path / "a")), (str(tmp_path / "b"), None)):
+        store = Store()
+        open_journal(context(store=store), send_key=None, account=ACCOUNT, state_path=first)
+        found = context(store=store, try_number=2)
+        assert open_journal(found, send_key=None, account=ACCOUNT, state_path=second).start is Start.LOST
+
+
+def test_a_key_whose_directory_was_emptied_is_lost(tmp_path: Path) -> None:
+    """Without any trace of the task in the directory, earlier attempts may have sent under this very key."""
+    found = context(try_number=3, max_tries=4)
+    assert (
+        open_journal(found, send_key="promo", account=ACCOUNT, state_path=str(tmp_path)).start is Start.LOST
+    )
