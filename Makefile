@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW ?= 3.3.2
 
-.PHONY: help demo airflow sandbox test lint types unit bench docs format clean
+.PHONY: help demo airflow sandbox test quick lint types unit bench docs format clean
 
 help:
 	@echo "make demo     a DAG run that messages customers through the sandbox, shown to the end (about 2 minutes)"
 	@echo "make test     lint, types and tests (about 6 minutes)"
+	@echo "make quick    the tests that start neither Airflow nor a database (under a minute)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
 	@echo "make bench    figures: imports, template sends, contact syncs, beside their floors (about 8 minutes)"
@@ -34,6 +35,12 @@ sandbox: $(VENV)/ready
 	$(BIN)/python -m airflow_provider_wati.sandbox
 
 test: lint types unit
+
+# The inner loop: no test here starts Airflow, a database or a browser.
+QUICK := tests/unit/client tests/unit/sending tests/unit/state tests/unit/tables tests/unit/test_architecture.py
+
+quick: $(VENV)/ready
+	HISTORIES=200 $(BIN)/python -m pytest -n auto --dist loadfile -q $(QUICK)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 """
-Add a contact: make one of a new customer, and leave alone whom WATI knows already.
+Add a contact for a new customer; leave a contact that WATI knows as it is.
 
 Start it with the customer as parameters; the defaults fit the sandbox. To bring a known contact up to date as well,
 use `WatiUpsertContactOperator`, as `wati_welcome_lead` does.

@@ -1,9 +1,9 @@
 """
-Send a campaign once, and write down what became of each recipient.
+Send a campaign once, and report the status of each recipient.
 
 The `send_key` names the edition, so a later run of the same edition messages nobody again; it reports the same
-campaign. What WhatsApp delivered and who has read it is known only later: run it again, or put the report into a DAG
-of its own, some hours after the campaign. The defaults fit the sandbox.
+campaign. Delivered and read messages are known only later: run it again, or put the report into its own DAG,
+some hours after the campaign. The defaults fit the sandbox.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def wati_campaign_report():
         task_id="send_campaign",
         template_name="welcome",
         recipients=read_subscribers(),
-        broadcast_name="newsletter {{ params.edition }}",
+        campaign_name="newsletter {{ params.edition }}",
         send_key="newsletter-{{ params.edition }}",
         state_path="{{ params.directory }}/state",
     )
@@ -45,7 +45,7 @@ def wati_campaign_report():
     # [START get_campaign_recipients]
     write_report = WatiGetCampaignRecipientsOperator(
         task_id="write_report",
-        campaign_id="{{ ti.xcom_pull(task_ids='send_campaign')['broadcasts'][0]['id'] }}",
+        campaign_id="{{ ti.xcom_pull(task_ids='send_campaign')['campaigns'][0]['id'] }}",
         destination="{{ params.directory }}/newsletter-{{ params.edition }}.csv",
     )
     # [END get_campaign_recipients]

@@ -1,5 +1,5 @@
 """
-Follow a helpdesk ticket: hand an escalated conversation to a person, close a resolved one.
+Follow a helpdesk ticket: assign an escalated conversation to a person, close a resolved one.
 
 Let the helpdesk start it (its webhook calls Airflow's API) with the customer, the ticket and the event as parameters;
 the defaults fit the sandbox. The customer has to have written within the last 24 hours to get the closing text.

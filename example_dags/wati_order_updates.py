@@ -1,5 +1,5 @@
 """
-Tell customers about their orders: read them from a database, make them contacts, send each their own message.
+Message customers about their orders: read them from a database, upsert contacts, send each their own message.
 
 Runs against the sandbox with ``make demo``; against WATI it needs a connection ``wati_default``, an approved
 template ``order_update`` and a database of the same shape.
@@ -60,7 +60,7 @@ def wati_order_updates():
         task_id="send_updates",
         template_name="order_update",
         recipients=as_recipients(orders),
-        broadcast_name="order updates {{ dag_run.run_after | ds }}",
+        campaign_name="order updates {{ dag_run.run_after | ds }}",
     )
     # [END send_templates]
     upsert_contacts >> send_updates

@@ -1,8 +1,8 @@
 """
-From the warehouse to WhatsApp and back: sync customers, tell those with a new order, write back what became of it.
+From the warehouse to WhatsApp and back: sync customers, message those with a new order, write the statuses back.
 
-Runs against the sandbox with ``make demo``. Elsewhere it needs a connection ``warehouse`` to any database that Airflow
-speaks SQL with, with the tables ``customers`` (customer_id, phone, full_name, tier), ``orders`` (order_id,
+Runs against the sandbox with ``make demo``. Elsewhere it needs a connection ``warehouse`` to any SQL database, with the
+tables ``customers`` (customer_id, phone, full_name, tier), ``orders`` (order_id,
 customer_id, status, ordered_on) and ``deliveries`` (run_id, order_message, status), and an approved template
 ``order_update``.
 """
@@ -38,7 +38,7 @@ def wati_orders_from_warehouse():
     send_updates = SqlToWatiTemplateOperator(
         task_id="send_updates",
         sql_conn_id="warehouse",
-        # Only other runs count as told: a second try of this one has to find all of its rows again.
+        # Only messages of other runs count: a second attempt of this run has to find all of its rows again.
         sql="""
             SELECT orders.order_id, orders.status, customers.phone, customers.full_name
             FROM orders JOIN customers ON customers.customer_id = orders.customer_id
@@ -71,11 +71,11 @@ def wati_orders_from_warehouse():
         wati = WatiHook().client
         delivered = [
             (run_id, recipient["local_message_id"], recipient["status"])
-            for broadcast in summary["broadcasts"]
-            for recipient in wati.iter_campaign_recipients(broadcast["id"])
+            for campaign in summary["campaigns"]
+            for recipient in wati.iter_campaign_recipients(campaign["id"])
         ]
         warehouse = BaseHook.get_connection("warehouse").get_hook()
-        # A second try writes what it finds in place of what the first one found.
+        # A second attempt replaces the rows of the first one.
         warehouse.run(f"DELETE FROM deliveries WHERE run_id = {warehouse.placeholder}", parameters=(run_id,))
         columns = ["run_id", "order_message", "status"]
         warehouse.insert_rows("deliveries", delivered, target_fields=columns)

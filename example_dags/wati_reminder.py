@@ -1,8 +1,8 @@
 """
-Remind a customer of an appointment: schedule a template at WATI, and take it back if the appointment is called off.
+Remind a customer of an appointment: schedule a template in WATI, and cancel it if the appointment is cancelled.
 
-A template that is not approved is not scheduled. The defaults fit the sandbox, and call the appointment off, so that
-nothing is left behind.
+A template that is not approved is not scheduled. The defaults fit the sandbox, and cancel the appointment, so that
+nothing stays scheduled.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def wati_reminder():
             "params": {"name": "{{ params.name }}", "order_id": "1001", "status": "ready to be picked up"},
         },
         scheduled_at="{{ dag_run.run_after + macros.timedelta(hours=params.hours) }}",
-        broadcast_name="reminder",
+        campaign_name="reminder",
     )
     # [END schedule_template]
     # [START get_campaign]
     get_campaign = WatiGetCampaignOperator(
         task_id="get_campaign",
-        campaign_id="{{ ti.xcom_pull(task_ids='schedule_reminder')['broadcasts'][0]['id'] }}",
+        campaign_id="{{ ti.xcom_pull(task_ids='schedule_reminder')['campaigns'][0]['id'] }}",
     )
     # [END get_campaign]
 
@@ -68,7 +68,7 @@ def wati_reminder():
     # [START cancel_campaign]
     cancel_campaign = WatiCancelScheduledCampaignOperator(
         task_id="cancel_campaign",
-        campaign_id="{{ ti.xcom_pull(task_ids='schedule_reminder')['broadcasts'][0]['id'] }}",
+        campaign_id="{{ ti.xcom_pull(task_ids='schedule_reminder')['campaigns'][0]['id'] }}",
     )
     # [END cancel_campaign]
 

@@ -1,11 +1,11 @@
 """
-Send to everybody in a table, then send again to those whom it did not reach.
+Send to everybody in a table, then send again to the people whose rows failed.
 
-The first send writes what became of every row to an outcomes file, and is green when only some failed. The second one
-takes those whom WATI refused or whose row was wrong, joins them with their rows (outcomes hold no parameters), mends
-what can be mended, and sends under a key of its own, as every task does. Rows that ended as unknown are not among them:
-they may have arrived, and a retry of the first task finds out. Do not clear the first task alone afterwards: it would
-try its failed rows again, and knows nothing of the second. The defaults fit the sandbox.
+The first send writes the outcome of every row to a file, and is green when only some rows failed. The second one takes
+the rejected and invalid rows, joins them with their data (outcomes have no parameters), corrects them where it can, and
+sends with its own key, as every task does. Rows that ended as unknown are left out: they may have been delivered, and a
+retry of the first task finds out. Do not clear the first task alone afterwards: it would send its failed rows again, and
+does not know about the second task. The defaults fit the sandbox.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORDERS = [
     {"phone": "1202555014", "name": "Ben", "order_id": "1002", "status": "on its way"},
     {"phone": "12025550145", "name": "Chitra", "order_id": "1003", "status": "packed"},
 ]
-#: By order: numbers that somebody has corrected since.
+#: Corrected phone numbers, by order.
 CORRECTED = {"1002": "12025550144"}
 
 

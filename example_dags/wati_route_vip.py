@@ -1,7 +1,7 @@
 """
 Route VIP customers to a team: read what customers spent, mark the best ones in WATI, assign them to a team.
 
-`read_customers` stands for a query of your warehouse. Running it again leaves everything as it is.
+Replace `read_customers` with a query of your warehouse. A second run changes nothing.
 """
 
 from __future__ import annotations

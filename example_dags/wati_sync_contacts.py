@@ -1,5 +1,5 @@
 """
-Sync contacts: bring WATI's contacts in step with a table of customers, and write only what changed.
+Sync contacts: keep WATI's contacts in step with a table of customers, and write only what changed.
 
 It runs as it is against the sandbox. Put the path or URI of your own file, or the output of a task that reads your
 warehouse, in place of the list. Run it twice: the second run writes nothing.

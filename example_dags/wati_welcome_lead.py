@@ -1,5 +1,5 @@
 """
-Welcome a new lead: make a contact of whoever filled in a form, and send the first message.
+Welcome a new lead: create a contact for a person who filled in a form, and send the first message.
 
 A new lead has not written yet, so only an approved template reaches them; somebody who wrote within the last 24 hours
 gets a text. Start it with the lead as parameters; the defaults fit the sandbox.
@@ -46,7 +46,7 @@ def wati_welcome_lead():
         task_id="send_welcome",
         template_name="welcome",
         recipients={"phone_number": "{{ params.phone }}"},
-        broadcast_name="welcome",
+        campaign_name="welcome",
     )
     # [START send_text]
     send_text = WatiSendTextOperator(

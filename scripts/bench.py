@@ -1,7 +1,7 @@
 """
 What the provider costs: the import of an operator, template sends, contact syncs.
 
-Each figure stands beside a peer or the floor of the same run.
+Each figure is printed beside a peer or the floor of the same run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 What template sends cost, against the sandbox on loopback.
 
-Each figure stands beside a floor or a peer of the same run: a bare ``requests`` loop with the same bodies, one
+Each figure is printed beside a floor or a peer of the same run: a bare ``requests`` loop with the same bodies, one
 mapped HTTP task for each person, and the pace that WATI's growth plan allows.
 """
 
@@ -76,7 +76,7 @@ def peak_megabytes() -> float:
 
 
 def send(url: str, rows: str, batch_size: str = str(BATCH), pacing: str = "off") -> dict[str, Any]:
-    """Send as the broadcast operator does: CSV in, checks, run file, ledger on disk, CSV of outcomes."""
+    """Send as WatiBroadcastTemplateOperator does: CSV in, checks, scratch database, journal on disk, CSV of outcomes."""
     from types import SimpleNamespace
 
     connection: dict[str, Any] = {"conn_type": "wati", "host": url, "password": TOKEN}
@@ -235,7 +235,7 @@ def main() -> int:
         with sandbox() as url:
             bare = in_a_process("bare_loop", url, str(many))
         print(f"Template sends, {MANY:,} people, {BATCH:,} a call, from CSV to CSV of outcomes")
-        print(f"  with checks, run file, ledger and outcomes {MANY / large['seconds']:>9,.0f} people/s")
+        print(f"  with checks, journal and outcomes          {MANY / large['seconds']:>9,.0f} people/s")
         print(f"  a bare requests loop, none of these        {MANY / bare['seconds']:>9,.0f} people/s")
         print(f"  ratio to the bare loop                     {large['seconds'] / bare['seconds']:>9.2f}")
         print(f"  peak memory, {FEW:,} people               {small['megabytes']:>9.0f} MB")

@@ -17,7 +17,8 @@ from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of, seconds_at
 from airflow_provider_wati.sandbox.server import SandboxServer
 from airflow_provider_wati.state.directory import StateDirectory, StateFile
-from airflow_provider_wati.syncing.job import ContactColumns, ContactSync
+from airflow_provider_wati.syncing.job import ContactSync
+from airflow_provider_wati.syncing.row_mapping import ContactColumns
 from airflow_provider_wati.syncing.snapshot import write_snapshot
 
 CONTACTS = 100_000
@@ -30,7 +31,7 @@ FLAT = 1.5
 
 
 def rows(count: int, changed: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield customers, of whom the first few have another tier than the sandbox's contacts, which have none."""
+    """Yield customers, the first few with a tier, which the contacts of the sandbox do not have."""
     for n in range(count):
         tier = "gold" if n < changed else None
         yield {"phone": str(FIRST + n), "name": f"Customer {n + 1}", "tier": tier}

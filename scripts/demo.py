@@ -113,7 +113,7 @@ def write_orders(database: Path) -> None:
             shop.execute("INSERT INTO customers VALUES (?, ?, ?, 'gold')", (phone, written, name))
             order = (order_id, phone, phone, name, status, today)
             shop.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", order)
-        # Nobody is told about an order of long ago.
+        # Old orders are left out.
         long_ago = ("0007", PHONES[0], PHONES[0], ORDERS[0][2], "delivered", "2020-01-01")
         shop.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", long_ago)
 
@@ -137,7 +137,7 @@ def airflow_environment(home: Path, url: str) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        # Nobody but this machine: there is no password.
+        # Only this machine: there is no password.
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(free_port(8080)),
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection),
@@ -158,7 +158,7 @@ def airflow(environment: dict[str, str], home: Path, *command: str) -> int:
 def sandbox(home: Path, port: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "airflow_provider_wati.sandbox", "--port", str(port), "--token", TOKEN]
-    # Ten times faster than usual, so that nobody has to wait for "delivered".
+    # Ten times faster than usual, so that "delivered" comes soon.
     command += ["--tenant", TENANT, "--speed", "10"]
     with open(home / "sandbox.log", "wb") as log, process(command, dict(os.environ), log) as running:
         while running.poll() is None:
