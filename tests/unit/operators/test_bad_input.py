@@ -147,7 +147,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
             says,
         )
         for at, says in (
-            (datetime(2099, 1, 1), "without a time zone: add one, such as 2030-01-01T00:00:00\\+08:00"),
+            (datetime(2099, 1, 1), "without a time zone: add one, such as 2099-01-01T00:00:00\\+08:00"),
             ("2030-01-01T10:00:00", "without a time zone: add one"),
             ("2030-01-01", "without a time zone: add one"),
             ("tomorrow", "scheduled_at is 'tomorrow': give ISO 8601, such as"),

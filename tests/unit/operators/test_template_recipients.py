@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -333,28 +334,7 @@ def test_a_lost_answer_is_looked_for_on_the_channel_that_sent(
     assert len(sandbox.texts_to(NEW)) == 1
 
 
-def test_a_campaign_that_appears_late_is_waited_for(
-    run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A campaign that WATI lists late is found within the grace."""
-    sandbox.fault("slow_listing", seconds=2)
-    sandbox.fault("drop", method="POST", when="after", count=1)
-    with DAG("late_campaign") as dag:
-        WatiSendTemplateOperator(
-            task_id="template",
-            template_name="order_update",
-            recipients={"target": NEW, "params": PARAMS},
-            **AGAIN,
-        )
-    ti = run_dag(dag)["template"]
-    assert (ti.state, ti.try_number) == ("success", 1)
-    assert (xcom(ti)["accepted"], xcom(ti)["calls"]) == (1, 1)
-    assert len(sandbox.texts_to(NEW)) == 1
-
-
-def test_a_send_key_names_the_send_over_runs(
-    run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_send_key_names_the_send_over_runs(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None:
     """Two runs with one send_key message each person once."""
 
     def send(key: str | None) -> None:
@@ -364,13 +344,14 @@ def test_a_send_key_names_the_send_over_runs(
                 template_name="order_update",
                 recipients={"target": NEW, "params": PARAMS},
                 send_key=key,
+                state_path=str(tmp_path),
             )
         assert run_dag(dag)["template"].state == "success"
 
     send("promo-1")
     send("promo-1")
     assert len(sandbox.texts_to(NEW)) == 1
-    assert sandbox.state.broadcasts[0].name.startswith("order_update [")
+    assert sandbox.state.broadcasts[0].name.endswith(" order_update")
     send("promo-2")
     send(None)
     send(None)
