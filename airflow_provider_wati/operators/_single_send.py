@@ -52,6 +52,7 @@ def act_once(
     :return: what ``detail_of`` made, of this attempt or of the earlier one.
     """
     # SQLite and phone parsing wait until a task runs.
+    from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
     from airflow_provider_wati.sending.reconciler import policy_of
     from airflow_provider_wati.sending.row_mapping import hash_of
     from airflow_provider_wati.sending.single import SingleSend
@@ -67,21 +68,28 @@ def act_once(
         person=person,
         clock=operator.clock,
     )
-    return SingleSend(
+    earlier = EarlierCalls(
         journal=opened.journal,
         start=opened.start,
+        began=operator.clock.now(),
         person=person,
         content=content,
+        policy=policy,
+        task=TaskFacts(
+            run_began=_run_began(context),
+            is_mapped=is_mapped(context),
+            is_new_member=is_new_in_cleared_run(context),
+            is_cleared=is_cleared(context),
+        ),
+        is_shown=look is not None,
+        is_upload=is_upload,
+    )
+    return SingleSend(
+        earlier=earlier,
         act=act,
         look=look,
         detail_of=detail_of,
-        policy=policy,
         clock=operator.clock,
-        run_began=_run_began(context),
-        is_mapped=is_mapped(context),
-        is_new_member=is_new_in_cleared_run(context),
-        is_cleared=is_cleared(context),
-        is_upload=is_upload,
         acts_when_unknown=acts_when_unknown,
     ).run()
 

@@ -16,10 +16,10 @@ import pytest
 
 from airflow_provider_wati.sending import single as single_module
 from airflow_provider_wati.sending.conversation_index import ConversationIndex, MessageContent, Search
+from airflow_provider_wati.sending.earlier_calls import AmbiguousCall, EarlierCalls
 from airflow_provider_wati.sending.journal import Entry, Journal
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.reconciler import Decision, Evidence, Listed, Policy
-from airflow_provider_wati.sending.single import AmbiguousCall, SingleSend
 from airflow_provider_wati.state import sends as sends_module
 from tests.support.send_history import MessagedTwice, Untrue
 from tests.support.single_history import tell
@@ -73,7 +73,7 @@ def wait_from_the_beginning_of_a_call(patch: pytest.MonkeyPatch) -> None:
 
 def wait_for_no_lost_journal(patch: pytest.MonkeyPatch) -> None:
     """A journal that is gone costs one look."""
-    patch.setattr(SingleSend, "_unrecorded_until", lambda self: self.run_began)
+    patch.setattr(EarlierCalls, "_unrecorded_until", lambda self: self.task.run_began)
 
 
 def look_since_the_attempt_only(patch: pytest.MonkeyPatch) -> None:
@@ -84,25 +84,25 @@ def look_since_the_attempt_only(patch: pytest.MonkeyPatch) -> None:
 def erase_by_a_refusal(patch: pytest.MonkeyPatch) -> None:
     """A call that was refused is the last word about all before it (A5)."""
 
-    def calls(self: SingleSend) -> Iterable[AmbiguousCall]:
+    def calls(self: EarlierCalls) -> Iterable[AmbiguousCall]:
         last = self._own[-1] if self._own else None
         if last is not None and self._verdict_of(last) is Verdict.REFUSED:
             return iter(())
         return found(self)
 
-    found = SingleSend._ambiguous_calls
-    patch.setattr(SingleSend, "_ambiguous_calls", calls)
+    found = EarlierCalls.ambiguous
+    patch.setattr(EarlierCalls, "ambiguous", calls)
 
 
 def take_another_person_s_entry(patch: pytest.MonkeyPatch) -> None:
     """The journal of a task counts, whoever it is about (A2)."""
-    patch.setattr(SingleSend, "_own", property(lambda self: list(self.journal.entries)))
-    patch.setattr(SingleSend, "_verdict_of", lambda self, entry: Verdict(entry.verdicts[0]))
+    patch.setattr(EarlierCalls, "_own", property(lambda self: list(self.journal.entries)))
+    patch.setattr(EarlierCalls, "_verdict_of", lambda self, entry: Verdict(entry.verdicts[0]))
 
 
 def trust_the_store_of_another_person(patch: pytest.MonkeyPatch) -> None:
     """A mapped task that was about somebody else before sends at once (A2)."""
-    patch.setattr(SingleSend, "_has_moved", False)
+    patch.setattr(EarlierCalls, "_has_moved", False)
 
 
 def share_journals_between_accounts(patch: pytest.MonkeyPatch) -> None:

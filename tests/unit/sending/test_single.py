@@ -16,6 +16,7 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
 )
 from airflow_provider_wati.sending.conversation_index import Search, Sighting
+from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits, start_of
 from airflow_provider_wati.sending.reconciler import Listed, Policy
 from airflow_provider_wati.sending.single import SingleSend
@@ -155,24 +156,23 @@ class Task:
                 raise call.error
             return {"id": self.world.messages[-1].id}
 
-        given: dict[str, Any] = {
-            "look": lambda search: self.world.show(person, search),
-            "policy": Policy(grace=GRACE, longest_call=LONGEST),
-            "run_began": clock.now() - timedelta(hours=1),
-            **self.settings,
-            **settings,
+        given = {**self.settings, **settings}
+        look: Any = given.pop("look", lambda search: self.world.show(person, search))
+        facts = {
+            name: given.pop(name) for name in ("is_mapped", "is_new_member", "is_cleared") if name in given
         }
-        send = SingleSend(
+        earlier = EarlierCalls(
             journal=journal,
             start=begin,
+            began=clock.now(),
             person=person,
             content=content,
-            act=act,
-            detail_of=dict,
-            clock=clock,
-            **given,
+            policy=Policy(grace=GRACE, longest_call=LONGEST),
+            task=TaskFacts(run_began=clock.now() - timedelta(hours=1), **facts),
+            is_shown=look is not None,
+            is_upload=given.pop("is_upload", False),
         )
-        return send.run()
+        return SingleSend(earlier=earlier, act=act, look=look, detail_of=dict, clock=clock, **given).run()
 
     def fails(self, error: type[BaseException], *calls: Call, **settings: Any) -> str:
         """Run one attempt that fails; return what its error says."""

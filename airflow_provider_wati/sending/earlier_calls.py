@@ -1,0 +1,231 @@
+"""What the journals know of one message, and which calls may have sent it without an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal import Entry, Start
+from airflow_provider_wati.sending.journal_codec import Verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.sending.journal import Journal
+    from airflow_provider_wati.sending.reconciler import Policy
+
+Detail = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmbiguousCall:
+    """
+    A call that may have sent it.
+
+    :param since: when it may have left.
+    :param deadline: until when WATI may hide it.
+    :param until: when it was made at the latest.
+    :param content: the fingerprint of what it sent.
+    :param resend: whether an earlier call may have sent it too.
+    :param entry: its entry in this journal; None if it has none.
+    :param is_unrecorded: whether no journal knows it, so that there may be several.
+    """
+
+    since: datetime
+    deadline: datetime
+    until: datetime
+    content: str
+    resend: bool = False
+    entry: Entry | None = None
+    is_unrecorded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """
+    What Airflow says of a task.
+
+    :param run_began: the earliest time of an attempt without a journal.
+    :param is_mapped: whether it is one of several mapped tasks, between which people may have moved.
+    :param is_new_member: whether it was not there before its run was cleared.
+    :param is_cleared: whether it may have been cleared.
+    """
+
+    run_began: datetime
+    is_mapped: bool = False
+    is_new_member: bool = False
+    is_cleared: bool = False
+
+
+@dataclass(kw_only=True)
+class EarlierCalls:
+    """
+    The calls of earlier attempts for one message to one person.
+
+    :param journal: what earlier attempts have done.
+    :param start: what this attempt knows about them.
+    :param began: when this attempt began.
+    :param person: the hash of the person.
+    :param content: a fingerprint of what is sent.
+    :param policy: how long WATI may hide a call.
+    :param task: what Airflow says.
+    :param is_shown: whether WATI shows what such a call has done.
+    :param is_upload: whether a call may take longer than the timeouts, as long as bytes go out.
+    """
+
+    journal: Journal
+    start: Start
+    began: datetime
+    person: int
+    content: str
+    policy: Policy
+    task: TaskFacts
+    is_shown: bool = True
+    is_upload: bool = False
+
+    def accepted(self) -> Detail | None:
+        """
+        Return the result of an earlier attempt, if one was answered.
+
+        :raises WatiConfigurationError: when it had other content.
+        """
+        accepted = self._accepted_in(self._own)
+        if not any(entry.intent.content == self.content for entry in accepted):
+            accepted += self._accepted_in(self._relevant_others)
+        for entry in accepted:
+            if entry.intent.content == self.content:
+                return dict(entry.detail or {})
+        if accepted:
+            raise other_content_error()
+        return None
+
+    def ambiguous(self) -> Iterator[AmbiguousCall]:
+        """Yield the calls that may have sent it. A later refusal takes none of them away."""
+        if self._is_out_of_reach:
+            deadline = self._unrecorded_until() + self.policy.grace
+            yield AmbiguousCall(
+                since=self.task.run_began,
+                deadline=deadline,
+                until=deadline + self.policy.grace,
+                content=self.content,
+                is_unrecorded=True,
+            )
+        for entry in (*self._own, *self._relevant_others):
+            verdict = self._verdict_of(entry)
+            if verdict is Verdict.OPEN:
+                yield self._open_call(entry)
+            elif verdict is Verdict.CLOSED_UNRESOLVED:
+                # Its grace was waited for, and WATI may show it by now all the same.
+                yield replace(self._open_call(entry), deadline=entry.intent.at, resend=False, entry=None)
+
+    @cached_property
+    def known_ids(self) -> frozenset[str]:
+        """Ids of messages that other calls account for: they failed, or are those of other mapped tasks."""
+        # What another task has found under this content may be ours.
+        others = (
+            entry
+            for entry in self._others
+            if entry.intent.content != self.content or not (entry.is_reconciled or entry.intent.is_found)
+        )
+        details = (entry.detail or {} for entry in (*self._own, *others))
+        return frozenset(str(detail["id"]) for detail in details if detail.get("id"))
+
+    def position_in(self, entry: Entry) -> int:
+        """Return where the person is in a call: a bulk send under the same key has many people in one."""
+        return entry.intent.people.index(self.person)
+
+    @cached_property
+    def _own(self) -> list[Entry]:
+        """The calls of this task about the person."""
+        return [entry for entry in self.journal.entries if self.person in entry.intent.people]
+
+    @cached_property
+    def _others(self) -> list[Entry]:
+        """The calls of the other mapped tasks about the person, as far as they are within reach."""
+        if not self.task.is_mapped:
+            return []
+        return [entry for entry in self.journal.siblings() if self.person in entry.intent.people]
+
+    @cached_property
+    def _has_moved(self) -> bool:
+        """Whether another mapped task may have been about the person in an earlier attempt."""
+        if not self.task.is_mapped or self.start is Start.NEW:
+            return False
+        moved = any(opening.person not in (None, self.person) for opening in self.journal.openings)
+        if moved or self.start is Start.LOST:
+            return True
+        if self.journal.limits.has_siblings:
+            return self.journal.was_elsewhere(self.person)
+        # Where the person was while this task was not run, only WATI shows.
+        return self.task.is_cleared and self.is_shown
+
+    @cached_property
+    def _has_changed(self) -> bool:
+        """Whether this mapped task had another message to the person before, which may have changed places too."""
+        # Even without a Clear: to wait for a text that changes with each attempt costs less than a second message.
+        return self.task.is_mapped and any(entry.intent.content != self.content for entry in self._own)
+
+    @cached_property
+    def _relevant_others(self) -> list[Entry]:
+        """
+        The calls of other mapped tasks that may have sent what is to be sent.
+
+        A person may be in several mapped tasks, with a message each. Where the person has moved and none of the calls
+        sent this content, it may have changed since, so that each of them may be the one.
+        """
+        if not (self._has_moved or self._has_changed or self.start is Start.UNCERTAIN):
+            return []
+        same = [entry for entry in self._others if entry.intent.content == self.content]
+        return self._others if self._has_moved and not same else same
+
+    def _accepted_in(self, entries: list[Entry]) -> list[Entry]:
+        return [entry for entry in entries if self._verdict_of(entry) is Verdict.ACCEPTED]
+
+    def _verdict_of(self, entry: Entry) -> Verdict:
+        return Verdict(entry.verdicts[self.position_in(entry)])
+
+    @cached_property
+    def _is_out_of_reach(self) -> bool:
+        """Whether a call may have sent it of which no journal within reach knows."""
+        if self.start is not Start.LOST:
+            return (self._has_moved or self._has_changed) and not self.journal.limits.has_siblings
+        if self.task.is_new_member and self.journal.siblings_are_intact():
+            # They know what was sent to the person before.
+            return False
+        return True
+
+    def _unrecorded_until(self) -> datetime:
+        """Return when the last call without a record was over: nobody was sent to without one since."""
+        until = self.began
+        for opening in reversed(self.journal.openings):
+            if self.task.is_mapped and opening.person != self.person:
+                break  # another mapped task may have had the person then
+            until = opening.at
+        return until
+
+    def _open_call(self, entry: Entry) -> AmbiguousCall:
+        at, ended_at = entry.intent.at, entry.ended_at
+        if ended_at is None and self.is_upload:
+            # How long it was under way is not known, only that its attempt was over when the next one began.
+            later = (opening.at for opening in self.journal.openings if opening.at > at)
+            ended_at = max(min(later, default=self.began), at + self.policy.longest_call)
+        deadline = self.policy.deadline(at, ended_at, None, self.began)
+        return AmbiguousCall(
+            since=at,
+            deadline=deadline,
+            # WATI may have made it later than it may show it, but not hours later.
+            until=deadline + self.policy.grace,
+            content=entry.intent.content,
+            resend=entry.intent.resend,
+            entry=entry if any(entry is each for each in self._own) else None,
+        )
+
+
+def other_content_error() -> WatiConfigurationError:
+    """Return the error about a send key under which the person has other content already."""
+    return WatiConfigurationError(
+        "Under this send_key the person has got other content already, so this one is not sent. Give another send_key to "
+        "send it too; the default one is made of DAG, run, task and map index."
+    )
