@@ -112,18 +112,20 @@ class SingleSend:
 
     def _look(self, calls: list[AmbiguousCall]) -> list[_Finding]:
         findings = []
-        for call in calls:
+        known_ids = set(self.earlier.known_ids)
+        for call in sorted(calls, key=lambda call: call.since, reverse=True):
             # Before the look: what appears while it goes on is not seen by it.
             now = self.clock.now()
             search = Search(
-                since=call.since, until=call.until, content=call.content, known_ids=self.earlier.known_ids
+                since=call.since, until=call.until, content=call.content, known_ids=frozenset(known_ids)
             )
             sighting = Sighting(Listed.UNCLEAR) if self.look is None else self.look(search)
             evidence = Evidence(deadline=call.deadline, readable=sighting.readable, resend=call.resend)
             listed = sighting.listed
-            if listed is Listed.FAILED and (call.is_unrecorded or now < call.deadline):
+            if listed is Listed.FAILED and sighting.message is not None:
                 # It accounts for one call, which need not be this one while WATI may hide others.
-                listed = Listed.NO
+                known_ids.add(str(sighting.message.get("id")))
+                listed = Listed.NO if call.is_unrecorded or now < call.deadline else listed
             findings.append(_Finding(call, sighting, decide(listed, evidence, now, self.earlier.policy)))
         return findings
 

@@ -314,6 +314,22 @@ def earlier(search: Search) -> Search:
     return replace(search, since=search.since - timedelta(minutes=1))
 
 
+def test_a_resend_that_failed_says_nothing_of_the_first_call(task: Task, world: World) -> None:
+    """The first call had no effect and the second message failed: it is sent, and not held as unclear."""
+    task.fails(WatiUnknownOutcomeError, lost(effect=False))
+    world.clock.advance(3600)
+    task.fails(WatiUnknownOutcomeError, lost(failed=True))
+    task.settings["look"] = lambda search: young_is_unclear(world.show(ADA, search), search, world)
+    task.attempt()
+    assert world.sent_to() == 1
+
+
+def young_is_unclear(sighting: Sighting, search: Search, world: World) -> Sighting:
+    """Say as the index does that a message from after the time of a call may be somebody else's."""
+    found = [each for each in world.messages if sighting.message and each.id == sighting.message["id"]]
+    return Sighting(Listed.UNCLEAR, sighting.message) if found and found[0].at > search.until else sighting
+
+
 def test_a_failed_message_of_somebody_else_does_not_end_the_grace(task: Task, world: World) -> None:
     """Another sender's same message failed, and this one is still hidden: it is waited for."""
     task.fails(WatiUnknownOutcomeError, lost(hidden=timedelta(seconds=100)))
