@@ -160,7 +160,18 @@ class CampaignIndex:
             names=names,
             local_message_id=local_id,
             state=Listed.CANCELLED if campaign.is_cancelled else state,
+            params=_params_of(recipient.get("custom_params")),
         )
+
+
+def _params_of(listed: object) -> dict[str, str]:
+    """Return the parameters that WATI lists by name; what has another shape is left out."""
+    pairs = listed if isinstance(listed, list) else []
+    return {
+        clean(str(pair.get("name"))): clean(str(pair.get("value")))
+        for pair in pairs
+        if isinstance(pair, Mapping)
+    }
 
 
 def _text_of(value: object) -> str:

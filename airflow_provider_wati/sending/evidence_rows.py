@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sending.journal_codec import Verdict
-from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Listed
-from airflow_provider_wati.sending.row_mapping import ID_PREFIX
+from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Listed, has_params
+from airflow_provider_wati.sending.row_mapping import ID_PREFIX, params_of
 from airflow_provider_wati.sending.row_tables import RowTables
 from airflow_provider_wati.tables.outcomes import SendStatus
 
@@ -26,6 +27,7 @@ CREATE TABLE pending (
 CREATE TABLE settled (row INTEGER PRIMARY KEY, decision INTEGER, call INTEGER, campaign INTEGER, reason TEXT);
 CREATE TABLE listed (
     call INTEGER, recipient TEXT, kind TEXT, dedupe_key TEXT, local_message_id TEXT, state TEXT, campaign INTEGER,
+    params TEXT,
     PRIMARY KEY (call, recipient, kind)
 ) WITHOUT ROWID;
 CREATE INDEX listed_ids ON listed (local_message_id, call);
@@ -50,12 +52,14 @@ class ListedRecipient:
     :param names: the forms under which the person is known: dedupe keys by kind (phone, contact, bsuid).
     :param local_message_id: the id that the message was sent with, if WATI shows it.
     :param state: what the list says about the message.
+    :param params: the template's parameters by name, as far as WATI shows them.
     """
 
     id: str
     names: Mapping[str, str]
     local_message_id: str
     state: Listed
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 class EvidenceRows(RowTables):
@@ -188,7 +192,7 @@ class EvidenceRows(RowTables):
         """Note recipients that a campaign of a call lists."""
         with self._bulk_write():
             self._db.executemany(
-                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         call,
@@ -198,6 +202,7 @@ class EvidenceRows(RowTables):
                         person.local_message_id,
                         person.state.value,
                         campaign,
+                        json.dumps(person.params) if self.compares_params else None,
                     )
                     for person in people
                     for kind, name in (person.names or {"": ""}).items()
@@ -241,13 +246,28 @@ class EvidenceRows(RowTables):
             listed = self._number(f"SELECT COUNT(DISTINCT recipient) FROM listed WHERE call = {call}")
             state = "state" if people is not None and listed >= people else "'unclear'"
         self._db.execute(f"INSERT INTO found SELECT row, recipient, {state}, campaign FROM named")
+        if people is None and self.compares_params:
+            self._set_other_params_apart(call)
         # Of several listed messages of one row, one that did not fail decides.
         self._db.execute(
             "UPDATE pending SET (listed, campaign) = (SELECT state, campaign FROM found WHERE found.row = pending.row "
-            "ORDER BY state = 'failed', state = 'unclear' LIMIT 1) "
+            "ORDER BY state = 'failed', state IN ('unclear', 'other parameters') LIMIT 1) "
             "WHERE call = ? AND row IN (SELECT row FROM found)",
             (call,),
         )
+
+    def _set_other_params_apart(self, call: int) -> None:
+        """Tell what other mapped tasks sent to the same people from the messages of the rows, by the parameters."""
+        found = self._db.execute(
+            "SELECT DISTINCT row, recipient, params FROM found JOIN listed USING (recipient) WHERE call = ? ORDER BY row",
+            (call,),
+        )
+        others = [
+            (Listed.OTHER_PARAMS.value, row, recipient)
+            for row, recipient, params in found
+            if not has_params(json.loads(params), params_of(self._body(row)))
+        ]
+        self._db.executemany("UPDATE found SET state = ? WHERE row = ? AND recipient = ?", others)
 
     def cancel(self, call: int, campaign: int) -> None:
         """Note that the one campaign of a call was cancelled, so that nobody in it gets the message."""

@@ -121,6 +121,7 @@ class SendJob:
         policy = policy_of(self.unknown_grace, self.client.timeout, hold=self.hold, waits=not self.dry_run)
         mark = mark_of(self.family or self.send_key)
         self._queue = SendQueue()
+        self._queue.compares_params = self.is_mapped
         self._reconciliation = Reconciliation(
             journal=self.journal,
             queue=self._queue,

@@ -67,8 +67,6 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
 
     def __init__(self) -> None:
         super().__init__(_ROW_TABLES, OUTCOME_TABLES, CONSENT_TABLES, EVIDENCE_TABLES)
-        self._chunk_first = 0
-        self._chunk: list[str] = []
 
     def close(self) -> None:
         """Delete the database."""
@@ -186,17 +184,6 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         rows, people, targets, local_ids = zip(*found, strict=True)
         recipients = list(map(EncodedRecipient, targets, local_ids, map(self._body, rows)))
         return Batch(rows, array("q", people), recipients, resend)
-
-    def _body(self, row: int) -> str:
-        """Return a recipient's JSON; the chunk that has it stays in memory until another one is needed."""
-        position = row - self._chunk_first
-        if not 0 <= position < len(self._chunk):
-            self._chunk_first, bodies = self._db.execute(
-                "SELECT first, bodies FROM bodies WHERE first <= ? ORDER BY first DESC LIMIT 1", (row,)
-            ).fetchone()
-            self._chunk = bodies.split("\n")
-            position = row - self._chunk_first
-        return self._chunk[position]
 
     def mark(
         self, batch: Batch, status: SendStatus, reason: str | None = None, campaign: int | None = None

@@ -6,7 +6,7 @@ One pure table: evidence from WATI, time and policy in, a decision out. Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -34,6 +34,8 @@ class Listed(Enum):
     CANCELLED = "cancelled"
     #: Listed, but the list does not say which of several messages to the person it means.
     UNCLEAR = "unclear"
+    #: Listed in a campaign that may be another mapped task's, with other parameters than the row's.
+    OTHER_PARAMS = "other parameters"
 
 
 class Control(Enum):
@@ -133,7 +135,7 @@ def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) ->
         return Decision.CANCELLED
     if now < evidence.deadline:
         return Decision.WAIT
-    if not evidence.readable or listed is Listed.UNCLEAR:
+    if not evidence.readable or listed in (Listed.UNCLEAR, Listed.OTHER_PARAMS):
         return Decision.UNKNOWN
     if evidence.found:
         if evidence.complete:
@@ -179,6 +181,11 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed = Listed.NO
         )
     if listed is Listed.UNCLEAR:
         return "WATI lists a message to this person, and does not say which of several: look at the dashboard"
+    if listed is Listed.OTHER_PARAMS:
+        return (
+            "WATI lists a message to this person with other parameters, which may be another mapped task's: look at the "
+            "dashboard, and send to people without a message under another send_key"
+        )
     if decision is Decision.WAIT:
         return "the call may have sent it, and WATI may still show it: retry later"
     if evidence.found and not evidence.complete:
@@ -192,6 +199,16 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed = Listed.NO
         "the answers to two calls for it were lost and WATI shows neither, so it is not sent a third time: look at "
         "the dashboard, and send to people without a message under another send_key"
     )
+
+
+def has_params(listed: Mapping[str, str], row: Mapping[str, str]) -> bool:
+    """
+    Return whether a listed message may be a row's by its parameters; WATI may list more than were sent.
+
+    :param listed: the parameters that WATI lists; none where it does not show them.
+    :param row: the parameters of the row.
+    """
+    return all(listed.get(name) == value for name, value in row.items())
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -227,6 +228,15 @@ class MessageIdentity:
         """
         digest = _digest_of(dedupe_key, key)
         return _INT64.unpack_from(digest)[0], self._prefix + digest.hex()[:_REST_OF_ID]
+
+
+def params_of(body: str) -> dict[str, str]:
+    """
+    Return the parameters of an encoded recipient by name.
+
+    :param body: the recipient's JSON; empty for a row that cannot be sent.
+    """
+    return {param["name"]: param["value"] for param in json.loads(body)["custom_params"]} if body else {}
 
 
 def hash_of(dedupe_key: str, key: str | None) -> int:

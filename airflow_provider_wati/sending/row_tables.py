@@ -21,6 +21,10 @@ class RowTables:
             self._db.executescript(each)
         #: Whether rows have keys.
         self.has_keys = False
+        #: Whether listed messages with other parameters may be those of other mapped tasks.
+        self.compares_params = False
+        self._chunk_first = 0
+        self._chunk: list[str] = []
 
     @contextmanager
     def _bulk_write(self) -> Iterator[None]:
@@ -30,6 +34,17 @@ class RowTables:
             yield
         finally:
             self._db.execute("COMMIT")
+
+    def _body(self, row: int) -> str:
+        """Return a recipient's JSON; the chunk that has it stays in memory until another one is needed."""
+        position = row - self._chunk_first
+        if not 0 <= position < len(self._chunk):
+            self._chunk_first, bodies = self._db.execute(
+                "SELECT first, bodies FROM bodies WHERE first <= ? ORDER BY first DESC LIMIT 1", (row,)
+            ).fetchone()
+            self._chunk = bodies.split("\n")
+            position = row - self._chunk_first
+        return self._chunk[position]
 
     def _any(self, condition: str) -> bool:
         return self._db.execute(f"SELECT 1 FROM rows WHERE {condition} LIMIT 1").fetchone() is not None

@@ -167,3 +167,31 @@ def test_a_run_that_shares_the_key_is_looked_for_where_the_directory_is_new(send
     assert done.statuses == ["accepted"] * 4
     assert sends.messages(4) == [1] * 4
     assert sum(sends.clock.sleeps) <= 10
+
+
+MAPPED = {"is_mapped": True, "family": "key"}
+OTHER_PARAMS = {"name": "Ada", "order_id": "1001", "status": "delayed"}
+
+
+def test_a_message_of_another_mapped_task_is_not_taken_for_this_one(sends: SandboxSends) -> None:
+    """Two mapped tasks have a message each to the same person; the one that did not send is not green after a Clear."""
+    assert sends.attempt([person(0)], send_key="key 0", **MAPPED).statuses == ["accepted"]
+    sends.lose_state()
+    mine = sends.attempt([person(0, params=OTHER_PARAMS)], send_key="key 1", **MAPPED)
+    assert (mine.start, mine.statuses, mine.calls) == (Start.LOST, ["unknown"], 0)
+    assert "other parameters" in mine.reasons[0]
+
+
+def test_who_has_moved_between_mapped_tasks_keeps_the_message(sends: SandboxSends) -> None:
+    """The same parameters in the campaign of another mapped task are the same message."""
+    sends.attempt([person(0)], send_key="key 0", **MAPPED)
+    sends.lose_state()
+    moved = sends.attempt([person(0)], send_key="key 1", **MAPPED)
+    assert (moved.statuses, moved.calls) == (["accepted"], 0)
+
+
+def test_parameters_that_change_make_no_second_message(sends: SandboxSends) -> None:
+    """A task that is not mapped has one message to a person, whatever its parameters are now."""
+    sends.attempt([person(0)])
+    sends.lose_state()
+    assert sends.attempt([person(0, params=OTHER_PARAMS)]).statuses == ["accepted"]

@@ -550,7 +550,7 @@ class WatiModel(BaseAdapter):
             return self._page("channels", self.channels, query)
         if call == "chatbots":
             return self._page("chatbot_list", [{"id": "bot1", "name": "Menu"}], query)
-        raise NotImplementedError(call)
+        raise LookupError(f"The model has no call {call!r}: add it.")
 
     def _page(
         self, key: str, rows: list[dict[str, Any]], query: dict[str, str], total: str | None = None
@@ -683,6 +683,7 @@ class WatiModel(BaseAdapter):
             "id": recipient.id,
             "status": self.habits.failed_word if recipient.refused else "SENT",
             "local_message_id": recipient.local_id if self.habits.echoes_ids else None,
+            "custom_params": [{"name": name, "value": value} for name, value in recipient.params.items()],
         }
         if "." in target:
             return shown | {"bsuid": target, "contact_phone": None}
@@ -837,7 +838,7 @@ def _route(method: str, path: str) -> tuple[str, re.Match[str]]:
         match = re.fullmatch(pattern, tail)
         if match is not None and verb == method:
             return call, match
-    raise NotImplementedError(f"{method} {path}")
+    raise LookupError(f"The model has no {method} {path}: add it.")
 
 
 def _body_of(request: requests.PreparedRequest) -> dict[str, Any]:
