@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ class Attempt:
         return int(self.summary["calls"])
 
 
-class Attempts:
+class Attempts(ABC):
     """
     Attempts of one send.
 
@@ -137,13 +138,13 @@ class Attempts:
         self.settings = settings
         self.count = 0
 
+    @abstractmethod
     def client(self, **settings: Any) -> WatiClient:
         """Make a client of the account."""
-        raise NotImplementedError
 
+    @abstractmethod
     def requests(self) -> list[str]:
         """The API calls that have arrived so far."""
-        raise NotImplementedError
 
     def attempt(
         self,

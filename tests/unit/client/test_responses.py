@@ -62,6 +62,7 @@ def test_a_good_answer_is_none_of_the_refusals(act: str) -> None:
     """The answer that the refusals below are made of is a success."""
     with serving(answer(200, GOOD)) as server:
         ACTS[act](client_of(server))
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("no", [False, "false", "False", " FALSE ", 0, 0.0, "0", "no"])
