@@ -278,7 +278,11 @@ class Reconciliation:
                 )
         verdicts = {verdict: positions for verdict, positions in verdicts.items() if positions}
         if verdicts:
-            self.journal.record_result(entry, verdicts, reason=RECONCILED)
+            # Later attempts do not look for people who are known, so the campaign is written down with them.
+            campaigns = self._campaigns_of(call, entry)
+            self.journal.record_result(
+                entry, verdicts, campaign_id=campaigns[0].id if campaigns else None, reason=RECONCILED
+            )
 
     def _record_found(self, call: int) -> None:
         """Write down who was found in campaigns that the journal does not know: the next attempt starts from there."""

@@ -21,7 +21,7 @@ from airflow_provider_wati.sending import campaign_index, journal as journal_mod
 from airflow_provider_wati.sending.campaign_index import CampaignIndex
 from airflow_provider_wati.sending.dispatcher import Dispatcher
 from airflow_provider_wati.sending.job import SendJob
-from airflow_provider_wati.sending.journal import Entry, Journal, Start
+from airflow_provider_wati.sending.journal import RECONCILED, Entry, Journal, Start
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.prechecks import Consent
 from airflow_provider_wati.sending.reconciler import Control, GrowthWatch, Policy
@@ -92,6 +92,18 @@ def record_no_result(patch: pytest.MonkeyPatch) -> None:
     def record(self: Journal, entry: Entry, *_: object, **__: object) -> None:
         """Write nothing."""
 
+    patch.setattr(Journal, "record_result", record)
+
+
+def record_no_campaign_that_was_found(patch: pytest.MonkeyPatch) -> None:
+    """Only the attempt that finds a campaign knows its id."""
+
+    def record(self: Journal, entry: Entry, verdicts: Any, **what: Any) -> None:
+        recorded(
+            self, entry, verdicts, **what if what.get("reason") != RECONCILED else {"reason": RECONCILED}
+        )
+
+    recorded = Journal.record_result
     patch.setattr(Journal, "record_result", record)
 
 
@@ -303,6 +315,7 @@ _BROKEN: tuple[tuple[Callable[[pytest.MonkeyPatch], None], type[AssertionError],
     (record_ambiguous_calls_as_not_sent, MessagedTwice, 13),
     (record_accepted_people_as_refused, MessagedTwice, 0),
     (record_no_result, Untrue, 1),
+    (record_no_campaign_that_was_found, Untrue, 11),
     (record_the_first_attempt_of_a_call_only, MessagedTwice, 38),
     (record_no_throttling, Untrue, 44),
     (know_people_by_their_position, MessagedTwice, 28),

@@ -45,6 +45,16 @@ def test_a_lost_answer_is_cleared_up_within_the_attempt(lost: str, sends: Sandbo
     assert (waited < 30) if has_effect(lost) else (GRACE.total_seconds() <= waited < 130)
 
 
+def test_the_campaign_of_a_lost_answer_is_known_to_later_attempts(sends: SandboxSends) -> None:
+    """The id that reconciliation found is in the outcomes of a Clear too, and no list is read for it again."""
+    sends.sandbox.fault("drop", method="POST", when="after", count=1)
+    done = sends.attempt(people(3))
+    assert done.campaign_ids == [sends.sandbox.state.broadcasts[0].id] * 3
+    cleared = sends.attempt(people(3))
+    assert cleared.campaign_ids == done.campaign_ids
+    assert not any("campaigns" in request for request in cleared.requests)
+
+
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_a_503_with_retry_after_is_not_repeated_blindly(count: int, sends: SandboxSends) -> None:
     """Finding 7: WATI documents a 5xx on a write as unknown, so each call goes out once and is looked for."""

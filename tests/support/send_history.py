@@ -895,7 +895,7 @@ class History:
         if effects and whom[1] in (self.opted_out or ()):
             return False
         if status == "accepted":
-            return bool(effects) or self._was_cancelled(whom)
+            return outcome["campaign_id"] in self._campaigns_of(whom)
         if status == "skipped":
             return whom[1] in (self.opted_out or ()) or self._was_cancelled(whom)
         if status in ("rejected", "unsent"):
@@ -910,6 +910,17 @@ class History:
             return bool(status == "unknown")
         not_read = attempt.failed is not None and "could not find out" in reason
         return bool(status == "unknown") and (whom in self.ambiguous or not_read)
+
+    def _campaigns_of(self, whom: Whom) -> set[str]:
+        """Return the ids of the campaigns that hold a message which was sent, or would have been."""
+        return {
+            campaign.id
+            for campaign in self.model.campaigns
+            if campaign.name.startswith(whom[0])
+            for recipient in campaign.recipients
+            if dedupe_key_of(recipient.target) == whom[1] and recipient.params["order_id"] == whom[2]
+            if campaign.is_sent(recipient) or campaign.cancelled_at is not None
+        }
 
     def _was_cancelled(self, whom: Whom) -> bool:
         return any(

@@ -113,6 +113,7 @@ class Attempt:
     statuses: list[str]
     reasons: list[str]
     campaign_names: list[str | None]
+    campaign_ids: list[str | None]
     summary: dict[str, Any]
     #: The API calls that it made.
     requests: list[str]
@@ -208,6 +209,7 @@ class Attempts(ABC):
             statuses=[outcome["status"] for outcome in outcomes],
             reasons=[str(outcome["reason"]) for outcome in outcomes],
             campaign_names=[outcome["campaign_name"] for outcome in outcomes],
+            campaign_ids=[outcome["campaign_id"] for outcome in outcomes],
             summary=job.summary(),
             requests=self.requests()[before:],
         )
