@@ -24,6 +24,7 @@ from typing import Any
 TOKEN = "bench-token"
 FEW, MANY, BATCH = 10_000, 1_000_000, 10_000
 ALLOWED_GROWTH_MB = 40
+ALLOWED_RATIO = 1.6
 PEOPLE = 200
 PACED_CALLS = 151
 COLUMNS = ("phone", "first_name", "order_id")
@@ -102,10 +103,15 @@ def send(url: str, rows: str, batch_size: str = str(BATCH), pacing: str = "off")
     context: Any = {"ti": ti}
     started = time.perf_counter()
     summary = operator.execute(context)
+    seconds = time.perf_counter() - started
+    records = [path.stat().st_size for path in Path(directory, "state").rglob("*.json")]
     return {
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "megabytes": peak_megabytes(),
         "accepted": summary["accepted"],
+        "calls": summary["calls"],
+        "journal_bytes": sum(records),
+        "journal_writes": len(records),
         "summary_bytes": len(json.dumps(summary)),
     }
 
@@ -241,8 +247,14 @@ def main() -> int:
         print(f"  peak memory, {FEW:,} people               {small['megabytes']:>9.0f} MB")
         print(f"  peak memory, {MANY:,} people            {large['megabytes']:>9.0f} MB")
         print(f"  XCom summary                               {large['summary_bytes']:>9,} bytes")
+        print(f"  journal, a person                          {large['journal_bytes'] / MANY:>9.1f} bytes")
+        print(
+            f"  journal, a call                            {large['journal_writes'] / large['calls']:>9.2f} writes"
+        )
         if large["accepted"] != MANY:
             failures.append(f"{large['accepted']:,} of {MANY:,} were accepted.")
+        if large["seconds"] > ALLOWED_RATIO * bare["seconds"]:
+            failures.append("A send costs too much beside a bare loop.")
         if large["megabytes"] - small["megabytes"] > ALLOWED_GROWTH_MB:
             failures.append("Memory grows with the number of people.")
 
