@@ -35,8 +35,10 @@ class OutcomeRows(RowTables):
 
     def counts(self) -> dict[str, int]:
         """Count the rows in each status; ``total`` is their sum."""
-        found = dict(self._db.execute("SELECT status, COUNT(*) FROM rows GROUP BY status"))
-        counts = {status.value: found.get(status, 0) for status in SendStatus}
+        # One pass without a sort, which GROUP BY takes.
+        each = ", ".join(f"COUNT(*) FILTER (WHERE status = '{status}')" for status in SendStatus)
+        found = self._db.execute(f"SELECT {each} FROM rows").fetchone()
+        counts = dict(zip((status.value for status in SendStatus), found, strict=True))
         return {"total": sum(counts.values()), **counts}
 
     def count_unsent(self) -> int:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.target import Target
@@ -192,43 +193,48 @@ class Consent:
         :raises WatiValidationError: when it takes more calls than allowed; nothing is sent.
         :raises WatiError: when WATI cannot be asked now.
         """
-        people = sum(1 for _ in self._queue.people_to_ask_about())
-        if people:
-            self._look_up(people)
+        if self._people(1):
+            self._look_up()
         self._queue.end_of_consent()
 
-    def _look_up(self, people: int) -> None:
-        count = self._count(people) if people > 1 else 0
-        pages = count // _CONTACTS_A_CALL + 1
-        if pages + 1 < people:
+    def _people(self, most: int | None = None) -> int:
+        """Count whom to ask about, as far as it matters: to go through all people of a large send takes its time."""
+        return sum(1 for _ in islice(self._queue.people_to_ask_about(), most))
+
+    def _look_up(self) -> None:
+        if self._people(2) > 1:
+            count = self._count()
             # One call to count again after the listing.
-            self._refuse_more(pages + 1, people)
-            log.info("Looking up who opted out: %s calls, listing all contacts.", f"{pages + 1:,}")
-            if self._list_all(count, people):
-                return
-            log.warning("WATI's list of contacts does not match its count: each person is looked up.")
-        self._refuse_more(people, people)
+            calls = count // _CONTACTS_A_CALL + 2
+            if calls < self._people(calls + 1):
+                self._refuse_more(calls)
+                log.info("Looking up who opted out: %s calls, listing all contacts.", f"{calls:,}")
+                if self._list_all(count):
+                    return
+                log.warning("WATI's list of contacts does not match its count: each person is looked up.")
+        people = self._people()
+        self._refuse_more(people)
         log.info("Looking up who opted out: %s calls, one for each target.", f"{people:,}")
         self._ask_each()
 
-    def _refuse_more(self, calls: int, people: int) -> None:
+    def _refuse_more(self, calls: int) -> None:
         if self._calls + calls > self._max_calls:
             raise WatiValidationError(
-                f"Looking up who opted out takes {self._calls + calls:,} calls for {people:,} targets, and "
-                f"consent_max_calls is {self._max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in "
-                "the query and set check_consent=False."
+                f"Looking up who opted out takes {self._calls + calls:,} calls, and consent_max_calls is "
+                f"{self._max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in the query and set "
+                "check_consent=False."
             )
 
-    def _count(self, people: int) -> int:
-        self._refuse_more(1, people)
+    def _count(self) -> int:
+        self._refuse_more(1)
         self._calls += 1
         return self._client.count_contacts()
 
-    def _list_all(self, count: int, people: int) -> bool:
+    def _list_all(self, count: int) -> bool:
         """List all contacts, twice if need be; return whether the listings have everybody."""
         for _ in range(2):
             self._queue.skip_opted_out(self._listed())
-            before, count = count, self._count(people)
+            before, count = count, self._count()
             if self._queue.count_contacts() >= max(before, count):
                 return True
         return False
@@ -237,7 +243,7 @@ class Consent:
         for n, contact in enumerate(self._client.iter_contacts()):
             if n % _CONTACTS_A_CALL == 0:
                 # A count that is too low must not make the listing endless.
-                self._refuse_more(1, n + 1)
+                self._refuse_more(1)
                 self._calls += 1
             for name in _names_of(contact):
                 yield name, str(contact.get("id") or name), _opted_out(contact)

@@ -174,16 +174,17 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         :param after: the last row of the batch before, 0 for the first.
         :param resend: whether to take those that may have been sent before, or the others.
         """
-        found = self._db.execute(
-            "SELECT row, person, target, local_message_id FROM rows WHERE row > ? AND status = 'unsent' "
-            f"AND resend IS {'1' if resend else 'NULL'} ORDER BY row LIMIT ?",
-            (after, size),
-        ).fetchall()
-        if not found:
-            return None
-        rows, people, targets, local_ids = zip(*found, strict=True)
-        recipients = list(map(EncodedRecipient, targets, local_ids, map(self._body, rows)))
-        return Batch(rows, array("q", people), recipients, resend)
+        with collector_paused():
+            found = self._db.execute(
+                "SELECT row, person, target, local_message_id FROM rows WHERE row > ? AND status = 'unsent' "
+                f"AND resend IS {'1' if resend else 'NULL'} ORDER BY row LIMIT ?",
+                (after, size),
+            ).fetchall()
+            if not found:
+                return None
+            rows, people, targets, local_ids = zip(*found, strict=True)
+            recipients = list(map(EncodedRecipient, targets, local_ids, self._bodies(rows)))
+            return Batch(rows, array("q", people), recipients, resend)
 
     def mark(
         self, batch: Batch, status: SendStatus, reason: str | None = None, campaign: int | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from airflow_provider_wati.tables.scratch_db import open_scratch_db
@@ -45,6 +46,16 @@ class RowTables:
             self._chunk = bodies.split("\n")
             position = row - self._chunk_first
         return self._chunk[position]
+
+    def _bodies(self, rows: Sequence[int]) -> list[str]:
+        """Return the JSON of recipients, whose rows are in order."""
+        bodies: list[str] = []
+        while len(bodies) < len(rows):
+            first = rows[len(bodies)]
+            bodies.append(self._body(first))
+            end = bisect_left(rows, self._chunk_first + len(self._chunk), len(bodies))
+            bodies.extend(self._chunk[row - self._chunk_first] for row in rows[len(bodies) : end])
+        return bodies
 
     def _any(self, condition: str) -> bool:
         return self._db.execute(f"SELECT 1 FROM rows WHERE {condition} LIMIT 1").fetchone() is not None

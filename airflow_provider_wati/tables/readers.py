@@ -7,17 +7,21 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
 
 if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
     from airflow_provider_wati.tables.values import Row
 
 _LONGEST_ADDRESS = 2_000
 #: Characters in one field of a CSV file. Python's own limit of 131,072 would stop the file at the first long text;
 #: no limit would let a quote that is never closed put the whole file into memory.
 LONGEST_FIELD = 2**25
+_LINES_A_READ = 100
 #: One line with a directory or a suffix that does not consist of digits and signs alone, as phone numbers do.
 _ADDRESS = re.compile(r"(?=.*[^\d\s()+,;./-])(.*/.*|.*\.[A-Za-z][A-Za-z0-9]*)")
 _JSON_START = re.compile(r"\s*[\[{]")
@@ -79,30 +83,36 @@ def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
     with io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
         # Strict: otherwise a quote that is not closed makes the rows after it part of its field.
         reader = csv.reader(text, strict=True)
-        lines = _long_fields_allowed(reader)
-        header = next(lines, [])
+        lines = _lines_of(reader)
+        _, header = next(lines, (0, []))
         if len(set(header)) < len(header):
             raise WatiValidationError("the header of the CSV file has a column twice")
-        for fields in lines:
+        for line_number, fields in lines:
             if len(fields) == len(header):
-                yield {name: value or None for name, value in zip(header, fields, strict=True)}
+                values = fields if all(fields) else [field or None for field in fields]
+                yield dict(zip(header, values, strict=True))
             elif fields:
                 raise WatiValidationError(
-                    f"line {reader.line_num} of the CSV file has {len(fields)} fields, and its header {len(header)}"
+                    f"line {line_number} of the CSV file has {len(fields)} fields, and its header {len(header)}"
                 )
 
 
-def _long_fields_allowed(lines: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yield the lines of a CSV reader; the limit of a field is one of the whole process, so it is restored each time."""
+def _lines_of(reader: CsvReader) -> Iterator[tuple[int, list[str]]]:
+    """
+    Yield the number and the fields of each line, with fields of up to ``LONGEST_FIELD`` characters.
+
+    The limit is one of the whole process, so it is restored after each read; many lines are read at once
+    because setting it takes as long as reading one.
+    """
     while True:
         limit = csv.field_size_limit(LONGEST_FIELD)
         try:
-            fields = next(lines, None)
+            lines = [(reader.line_num, fields) for fields in islice(reader, _LINES_A_READ)]
         finally:
             csv.field_size_limit(limit)
-        if fields is None:
+        if not lines:
             return
-        yield fields
+        yield from lines
 
 
 def read_jsonl(binary: BinaryIO) -> Iterator[dict[str, Any]]:
