@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import SendHooks
     from airflow_provider_wati.operators._base import WatiOperator
     from airflow_provider_wati.sending.conversation_index import Search, Sighting
+    from airflow_provider_wati.sending.earlier_calls import EarlierCalls
 
 
 def act_once(
@@ -52,10 +53,34 @@ def act_once(
     :return: what ``detail_of`` made, of this attempt or of the earlier one.
     """
     # SQLite and phone parsing wait until a task runs.
+    from airflow_provider_wati.sending.single import SingleSend
+
+    return SingleSend(
+        earlier=_earlier_calls(
+            operator, context, target, content, send_key, is_shown=look is not None, is_upload=is_upload
+        ),
+        act=act,
+        look=look,
+        detail_of=detail_of,
+        clock=operator.clock,
+        acts_when_unknown=acts_when_unknown,
+    ).run()
+
+
+def _earlier_calls(
+    operator: WatiOperator,
+    context: Context,
+    target: Target,
+    content: str,
+    send_key: Any,
+    *,
+    is_shown: bool,
+    is_upload: bool,
+) -> EarlierCalls:
+    """Open the journal; the parameters are those of :func:`act_once` and :class:`.EarlierCalls`."""
     from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
     from airflow_provider_wati.sending.reconciler import policy_of
     from airflow_provider_wati.sending.row_mapping import hash_of
-    from airflow_provider_wati.sending.single import SingleSend
     from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 
     # Without the channel: one that is added to the connection makes no other person.
@@ -68,7 +93,7 @@ def act_once(
         person=person,
         clock=operator.clock,
     )
-    earlier = EarlierCalls(
+    return EarlierCalls(
         journal=opened.journal,
         start=opened.start,
         began=operator.clock.now(),
@@ -81,17 +106,9 @@ def act_once(
             is_new_member=is_new_in_cleared_run(context),
             is_cleared=is_cleared(context),
         ),
-        is_shown=look is not None,
+        is_shown=is_shown,
         is_upload=is_upload,
     )
-    return SingleSend(
-        earlier=earlier,
-        act=act,
-        look=look,
-        detail_of=detail_of,
-        clock=operator.clock,
-        acts_when_unknown=acts_when_unknown,
-    ).run()
 
 
 def _run_began(context: Context) -> datetime:

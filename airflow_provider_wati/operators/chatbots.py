@@ -102,8 +102,7 @@ class WatiStartChatbotOperator(WatiOperator):
         except WatiUnknownOutcomeError as error:
             # A retry could not find out more.
             raise AirflowFailException(
-                f"{error} WATI does not show whether a chatbot was started: look at the conversation, and clear the task "
-                "with on_unknown='start' if it did not start."
+                f"{error} Look at the conversation; if the chatbot did not start, clear the task with on_unknown='start'."
             ) from error
 
     def _find_chatbot(self, client: WatiClient) -> str:

@@ -171,9 +171,15 @@ class SingleSend:
             why = "and WATI does not show enough to say"
         else:
             why = "it was sent again once already, and WATI shows neither"
+        # Where WATI shows nothing, the operator names the way out.
+        remedy = (
+            " Look at the conversation; if it is not there, send it under another send_key."
+            if self.look
+            else ""
+        )
         raise WatiUnknownOutcomeError(
             f"An earlier attempt may have sent it (since {finding.call.since:%Y-%m-%d %H:%M:%S %Z}), {why}. It is not sent "
-            "again. Look at the conversation; if it is not there, send it under another send_key."
+            f"again.{remedy}"
         )
 
     # Sending

@@ -187,7 +187,7 @@ def test_a_chatbot_whose_answer_was_lost_says_what_to_do(execute: Execute, sandb
     operator = WatiStartChatbotOperator(task_id="start", target=ADA, chatbot_id=BOT)
     with pytest.raises(AirflowFailException, match="Whether POST /chatbots/start .* is unknown: look"):
         execute(operator, store=store)
-    with pytest.raises(AirflowFailException, match="with on_unknown='start' if it did not start"):
+    with pytest.raises(AirflowFailException, match="clear the task with on_unknown='start'"):
         execute(operator, store=store, try_number=2)
     assert sandbox.texts_to(ADA) == [GREETING]
 
