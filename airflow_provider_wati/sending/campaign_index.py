@@ -67,17 +67,17 @@ class FoundCampaign:
     growth: GrowthWatch
     due: datetime | None = None
 
-    def is_complete(self, now: datetime, grace: timedelta, due: datetime | None = None) -> bool:
+    def is_complete(self, grace: timedelta, due: datetime | None = None) -> bool:
         """
-        Return whether it lists everybody it holds, as far as can be seen; a schedule fills when it is due.
+        Return whether it lists everybody it holds, as far as the looks show; a schedule fills when it is due.
 
-        :param now: the time of the look.
         :param grace: how long it may go on filling.
         :param due: when it is due by the journal; WATI need not list that.
         """
-        if any(time is not None and now < time + grace for time in (self.due, due)):
+        looked_at = self.growth.looked_at
+        if looked_at is None or any(time and looked_at < time + grace for time in (self.due, due)):
             return False
-        return self.growth.is_complete(now, grace)
+        return self.growth.is_complete(grace)
 
 
 @dataclass(slots=True)
@@ -134,6 +134,7 @@ class CampaignIndex:
 
     def recipients(self, campaign: FoundCampaign) -> Iterator[list[ListedRecipient]]:
         """Read whom a campaign lists, a page at a time, and watch it grow."""
+        began = self.clock.now()
         people: set[str] = set()
         recipients = iter(self.client.iter_campaign_recipients(campaign.id))
         while page := [self._listed(recipient, campaign) for recipient in islice(recipients, _PAGE)]:
@@ -141,7 +142,7 @@ class CampaignIndex:
             yield page
         statistics: object = self.client.get_campaign(campaign.id).get("statistics")
         total = statistics.get("total_recipients") if isinstance(statistics, Mapping) else None
-        campaign.growth.look(len(people), total if isinstance(total, int) else 0, self.clock.now())
+        campaign.growth.look(len(people), total if isinstance(total, int) else 0, began)
 
     def _listed(self, recipient: CampaignRecipient, campaign: FoundCampaign) -> ListedRecipient:
         names: dict[str, str] = {}

@@ -223,6 +223,7 @@ class GrowthWatch:
     listed: int = -1
     total: int = -1
     changed_at: datetime | None = None
+    looked_at: datetime | None = None
     looks_unchanged: int = 0
 
     def look(self, listed: int, total: int, now: datetime) -> None:
@@ -231,24 +232,26 @@ class GrowthWatch:
 
         :param listed: people in the list.
         :param total: WATI's own count of them.
+        :param now: when the look began.
         """
+        self.looked_at = now
         if (listed, total) == (self.listed, self.total):
             self.looks_unchanged += 1
         else:
             self.listed, self.total, self.changed_at, self.looks_unchanged = listed, total, now, 0
 
-    def is_complete(self, now: datetime, grace: timedelta) -> bool:
+    def is_complete(self, grace: timedelta) -> bool:
         """
         Return whether the list holds everybody: it is as long as its total and did not grow between two looks.
 
-        WATI does not say whether the total counts refused people; a list that stays shorter than its total for a
-        whole grace counts as complete too, and so does one that stays empty.
+        WATI does not say whether the total counts refused people; a list that is as short after a whole grace counts as
+        complete too, and so does one that stays empty. Only the looks count, not the time since the last one.
         """
-        if self.changed_at is None:
+        if self.changed_at is None or self.looked_at is None:
             return False
         if self.is_full and self.looks_unchanged:
             return True
-        return now - self.changed_at >= grace
+        return self.looked_at - self.changed_at >= grace
 
     @property
     def is_full(self) -> bool:

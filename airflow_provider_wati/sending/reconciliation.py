@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -197,7 +197,7 @@ class Reconciliation:
             self.queue.cancel(call, self._number(campaigns[-1]))
         grace = self.policy.grace
         due = entry.intent.due if entry is not None else None
-        complete = all(campaign.is_complete(now, grace, due) for campaign in campaigns)
+        complete = all(campaign.is_complete(grace, due) for campaign in campaigns)
         return Evidence(
             deadline=deadline,
             # Of calls that nobody wrote down there may be others, which WATI does not show.
@@ -223,7 +223,7 @@ class Reconciliation:
         if read_at is None or read_at < deadline <= now:
             return True
         due = entry.intent.due if entry is not None else None
-        return now >= deadline and not campaign.is_complete(now, self.policy.grace, due)
+        return now >= deadline and not campaign.is_complete(self.policy.grace, due)
 
     def _deadline(self, call: int, now: datetime) -> datetime:
         entry = self._entry(call)
@@ -249,12 +249,10 @@ class Reconciliation:
     def _settle(self, evidence: dict[int, Evidence], now: datetime) -> dict[Decision, int]:
         """Decide about each call, write what is known into the journal, and give the rows their status."""
         for call, seen in evidence.items():
-            # Nothing says that others have sent at all, so there is nothing to hold back.
-            policy = (
-                self.policy
-                if call != OTHERS_CALLS
-                else Policy(grace=self.policy.grace, longest_call=timedelta(0))
-            )
+            # Nothing says that others have sent at all, so there is nothing to hold back, unless people have moved here
+            # from a task whose journal is out of reach.
+            holds = call != OTHERS_CALLS or self.others_may_hide
+            policy = self.policy if holds else replace(self.policy, hold=False)
             decisions = {listed: decide(listed, seen, now, policy) for listed in Listed}
             reasons = {listed: reason_of(decision, seen, listed) for listed, decision in decisions.items()}
             self.queue.decide_about(call, decisions, reasons)

@@ -168,9 +168,9 @@ def forget_when_a_schedule_is_due(patch: pytest.MonkeyPatch) -> None:
     """A schedule of a lost journal counts as complete before it is sent."""
 
     def is_complete(
-        self: campaign_index.FoundCampaign, now: datetime, grace: timedelta, due: datetime | None = None
+        self: campaign_index.FoundCampaign, grace: timedelta, due: datetime | None = None
     ) -> bool:
-        return self.growth.is_complete(now, grace)
+        return self.growth.is_complete(grace)
 
     patch.setattr(campaign_index.FoundCampaign, "is_complete", is_complete)
 

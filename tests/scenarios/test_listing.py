@@ -119,6 +119,20 @@ def test_a_list_that_never_ends_growing_ends_unknown() -> None:
     assert sends.posts() == 1
 
 
+@pytest.mark.parametrize("first", [130, 190, 195])
+def test_a_list_is_read_again_before_it_counts_as_complete(first: float) -> None:
+    """A campaign that appears late counts as complete by a look after its grace, not because time has passed."""
+    sends = model_sends()
+    sends.attempt(people(1, first=9))
+    sends.model.lags = [Lag(listed=60, first=first, last=first), Lag()]
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.attempt(people(2), dies=True)
+    sends.lose_state()
+    done = sends.attempt(people(2))
+    assert done.statuses == ["accepted"] * 2
+    assert sends.messages(2) == [1, 1]
+
+
 def test_people_who_come_on_two_pages_count_once() -> None:
     """A list that shifts while it is read shows some twice and others not at all."""
     sends = model_sends()

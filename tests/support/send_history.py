@@ -948,6 +948,7 @@ class History:
                 # Without a journal, or while its loss is not resolved, nothing remembers that it is to be sent again.
                 "WATI lists the message as failed": self.hold or not (self.has_directory or self.has_store),
                 "does not show an answered campaign": hidden,
+                "with other parameters": self.shape == "mapped",
                 "does not say which of several": self.people.keyed
                 and (self.people.own_ids or not self.model.habits.echoes_ids or self.shape == "mapped"),
             }

@@ -171,10 +171,10 @@ def test_growth_is_watched_over_looks(model: WatiModel) -> None:
     index = index_of(model)
     index.look()
     people_in(model, index, "b0")
-    assert not index.found["b0"].growth.is_complete(model.clock.now(), timedelta(hours=1))
+    assert not index.found["b0"].growth.is_complete(timedelta(hours=1))
     index.look()
     people_in(model, index, "b0")
-    assert index.found["b0"].growth.is_complete(model.clock.now(), timedelta(hours=1))
+    assert index.found["b0"].growth.is_complete(timedelta(hours=1))
 
 
 def test_the_ids_of_the_latest_list_are_the_control(model: WatiModel) -> None:
@@ -298,7 +298,7 @@ def test_people_who_come_on_two_pages_count_once(model: WatiModel, monkeypatch: 
     for _ in range(2):
         assert len(people_in(model, index, "b0")) == 3
     assert index.found["b0"].growth.listed == 2
-    assert not index.found["b0"].growth.is_complete(model.clock.now(), timedelta(hours=1))
+    assert not index.found["b0"].growth.is_complete(timedelta(hours=1))
 
 
 @pytest.mark.parametrize("statistics", [None, {}, {"total_recipients": None}, {"total_recipients": "9"}])
@@ -329,10 +329,12 @@ def test_a_schedule_is_not_complete_before_it_was_due(model: WatiModel) -> None:
     found = FoundCampaign("b0", "n", CALL, is_cancelled=False, growth=GrowthWatch(now), due=now + grace)
     for _ in range(2):
         found.growth.look(3, 3, now)
-    assert found.growth.is_complete(now, grace)
-    assert not found.is_complete(now, grace)
-    assert not found.is_complete(now + 2 * grace - timedelta(seconds=1), grace)
-    assert found.is_complete(now + 2 * grace, grace)
+    assert found.growth.is_complete(grace)
+    assert not found.is_complete(grace)
+    found.growth.look(3, 3, now + 2 * grace - timedelta(seconds=1))
+    assert not found.is_complete(grace)
+    found.growth.look(3, 3, now + 2 * grace)
+    assert found.is_complete(grace)
 
 
 @pytest.mark.parametrize(
