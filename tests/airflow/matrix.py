@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -263,14 +264,12 @@ class Matrix:
         for dag in self.dags:
             if dag.row == "backfill":
                 wait_for(
-                    lambda dag=dag: self.airflow.backfills_are_over(dag.dag_id),
+                    partial(self.airflow.backfills_are_over, dag.dag_id),
                     f"{what} of {dag.dag_id}",
                     every=1,
                     patience=PATIENCE,
                 )
-            wait_for(
-                lambda dag=dag: self._is_over(dag), f"{what} of {dag.dag_id}", every=1, patience=PATIENCE
-            )
+            wait_for(partial(self._is_over, dag), f"{what} of {dag.dag_id}", every=1, patience=PATIENCE)
 
     def _is_over(self, dag: Dag) -> bool:
         runs = self.airflow.runs(dag.dag_id)

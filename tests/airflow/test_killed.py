@@ -8,12 +8,14 @@ it left; the other has it under a ``state_path``, and its rows change from attem
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import random
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,9 @@ class Send:
         campaigns = list(self._sandbox.state.broadcasts)
         return sum(campaign.count for campaign in campaigns if campaign.name.endswith(f" {self.name}"))
 
+    def _has_sent(self, count: int) -> bool:
+        return self.sent() >= count
+
     def kill(self, ways: list[str], in_between: Callable[[], None]) -> None:
         """Kill one attempt after the other, each somewhere on its way."""
         for n, way in enumerate(ways):
@@ -80,9 +85,7 @@ class Send:
             sent = self.sent()
             reach = sent + self._dice.randint(0, min(REACH, (PEOPLE - sent) // (len(ways) - n + 1)))
             print(f"{self.name}: {way} dies once {reach} messages are sent")
-            wait_for(
-                lambda reach=reach: self.sent() >= reach, f"{self.name} to send", every=0.02, patience=60
-            )
+            wait_for(partial(self._has_sent, reach), f"{self.name} to send", every=0.02, patience=60)
             time.sleep(self._dice.uniform(0, 0.3))
             if way != "task":
                 kill(supervisor)
@@ -129,15 +132,13 @@ def finished(deployment: Deployment, deployed_sandbox: Sandbox, shared: Path) ->
 
     def change() -> None:
         """Some people go, some come, nobody stays in their place."""
-        nonlocal next_person
         dice.shuffle(changing)
         del changing[:200]
-        changing.extend(people("files_remember", next_person, 200))
-        next_person += 200
+        changing.extend(people("files_remember", next(first_of_new), 200))
         dice.shuffle(changing)
         write(shared / "files_remember.csv", changing)
 
-    next_person = PEOPLE
+    first_of_new = itertools.count(PEOPLE, 200)
     sends = {name: Send(deployment, deployed_sandbox, name, random.Random(seed)) for name in FIRST_PHONE}
     deployed_sandbox.fault("delay", path=TEMPLATES, method="POST", seconds=0.2, when="after", probability=0.5)
     deployed_sandbox.fault("delay", path=TEMPLATES, method="POST", seconds=0.2)

@@ -74,7 +74,7 @@ def test_a_look_up_that_fails_costs_its_row_in_each_attempt() -> None:
             return {"code": 500, "message": "Internal error"}
         return answer(call, match, *more)
 
-    sends.model._answer = refuse  # type: ignore[method-assign] # one contact that cannot be read
+    sends.model._answer = refuse  # type: ignore[method-assign, assignment] # one contact that cannot be read
     for _ in range(2):
         done = sends.attempt(people(4))
         assert done.statuses == ["accepted", "rejected", "skipped", "accepted"]
@@ -105,7 +105,7 @@ def test_consent_is_that_of_the_send_s_channel(where: str) -> None:
             asked.append(match[1])
         return answer(call, match, *more)
 
-    sends.model._answer = listen  # type: ignore[method-assign] # what is asked for
+    sends.model._answer = listen  # type: ignore[method-assign, assignment] # what is asked for
     settings: dict[str, Any] = {"channel": "85291234567"}
     if where == "connection":
         settings = {"client": sends.client(channel="85291234567")}

@@ -97,7 +97,7 @@ def test_a_list_that_grows_with_its_count_in_the_sandbox(
         return {**told(state, broadcast, cumulative=cumulative), "total_recipients": looks[-1]}
 
     looks: list[int] = []
-    told = sandbox_page.statistics
+    told = sandbox_page.statistics  # type: ignore[attr-defined] # where the page looks it up
     monkeypatch.setattr(sandbox_page, "statistics", statistics)
     sends.sandbox.fault("drop", method="POST", when="after", count=1)
     sends.sandbox.fault("slow_listing", method="POST", seconds=100, fill=True, count=1)

@@ -169,7 +169,7 @@ def test_a_run_that_shares_the_key_is_looked_for_where_the_directory_is_new(send
     assert sum(sends.clock.sleeps) <= 10
 
 
-MAPPED = {"is_mapped": True, "family": "key"}
+MAPPED: dict[str, Any] = {"is_mapped": True, "family": "key"}
 OTHER_PARAMS = {"name": "Ada", "order_id": "1001", "status": "delayed"}
 
 

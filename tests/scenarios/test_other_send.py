@@ -85,7 +85,7 @@ def test_a_send_that_was_refused_as_a_whole_binds_nobody(what: str) -> None:
     sends.model.faults = [Fault("status", status=400, count=3)]
     assert sends.attempt(people(1)).statuses == ["rejected"]
     sends.model.faults = []
-    changed = {"template_name": "other"} if what == "template" else {"channel": "Support"}
+    changed: dict[str, Any] = {"template_name": "other"} if what == "template" else {"channel": "Support"}
     assert sends.attempt(people(1), **changed).statuses == ["accepted"]
 
 

@@ -19,7 +19,7 @@ from airflow_provider_wati.sending.conversation_index import ConversationIndex, 
 from airflow_provider_wati.sending.earlier_calls import AmbiguousCall, EarlierCalls
 from airflow_provider_wati.sending.journal import Entry, Journal
 from airflow_provider_wati.sending.journal_codec import Verdict
-from airflow_provider_wati.sending.reconciler import Decision, Evidence, Listed, Policy
+from airflow_provider_wati.sending.reconciler import Decision, Evidence, Listed, Policy, decide
 from airflow_provider_wati.state import sends as sends_module
 from tests.support.send_history import MessagedTwice, Untrue
 from tests.support.single_history import tell
@@ -128,7 +128,6 @@ def take_unclear_for_absent(patch: pytest.MonkeyPatch) -> None:
 
 def take_unclear_for_accepted(patch: pytest.MonkeyPatch) -> None:
     """A message of which WATI lists too little counts as this one."""
-    decide = single_module.decide
 
     def decided(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) -> Decision:
         return decide(Listed.YES if listed is Listed.UNCLEAR else listed, evidence, now, policy)

@@ -343,11 +343,11 @@ def test_a_message_that_wati_lists_in_another_way_is_found(
     operator: type[Any], fields: dict[str, Any], execute: Execute, sandbox: Sandbox, late_clock: LateClock
 ) -> None:
     """A6: an image listed as a document, and texts in other forms, are not sent again."""
-    arguments = {
-        WatiSendFileUrlOperator: {"file_url": "https://example.com/map.png", "caption": "A map"},
-        WatiSendTextOperator: {"text": HELLO},
-        WatiSendButtonsOperator: {"body": "Today?", "buttons": ["Yes", "No"]},
-    }[operator]
+    arguments: Any = {
+        WatiSendFileUrlOperator.__name__: {"file_url": "https://example.com/map.png", "caption": "A map"},
+        WatiSendTextOperator.__name__: {"text": HELLO},
+        WatiSendButtonsOperator.__name__: {"body": "Today?", "buttons": ["Yes", "No"]},
+    }[operator.__name__]
     task = operator(task_id="send", target=ADA, **arguments)
     store = Store()
     sandbox.fault("drop", method="POST", when="after", count=1)

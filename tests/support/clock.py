@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from airflow_provider_wati.clock import Clock
 
 _START = datetime(2026, 11, 3, 6, 20, 12, tzinfo=UTC)
+
+
+class MovableClock(Clock, Protocol):
+    """A clock that a test moves, and that knows how long was slept."""
+
+    #: Every pause, in order, in seconds.
+    sleeps: list[float]
+
+    def advance(self, seconds: float | timedelta) -> None:
+        """Let time pass."""
 
 
 class FakeClock:

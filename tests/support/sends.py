@@ -15,7 +15,7 @@ from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.sending.job import SendJob
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits, start_of
 from airflow_provider_wati.sending.row_mapping import map_recipient
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, MovableClock
 from tests.support.wati_model import Habits, WatiModel
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Attempts(ABC):
     :param settings: arguments of :class:`SendJob` that all attempts have.
     """
 
-    def __init__(self, clock: Clock, **settings: Any) -> None:
+    def __init__(self, clock: MovableClock, **settings: Any) -> None:
         self.clock = clock
         #: The journal; another one stands for state that is lost.
         self.store = MemoryStore()

@@ -76,7 +76,8 @@ def retries_of(cell: Cell) -> dict[str, Any]:
         class Reschedule(RetryPolicy):
             def evaluate(self, *arguments: Any, **more: Any) -> RetryDecision:
                 # 3.4.0b2's scheduler ends when a task is queued again before it has heard of its end.
-                return RetryDecision.reschedule(timedelta(seconds=15), max_reschedules=3, reason="a test")
+                decision: Any = RetryDecision  # `reschedule` comes with 3.4
+                return decision.reschedule(timedelta(seconds=15), max_reschedules=3, reason="a test")
 
         arguments["retry_policy"] = Reschedule()
     return arguments

@@ -154,7 +154,7 @@ class Conversation:
         given |= search
         return index.look(Search(since=began, **given))
 
-    def list(self, ago: timedelta, **fields: Any) -> None:
+    def add(self, ago: timedelta, **fields: Any) -> None:
         """Let the conversation show one more message."""
         shown = message(id=f"o{len(self.entries)}", created=(self.clock.now() - ago).isoformat(), **fields)
         self.entries.append(shown)
@@ -260,7 +260,7 @@ def test_a_worker_whose_clock_differs_finds_its_message(ahead: timedelta) -> Non
 
 def test_an_old_message_is_another_one(conversation: Conversation) -> None:
     """The same text of an hour ago was sent by somebody else."""
-    conversation.list(timedelta(hours=1))
+    conversation.add(timedelta(hours=1))
     assert conversation.look() == Sighting(Listed.NO)
 
 
@@ -269,7 +269,7 @@ def test_a_long_list_of_equal_times_is_read_to_its_end(newest_first: bool) -> No
     """150 older messages of one second prove no order: the newest one may stand behind them."""
     conversation = Conversation(Habits(messages_newest_first=newest_first))
     for _ in range(150):
-        conversation.list(timedelta(hours=1), text="Old")
+        conversation.add(timedelta(hours=1), text="Old")
     conversation.client.send_text(ADA, "Hello Ada")
     assert conversation.look().listed is Listed.YES
 
@@ -277,7 +277,7 @@ def test_a_long_list_of_equal_times_is_read_to_its_end(newest_first: bool) -> No
 def test_a_list_that_is_newest_first_is_not_read_to_its_end(conversation: Conversation) -> None:
     """After a hundred messages that are older and older the rest costs no calls."""
     for minutes in range(1_000):
-        conversation.list(timedelta(minutes=10 + minutes), text="Old")
+        conversation.add(timedelta(minutes=10 + minutes), text="Old")
     conversation.look()
     assert conversation.model.calls.count("messages") <= 2 * 3
 
@@ -285,7 +285,7 @@ def test_a_list_that_is_newest_first_is_not_read_to_its_end(conversation: Conver
 def test_more_messages_than_are_read_leave_it_unclear(conversation: Conversation) -> None:
     """A conversation that is too long to be read cannot rule the message out."""
     for n in range(2_001):
-        conversation.list(timedelta(seconds=1), text=f"New {n}")
+        conversation.add(timedelta(seconds=1), text=f"New {n}")
     assert conversation.look().listed is Listed.UNCLEAR
 
 
@@ -328,9 +328,9 @@ def test_a_message_of_another_call_is_left_out(conversation: Conversation) -> No
 
 def test_a_match_comes_before_what_failed_or_is_unclear(conversation: Conversation) -> None:
     """Of several messages the one that matches counts, in whatever order they are listed."""
-    conversation.list(timedelta(0), text=None)
-    conversation.list(timedelta(seconds=1), status="FAILED")
-    conversation.list(timedelta(seconds=2))
+    conversation.add(timedelta(0), text=None)
+    conversation.add(timedelta(seconds=1), status="FAILED")
+    conversation.add(timedelta(seconds=2))
     assert conversation.look().listed is Listed.YES
     conversation.entries.pop()
     assert conversation.look().listed is Listed.UNCLEAR

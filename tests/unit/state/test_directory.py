@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ def directory(request: pytest.FixtureRequest, tmp_path: Path) -> StateDirectory:
 def test_an_entry_comes_back_as_it_was(directory: StateDirectory) -> None:
     """Each write replaces the one before, and entries are apart."""
     assert directory.get("send") is None
-    for value in ({"batches": {"1": "abc"}}, {"batches": {}}):
+    values: tuple[dict[str, Any], ...] = ({"batches": {"1": "abc"}}, {"batches": {}})
+    for value in values:
         directory.set("send", value)
         assert directory.get("send") == value
     assert directory.get("another") is None

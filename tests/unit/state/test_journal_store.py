@@ -46,7 +46,7 @@ def texts(store: Any) -> list[str]:
 
 def test_records_come_back_in_order(root: StateDirectory) -> None:
     """More than ten records, of several attempts, are read in the order in which they were appended."""
-    written = []
+    written: list[str] = []
     for attempt in range(3):
         store = directory(root, f"a1b2c{attempt}")
         assert texts(store) == written
