@@ -12,7 +12,7 @@ from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._files import address, open_rows, read_lines
 from airflow_provider_wati.operators._rows import RowsOperator
-from airflow_provider_wati.state.sends import grace_of, is_cleared, is_mapped, open_journal
+from airflow_provider_wati.state.sends import clears_of, grace_of, is_cleared, is_mapped, open_journal
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ class WatiBulkSendOperator(RowsOperator):
             mapping=self._mapping(),
             targets=TargetReader(self.hook.default_region),
             is_mapped=is_mapped(context),
+            is_shared=opened.identity.is_own,
+            clears=clears_of(context),
             is_cleared=is_cleared(context),
             channel=self.channel,
             scheduled_at=self._scheduled_at(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -30,10 +31,13 @@ log = logging.getLogger(__name__)
 
 #: Answers lost one after the other, before nothing more is posted until one of the calls is reconciled.
 MOST_LOST = 2
-#: Rows that are refused alone, one after the other, before the last row of the batch is tried: while none of the batch
-#: is accepted, and once some are.
-_SINGLE_REFUSALS = 3
-_MOST_SINGLE_REFUSALS = 100
+#: Calls that WATI refuses one after the other, before the rest of a batch is left unsent: while no call of the attempt
+#: was accepted, which isolates one row of 10,000, and afterwards.
+_MOST_REFUSED_AT_FIRST = 20
+_MOST_REFUSED = 100
+#: Batches that end so one after the other, before nothing more is posted.
+_MOST_REFUSED_BATCHES = 3
+_NOT_TRIED = "not attempted: WATI refused each call with other rows of the batch, the last one with: {}"
 
 
 @dataclass(slots=True)
@@ -65,49 +69,59 @@ class Dispatcher:
     lost_in_a_row: int = 0
     #: For when the last schedule was made.
     scheduled_for: datetime | None = None
-    #: The refusal that was found to be meant for all rows of a batch; the next batch is not split for it.
-    _refused_for_all: str | None = field(default=None, init=False)
+    _has_accepted: bool = field(default=False, init=False)
+    #: Batches whose rest was left unsent, one after the other.
+    _refused_batches: int = field(default=0, init=False)
     _under_way: tuple[Batch, Entry] | None = field(default=None, init=False)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be posted now: answers are lost, or WATI refuses whatever it gets."""
+        return self.lost_in_a_row >= MOST_LOST or self.is_refused
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether WATI has refused so many batches in a row that the reason concerns all of them."""
+        return self._refused_batches >= _MOST_REFUSED_BATCHES
 
     def send(self, batch: Batch) -> None:
         """
-        Send a batch; one that WATI refuses as a whole is split until the row that draws the refusal stands alone.
+        Send a batch; one that WATI refuses as a whole is halved until the row that draws the refusal stands alone.
 
         :raises WatiError: when nothing can be sent now (401, 403, 404, 409, 429, no connection), or a later attempt has
             taken over.
         """
-        parts, singles, allowed = [batch], 0, _SINGLE_REFUSALS
-        while parts and self.lost_in_a_row < MOST_LOST:
+        parts, refused = [batch], 0
+        while parts and not self.is_stopped:
             part = parts.pop()
             result = self._call(part)
             if not isinstance(result, Rejected):
-                self._refused_for_all, singles, allowed = None, 0, _MOST_SINGLE_REFUSALS
+                refused = self._refused_batches = 0
                 continue
-            reason = str(result.error)
-            if len(part) > 1 and reason != self._refused_for_all:
+            refused += 1
+            if len(part) == 1:
+                self.queue.mark(part, SendStatus.REJECTED, str(result.error))
+            else:
                 parts += reversed(part.split(len(part) // 2))
-                continue
-            self.queue.mark(part, SendStatus.REJECTED, reason)
-            singles += 1
-            if parts and singles >= allowed:
-                if self._is_for_all(parts, reason):
-                    self._refused_for_all = reason
+            if parts and refused >= (_MOST_REFUSED if self._has_accepted else _MOST_REFUSED_AT_FIRST):
+                if self._refuses_samples(parts):
+                    self._refused_batches += 1
+                    for part in parts:
+                        self.queue.mark(part, SendStatus.UNSENT, _NOT_TRIED.format(result.error))
                     return
-                singles, allowed = 0, _MOST_SINGLE_REFUSALS
+                refused = 0
 
-    def _is_for_all(self, parts: list[Batch], reason: str) -> bool:
-        """Return whether a refusal is meant for all that is left of a batch: its last row and one between are refused too."""
+    def _refuses_samples(self, parts: list[Batch]) -> bool:
+        """Return whether WATI refuses the last row of what is left of a batch too, and one in the middle."""
         for number in (0, len(parts) // 2):
-            rest, last = parts[number].split(len(parts[number]) - 1)
-            result = self._call(last)
+            rest, sample = parts[number].split(len(parts[number]) - 1)
+            result = self._call(sample)
             parts[number : number + 1] = [rest] if len(rest) else []
             if not isinstance(result, Rejected):
                 return False
-            self.queue.mark(last, SendStatus.REJECTED, str(result.error))
+            self.queue.mark(sample, SendStatus.REJECTED, str(result.error))
             if not parts:
-                return True
-        for part in parts:
-            self.queue.mark(part, SendStatus.REJECTED, reason)
+                break
         return True
 
     def abandon(self, reason: str) -> None:
@@ -119,14 +133,37 @@ class Dispatcher:
         if self._under_way is None:
             return
         batch, entry = self._under_way
-        by_verdict: dict[Verdict, list[int]] = {}
-        for position, verdict in enumerate(entry.verdicts):
-            by_verdict.setdefault(Verdict(verdict), []).append(position)
-        self.calls += bool(by_verdict.keys() - {Verdict.REFUSED})
-        self.queue.await_evidence(batch, self._number(entry), by_verdict.get(Verdict.OPEN, []), reason)
-        if accepted := by_verdict.get(Verdict.ACCEPTED):
+        left = any(verdict != Verdict.REFUSED for verdict in entry.verdicts)
+        # A call that has ended is counted already.
+        self.calls += left and entry.ended_at is None
+        self._settle(batch, entry, reason, {})
+
+    def _settle(self, batch: Batch, entry: Entry, reason: str, refusals: Mapping[int, str]) -> None:
+        """
+        Give the rows of a call the status that the journal has for them.
+
+        :param reason: why rows wait for evidence.
+        :param refusals: why rows were refused, by position.
+        """
+        self.scheduled_for = entry.intent.due or self.scheduled_for
+        if Verdict.ACCEPTED in entry.verdicts:
             campaign = self.queue.add_campaign(entry.campaign_id, entry.intent.campaign_name)
-            self.queue.accept((batch.rows[position] for position in accepted), campaign)
+            if entry.verdicts.count(Verdict.ACCEPTED) == len(batch):
+                self.queue.mark(batch, SendStatus.ACCEPTED, campaign=campaign)
+            else:
+                self.queue.accept(
+                    (
+                        row
+                        for row, verdict in zip(batch.rows, entry.verdicts, strict=True)
+                        if verdict == Verdict.ACCEPTED
+                    ),
+                    campaign,
+                )
+        self.queue.reject((why, batch.rows[position]) for position, why in refusals.items())
+        waiting = [position for position, verdict in enumerate(entry.verdicts) if verdict == Verdict.OPEN]
+        if waiting:
+            self.queue.await_evidence(batch, self._number(entry), waiting, reason)
+        self._under_way = None
 
     def _call(self, batch: Batch) -> DispatchResult:
         """Make one call, for as long as it takes to leave at a time that is still right for it."""
@@ -148,13 +185,12 @@ class Dispatcher:
             log.info(
                 "The time of the call has passed while it waited: it is made for %s.", self.timetable.due()
             )
-        self._take(batch, call.entry, result, name)
+        self._take(batch, call.entry, result)
         self._under_way = None
         return result
 
     def begin(self, call: _Call) -> Entry:
         """Record the intent of a call that is about to leave."""
-        self.scheduled_for = call.due or self.scheduled_for
         entry = self.journal.record_intent(
             call.batch.people,
             id=call.call_id,
@@ -168,8 +204,8 @@ class Dispatcher:
         self._under_way = call.batch, entry
         return entry
 
-    def _take(self, batch: Batch, entry: Entry | None, result: DispatchResult, name: str) -> None:
-        """Write a result down, in the journal first."""
+    def _take(self, batch: Batch, entry: Entry | None, result: DispatchResult) -> None:
+        """Write a result down, in the journal first; the rows follow also when the journal cannot be written."""
         if isinstance(result, NotSent):
             if result.error is not None:
                 raise result.error
@@ -177,47 +213,42 @@ class Dispatcher:
         self.calls += 1
         if entry is None:
             raise TypeError("a call has left without an intent")
+        self.lost_in_a_row = self.lost_in_a_row + 1 if isinstance(result, Ambiguous) else 0
         if isinstance(result, Accepted):
-            self.lost_in_a_row = 0
-            self._accept(batch, entry, result, name)
+            self._has_accepted = True
+            self._accept(batch, entry, result)
         elif isinstance(result, Rejected):
-            self.lost_in_a_row = 0
             log.warning("WATI refused a call for %s people: %s", f"{len(batch):,}", result.error)
             if Verdict.OPEN in entry.verdicts:
                 self.journal.record_result(entry, {Verdict.REFUSED: None}, reason="rejected")
         else:
-            self._lose(batch, entry, result)
+            log.warning("The answer to a call for %s people was lost: %s", f"{len(batch):,}", result.error)
+            try:
+                # With its time: WATI may have begun with the call only at its end.
+                self.journal.record_result(entry, {Verdict.OPEN: None}, reason="ambiguous")
+            finally:
+                self._settle(batch, entry, str(result.error), {})
 
-    def _accept(self, batch: Batch, entry: Entry, result: Accepted, name: str) -> None:
+    def _accept(self, batch: Batch, entry: Entry, result: Accepted) -> None:
         exceptions = result.refused.keys() | result.omitted
         accepted = None if not exceptions else sorted(set(range(len(batch))) - exceptions)
-        self.journal.record_result(
-            entry,
-            {
-                Verdict.ACCEPTED: accepted,
-                Verdict.REFUSED: list(result.refused),
-                Verdict.OPEN: list(result.omitted),
-            },
-            campaign_id=result.campaign_id,
-        )
-        if exceptions:
-            self.queue.reject((reason, batch.rows[position]) for position, reason in result.refused.items())
-            self.queue.await_evidence(
-                batch, self._number(entry), result.omitted, "WATI left the recipient out of its answer"
+        try:
+            self.journal.record_result(
+                entry,
+                {
+                    Verdict.ACCEPTED: accepted,
+                    Verdict.REFUSED: list(result.refused),
+                    Verdict.OPEN: list(result.omitted),
+                },
+                campaign_id=result.campaign_id,
             )
-        campaign = self.queue.add_campaign(result.campaign_id, name)
-        self.queue.mark(batch, SendStatus.ACCEPTED, campaign=campaign)
-
-    def _lose(self, batch: Batch, entry: Entry, result: Ambiguous) -> None:
-        self.lost_in_a_row += 1
-        log.warning("The answer to a call for %s people was lost: %s", f"{len(batch):,}", result.error)
-        # With its time: WATI may have begun with the call only at its end.
-        self.journal.record_result(entry, {Verdict.OPEN: None}, reason="ambiguous")
-        self.queue.await_evidence(batch, self._number(entry), None, str(result.error))
+        finally:
+            self._settle(batch, entry, "WATI left the recipient out of its answer", result.refused)
 
     def _number(self, entry: Entry) -> int:
+        """Return the number of a call; an attempt of it that did not leave has another entry."""
         entries = self.journal.entries
-        return next(n for n in reversed(range(len(entries))) if entries[n] is entry)
+        return next(n for n in reversed(range(len(entries))) if entries[n].intent.id == entry.intent.id)
 
 
 @dataclass(slots=True)

@@ -329,12 +329,10 @@ class EvidenceRows(RowTables):
 
     def released(self, call: int) -> list[int]:
         """Return the people who may be sent to because WATI does not show a call, or lists their messages as failed."""
-        ranks = ", ".join(str(PRECEDENCE.index(each)) for each in (Decision.SEND, Decision.REFUSED))
         query = (
-            "SELECT person FROM settled JOIN rows USING (row) WHERE settled.call = ? "
-            f"AND settled.decision IN ({ranks})"
+            "SELECT person FROM settled JOIN rows USING (row) WHERE settled.call = ? AND settled.decision = ?"
         )
-        return [person for (person,) in self._db.execute(query, (call,))]
+        return [person for (person,) in self._db.execute(query, (call, PRECEDENCE.index(Decision.SEND)))]
 
     def settle(self, first_sends: Collection[int]) -> None:
         """

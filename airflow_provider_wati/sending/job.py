@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.validation import MAX_RECIPIENTS, utc_time
@@ -47,6 +48,7 @@ _LONGEST_KEY = 1_000
 _ANSWERS_LOST = (
     "not attempted: the answers to several calls in a row were lost, and none of them is shown by WATI yet"
 )
+_ALL_REFUSED = "not attempted: WATI refuses the batches before it, whose rows have the reason"
 
 
 @dataclass(kw_only=True)
@@ -64,8 +66,9 @@ class SendJob:
     :param mapping: finds target and parameters in a row.
     :param targets: reads phone numbers.
     :param is_mapped: whether this is one of several mapped tasks, which people may have moved between.
-    :param is_cleared: whether the task may have been cleared, so that people may have moved since an attempt that read no
-        rows.
+    :param is_shared: whether other tasks and runs may send under the key, because it is the user's own.
+    :param clears: changes when the task is cleared: an attempt after it may find people who were elsewhere in between.
+    :param is_cleared: whether the task may have been cleared.
     :param channel: name or number to send from.
     :param scheduled_at: when WATI is to send it, with a time zone; now if left out.
     :param send_window: the hours in which people may be messaged; what falls outside is scheduled.
@@ -91,6 +94,8 @@ class SendJob:
     family: str | None = None
     targets: TargetReader = field(default_factory=TargetReader)
     is_mapped: bool = False
+    is_shared: bool = False
+    clears: str = ""
     is_cleared: bool = True
     channel: str | None = None
     scheduled_at: datetime | None = None
@@ -164,6 +169,8 @@ class SendJob:
             self._check_journal()
             self._look_up()
             looked_up = True
+            self._queue.add_suppressed(self._suppressed())
+            self._refuse_more_than_the_store_holds()
             if self.dry_run:
                 self._check_unsent()
                 self._estimate = estimate_of(
@@ -181,21 +188,23 @@ class SendJob:
         self._queue.close()
 
     def _may_have_moved(self) -> bool:
-        """Return whether people may have been in another mapped task in an earlier attempt."""
+        """Return whether people may have been in another task of the send in an earlier attempt."""
+        if self.is_shared:
+            return True
         if not self.is_mapped or self.start not in (Start.KNOWN, Start.LOST):
             return False
         if self.journal.rows_digest is None:
             return self.is_cleared
-        return self.journal.rows_digest != self._queue.people_digest()
+        return self.journal.rows_digest != self._rows_digest()
 
+    def _rows_digest(self) -> str:
+        """Return what stands for the people of this task; a Clear changes it, because they may have been elsewhere then."""
+        return f"{self._queue.people_digest()} {self.clears}"
+
+    @cached_property
     def _siblings(self) -> list[Entry]:
-        """Return the calls of the other mapped tasks; other templates and channels are other messages."""
-        about = self.template_name, self.channel
-        return [
-            entry
-            for entry in self.journal.siblings()
-            if (entry.intent.content, entry.intent.channel) == about
-        ]
+        """The calls of the other tasks of the send."""
+        return self.journal.siblings()
 
     # Before the first message
 
@@ -204,13 +213,11 @@ class SendJob:
         reader = RowReader(self.mapping, self.targets, family, self._template.required)
         self._queue.load(rows, reader.read)
         self.has_all_rows = True
-        self._queue.suppress(self._suppressed())
         counts = self._queue.counts()
         log.info(
             "Read %s rows: %s to send, %s invalid, %s skipped.",
             *(f"{counts[name]:,}" for name in ("total", "unsent", "invalid", "skipped")),
         )
-        self._refuse_more_than_the_store_holds(counts["unsent"])
 
     def _suppressed(self) -> Iterator[str]:
         for n, target in enumerate(self.suppress, 1):
@@ -222,8 +229,10 @@ class SendJob:
                     f"Entry {n} of suppress cannot be read: {error}. Nothing was sent."
                 ) from None
 
-    def _refuse_more_than_the_store_holds(self, people: int) -> None:
-        limits = self.journal.limits
+    def _refuse_more_than_the_store_holds(self) -> None:
+        self._queue.skip_suppressed()
+        counts, limits = self._queue.counts(), self.journal.limits
+        people = counts["total"] - counts["invalid"] - counts["skipped"]
         if limits.people is not None and people > limits.people and not self.dry_run:
             raise WatiConfigurationError(
                 f"The send has {people:,} people, and its journal can hold {limits.people:,}. Nothing was sent. "
@@ -232,9 +241,11 @@ class SendJob:
 
     def _check_journal(self) -> None:
         """Refuse to go on with a send that has begun as another one: its people could not be compared."""
-        for entry in self.journal.entries:
+        for entry in (*self.journal.entries, *(self._siblings if self.is_shared else ())):
             intent = entry.intent
-            if not (Verdict.ACCEPTED in entry.verdicts or entry.is_open):
+            # WATI may still show a call that was closed without evidence.
+            may_appear = intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+            if not (Verdict.ACCEPTED in entry.verdicts or entry.is_open or may_appear):
                 continue
             for what, before, now in (
                 ("template", intent.content, self.template_name),
@@ -255,10 +266,14 @@ class SendJob:
     def _look_up(self) -> None:
         """Find out who has the message already."""
         moved = self._may_have_moved()
-        if self.is_mapped and self.start in (Start.LOST, Start.UNCERTAIN):
-            self._reconciliation.sibling_calls = frozenset(each.intent.id for each in self.journal.siblings())
         if moved:
-            self._reconciliation.foreign = self._siblings()
+            # Another template or channel is another message.
+            about = self.template_name, self.channel
+            self._reconciliation.foreign = [
+                entry for entry in self._siblings if (entry.intent.content, entry.intent.channel) == about
+            ]
+        if self.start in (Start.LOST, Start.UNCERTAIN):
+            self._reconciliation.sibling_calls = frozenset(entry.intent.id for entry in self._siblings)
         self._reconciliation.look_up()
         self._earlier = self._queue.count_earlier()
         if self.start is Start.LOST:
@@ -268,11 +283,11 @@ class SendJob:
             )
             self._queue.await_all(LOST_CALLS, known_too=False)
         elif self.start is Start.UNCERTAIN or (moved and not self.journal.limits.has_siblings):
-            self._reconciliation.others_may_hide = moved
+            self._reconciliation.others_may_hide = self.start is not Start.UNCERTAIN
             self._queue.await_all(OTHERS_CALLS)
             self._reconciliation.run()
         if self.is_mapped and all(call >= 0 for call in self._queue.pending_calls()):
-            self.journal.record_rows(self._queue.people_digest())
+            self.journal.record_rows(self._rows_digest())
         if self.dry_run:
             self._reconciliation.run()
         accepted = self._queue.counts()["accepted"]
@@ -281,6 +296,7 @@ class SendJob:
 
     def _check_unsent(self) -> None:
         """Check what is about to be sent; also what reconciliation has released, of which nothing was checked before."""
+        self._queue.skip_suppressed()
         if self._queue.count_unsent():
             self._template.refuse_unsendable()
             self._timetable.refuse_the_past()
@@ -325,7 +341,7 @@ class SendJob:
                 stopped_before = not found
             if not self._queue.count_unsent() or not (stopped or decided.get(Decision.SEND)):
                 break
-        self._queue.explain_unsent(_ANSWERS_LOST)
+        self._queue.explain_unsent(_ALL_REFUSED if self._dispatcher.is_refused else _ANSWERS_LOST)
 
     def _dispatch(self) -> None:
         """Send what is unsent: first those who cannot have a message, then those who may."""
@@ -344,7 +360,7 @@ class SendJob:
         progress = Progress(log, messages)
         for resend in (False, True):
             after = 0
-            while self._dispatcher.lost_in_a_row < MOST_LOST:
+            while not self._dispatcher.is_stopped:
                 batch = self._queue.next_batch(self._people_per_call, after, resend=resend)
                 if batch is None:
                     break

@@ -27,7 +27,7 @@ class OutcomeRows(RowTables):
                     f"an earlier call may have sent it, WATI does not show it, and it was not sent again: {reason}",
                 ),
             )
-        self._db.execute("UPDATE rows SET reason = ? WHERE status = 'unsent'", (reason,))
+        self._db.execute("UPDATE rows SET reason = COALESCE(reason, ?) WHERE status = 'unsent'", (reason,))
 
     def doubt_unsent(self, reason: str) -> None:
         """Make the unsent rows unknown: what earlier attempts did could not be found out."""

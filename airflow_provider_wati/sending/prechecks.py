@@ -221,7 +221,7 @@ class Consent:
         if self._calls + calls > self._max_calls:
             raise WatiValidationError(
                 f"Looking up who opted out takes {self._calls + calls:,} calls, and consent_max_calls is "
-                f"{self._max_calls:,}. Nothing was sent. Raise it, or leave out who opted out in the query and set "
+                f"{self._max_calls:,}. Nothing more is sent. Raise it, or leave out who opted out in the query and set "
                 "check_consent=False."
             )
 

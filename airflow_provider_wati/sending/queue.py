@@ -144,13 +144,16 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         )
         self._db.execute("DROP INDEX same")
 
-    def suppress(self, targets: Iterable[str]) -> None:
-        """Skip the rows of people who are to get nothing."""
+    def add_suppressed(self, targets: Iterable[str]) -> None:
+        """Note people who are to get nothing."""
         with self._bulk_write():
             self._db.executemany(
                 "INSERT OR IGNORE INTO suppressed VALUES (?)",
                 ((dedupe_key_of(target),) for target in targets),
             )
+
+    def skip_suppressed(self) -> None:
+        """Skip the unsent rows of people who are to get nothing; those who have their message keep it."""
         self._db.execute(
             "UPDATE rows SET status = 'skipped', reason = 'suppressed' "
             "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM suppressed)"

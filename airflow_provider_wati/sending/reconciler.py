@@ -106,6 +106,8 @@ class Evidence:
     :param growing_until: until when the campaign may still grow; None if none was found.
     :param control: see :class:`Control`.
     :param resend: whether these people were sent to again already.
+    :param is_unrecorded: whether no journal has it, so that there may be several such calls: a message that failed need not
+        be the only one, and is no refusal of this attempt.
     """
 
     deadline: datetime
@@ -116,6 +118,7 @@ class Evidence:
     growing_until: datetime | None = None
     control: Control = Control.NONE
     resend: bool = False
+    is_unrecorded: bool = False
 
 
 def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) -> Decision:
@@ -129,7 +132,7 @@ def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) ->
     """
     if listed is Listed.YES:
         return Decision.ACCEPTED
-    if listed is Listed.FAILED:
+    if listed is Listed.FAILED and not evidence.is_unrecorded:
         return Decision.REFUSED
     if listed is Listed.CANCELLED:
         return Decision.CANCELLED

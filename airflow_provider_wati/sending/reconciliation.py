@@ -60,7 +60,8 @@ class Reconciliation:
     :param content: the template's name, for what is found and was not written down.
     :param channel: the channel, likewise.
     :param foreign: calls of other mapped tasks; who is found there is recorded here.
-    :param others_may_hide: whether WATI gets a grace to show what others may have sent under the same key.
+    :param others_may_hide: whether people have moved here from a task whose journal is out of reach: WATI gets a grace
+        to show what it sent, and a send after that counts as the second one.
     :param sibling_calls: ids of calls that other mapped tasks account for.
     """
 
@@ -207,6 +208,7 @@ class Reconciliation:
             growing_until=max((campaign.growth.growing_until(grace) for campaign in campaigns), default=None),
             control=Control.NONE if entry is None else self._control(entry),
             resend=entry is not None and entry.intent.resend,
+            is_unrecorded=entry is None,
         )
 
     def _campaigns_of(self, call: int, entry: Entry | None) -> list[FoundCampaign]:
@@ -259,7 +261,7 @@ class Reconciliation:
         counts = self.queue.combine_decisions()
         for call in evidence:
             self._record(call)
-        self.queue.settle(first_sends=[OTHERS_CALLS])
+        self.queue.settle(first_sends=[] if self.others_may_hide else [OTHERS_CALLS])
         return counts
 
     def _record(self, call: int) -> None:
@@ -287,8 +289,8 @@ class Reconciliation:
         by_number = {number: self.index.found[id] for id, number in self._campaigns.items()}
         for number, people in self.queue.found(call).items():
             self._write_found(people, by_number[number].name, by_number[number].id)
-        absent = self.queue.released(call) if call == LOST_CALLS else []
-        if absent:
+        may_have_sent = call == LOST_CALLS or (call == OTHERS_CALLS and self.others_may_hide)
+        if may_have_sent and (absent := self.queue.released(call)):
             # Else the next attempt would take its sends for the first ones.
             self.journal.record_absent(
                 absent, content=self.content, channel=self.channel, keyed=self.queue.has_keys

@@ -108,6 +108,13 @@ def is_cleared(context: Context) -> bool:
     return retries is None or max_tries is None or max_tries > retries
 
 
+def clears_of(context: Context) -> str:
+    """Return what changes when a task, or its run, is cleared."""
+    ti = context["ti"]
+    clear_number = getattr(context.get("dag_run"), "clear_number", 0)
+    return f"{ti.run_id}/{clear_number}/{getattr(ti, 'max_tries', None)}"
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedJournal:
     """

@@ -120,3 +120,25 @@ def test_an_opt_out_under_the_other_spelling_holds(sandbox: Sandbox) -> None:
     row = {**people(1)[0], "target": "525512345678"}
     done = SandboxSends(sandbox).attempt([row], check_consent=True)
     assert done.statuses == ["skipped"]
+
+
+@pytest.mark.parametrize("before", ["accepted", "lost"])
+def test_who_is_suppressed_later_keeps_the_message(before: str) -> None:
+    """A suppression list takes back no message: the row stays accepted, also when its answer was lost."""
+    sends = model_sends()
+    if before == "lost":
+        sends.model.faults = [Fault("drop", after=True)]
+    sends.attempt(people(1), dies=before == "lost")
+    done = sends.attempt(people(2), suppress=[phone(0), phone(1)])
+    assert done.statuses == ["accepted", "skipped"]
+    assert done.summary["earlier"] == 0
+    assert sends.messages(2) == [1, 0]
+
+
+def test_an_error_in_the_suppression_list_takes_no_outcome_back() -> None:
+    """What the journal knows stays known when the list cannot be read."""
+    sends = model_sends()
+    sends.attempt(people(1))
+    done = sends.attempt(people(2), suppress=["no number"])
+    assert isinstance(done.error, WatiValidationError)
+    assert done.statuses == ["accepted", "unsent"]

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_wati.sending.journal import Start
 from tests.support.sends import GRACE, SandboxSends, model_sends, people, person, phone
-from tests.support.wati_model import Habits, Lag
+from tests.support.wati_model import Fault, Habits, Lag
 
 
 @pytest.fixture
@@ -195,3 +195,27 @@ def test_parameters_that_change_make_no_second_message(sends: SandboxSends) -> N
     sends.attempt([person(0)])
     sends.lose_state()
     assert sends.attempt([person(0, params=OTHER_PARAMS)]).statuses == ["accepted"]
+
+
+def test_a_failed_message_does_not_hide_a_later_one() -> None:
+    """Without a journal, a campaign that lists a person as failed may not be the only one with that person in it."""
+    model = model_sends(Habits(lists_refused=True))
+    model.model.faults = [Fault("errors", targets=[phone(0)])]
+    model.attempt(people(1))
+    model.model.lags = [Lag(listed=100), Lag()]
+    assert model.attempt(people(1)).statuses == ["accepted"]
+    model.lose_state()
+    assert model.attempt(people(1)).statuses == ["accepted"]
+    assert model.messages(1) == [1]
+
+
+def test_a_message_that_failed_before_the_state_was_lost_is_sent_again() -> None:
+    """A failure of an earlier attempt is no refusal of this one, whoever has made the call."""
+    hows: tuple[dict[str, Any], ...] = ({}, {"is_shared": True, "may_have_run": False})
+    for how in hows:
+        model = model_sends(Habits(lists_refused=True))
+        model.model.faults = [Fault("errors", targets=[phone(0)])]
+        assert model.attempt(people(1), **how).statuses == ["rejected"]
+        model.lose_state()
+        assert model.attempt(people(1), **how).statuses == ["accepted"]
+        assert model.messages(1) == [1]

@@ -12,7 +12,7 @@ from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
 from airflow_provider_wati.sending.campaign_index import mark_of
 from tests.support.sends import GRACE, SandboxSends, model_sends, people, person, phone
 from tests.support.tasks import Execute, Store
-from tests.support.wati_model import Fault
+from tests.support.wati_model import Fault, Lag
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -140,3 +140,24 @@ def test_two_tasks_of_one_run_are_two_sends(execute: Execute, sandbox: Sandbox) 
     for task_id in ("a", "b"):
         assert execute(operator(task_id, send_key=None), store=Store())["calls"] == 1
     assert len(sandbox.texts_to(phone(0))) == 2
+
+
+@pytest.mark.parametrize("what", ["template", "channel", "keys"])
+def test_a_call_that_was_closed_without_evidence_binds_the_key(what: str) -> None:
+    """WATI may still show it, and the people in it could not be compared under another template, channel or use of keys."""
+    sends = model_sends()
+    sends.model.templates.append({**sends.model.templates[0], "id": "t2", "name": "other"})
+    sends.model.lags = [Lag(listed=400)]
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.attempt(people(1), dies=True)
+    sends.clock.advance(200)
+    sends.model.faults = [Fault("status", status=401)]
+    assert isinstance(sends.attempt(people(1)).error, WatiAuthenticationError)
+    sends.clock.advance(3_600)
+    rows = [person(0, key="k")] if what == "keys" else people(1)
+    changed: dict[str, Any] = {"template": {"template_name": "other"}, "channel": {"channel": "Support"}}.get(
+        what, {}
+    )
+    done = sends.attempt(rows, **changed)
+    assert isinstance(done.error, WatiConfigurationError)
+    assert sends.messages(1) == [1]

@@ -80,8 +80,9 @@ def test_a_refusal_of_everything_is_not_asked_about_row_by_row(sends: SandboxSen
     """A call that is refused for all costs a bounded number of calls, and the next attempt tries again."""
     refusal = sends.sandbox.fault("status", status=400, method="POST")
     done = sends.attempt(people(1_000))
-    assert done.statuses == ["rejected"] * 1_000
-    assert done.calls <= 16
+    assert set(done.statuses) == {"rejected", "unsent"}
+    assert all(reason.startswith(("WATI answered", "not attempted: WATI refused")) for reason in done.reasons)
+    assert done.calls <= 22
     sends.sandbox.control("DELETE", f"/faults/{refusal}")
     assert sends.attempt(people(1_000)).statuses == ["accepted"] * 1_000
     assert sends.messages(1_000) == [1] * 1_000
@@ -114,3 +115,34 @@ def test_a_429_to_the_end_leaves_the_rest_for_the_next_attempt(sends: SandboxSen
     sends.sandbox.control("DELETE", f"/faults/{quota}")
     assert sends.attempt(people(6), batch_size=2).statuses == ["accepted"] * 6
     assert sends.messages(6) == [1] * 6
+
+
+def test_a_batch_of_bad_rows_condemns_no_other_batch() -> None:
+    """Rows are rejected for their own refusal only, and a good row behind bad ones is sent in the same attempt."""
+    sends = model_sends()
+    bad = {*range(6), 8}
+    sends.model.faults = [Fault("bad_row", targets=[phone(n) for n in bad], count=EVER)]
+    done = sends.attempt(people(12), batch_size=6)
+    assert done.statuses == ["rejected" if n in bad else "accepted" for n in range(12)]
+    assert sends.messages(12) == [int(n not in bad) for n in range(12)]
+
+
+def test_rows_that_were_not_tried_are_unsent() -> None:
+    """Where WATI refuses one row after the other, the rest of the batch is left for the next attempt, and others go on."""
+    sends = model_sends()
+    bad = set(range(150))
+    sends.model.faults = [Fault("bad_row", targets=[phone(n) for n in bad], count=EVER)]
+    done = sends.attempt(people(200), batch_size=150)
+    assert set(done.statuses[:150]) == {"rejected", "unsent"}
+    assert done.statuses[150:] == ["accepted"] * 50
+    assert done.calls <= 25
+
+
+def test_nothing_is_posted_after_three_batches_of_refusals() -> None:
+    """A template that WATI refuses for everybody costs a bounded number of calls, whatever the number of rows."""
+    sends = model_sends()
+    sends.model.faults = [Fault("status", status=400, count=EVER)]
+    done = sends.attempt(people(2_000), batch_size=100)
+    assert done.calls <= 66
+    assert done.statuses[-1] == "unsent"
+    assert "WATI refuses" in done.reasons[-1]

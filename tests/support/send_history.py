@@ -34,7 +34,7 @@ from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.row_mapping import ColumnMapping, RowMapping, hash_of, map_recipient
 from airflow_provider_wati.sending.schedule import SendWindow
 from airflow_provider_wati.state import sends as sends_module
-from airflow_provider_wati.state.sends import OpenedJournal, is_cleared, open_journal
+from airflow_provider_wati.state.sends import OpenedJournal, clears_of, is_cleared, open_journal
 from airflow_provider_wati.tables.outcomes import SendStatus, failure_of
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from tests.support.clock import FakeClock
@@ -420,6 +420,8 @@ class History:
             kinds=random.choice((["phone"], ["phone"], ["mexican"], ["phone", "contact", "bsuid"])),
         )
         self.people.is_table = seed % 2 == 0 and not self.people.own_ids
+        #: Whether the tasks that share a key are mapped.
+        self.is_own_and_mapped = self.shape == "own key" and seed % 4 == 3
         self.has_directory = self.shape == "own key" or chance() < 0.4
         #: Airflow 3.3 and later.
         self.has_store = chance() < (0.5 if self.has_directory else 0.8)
@@ -469,6 +471,10 @@ class History:
             store = TaskStore(self._moment) if self.has_store else None
             return Task(run, store, self.retries, **where)
 
+        if self.is_own_and_mapped:
+            if run:
+                self.people.move()
+            return [task(member=0), task(member=1)]
         if self.shape == "mapped":
             if self.random.random() < 0.3:
                 # The second one comes with a Clear.
@@ -587,7 +593,7 @@ class History:
             task.try_number, task.reschedules = task.try_number + 1, 0
         if task.store is None and not self.has_directory:
             # What an attempt knew is gone with it.
-            self.discarded[self._mark(task)] += task.try_number > 1 or task.reschedules > 0
+            self.discarded[self._mark(task)] += task.try_number > 1 or task.reschedules > 0 or task.clears > 0
         self.accident = accident
         rows = self.people.of(task.member)
         attempt = Attempt(task, rows, self.clock.now(), len(self.model.campaigns))
@@ -675,6 +681,8 @@ class History:
             start=opened.start,
             mapping=self._mapping(),
             is_mapped=attempt.task.member is not None,
+            is_shared=opened.identity.is_own,
+            clears=clears_of(attempt.task.context()),
             is_cleared=is_cleared(attempt.task.context()),
             batch_size=self.batch_size,
             check_consent=self.opted_out is not None,
@@ -784,7 +792,7 @@ class History:
         hashed = hash_of(person, order if self.people.keyed else None)
         if hashed in attempt.accepted_before:
             raise MessagedTwice(f"{said}: the journal knew it")
-        if len(earlier) > 1 + self.discarded[mark]:
+        if len(earlier) > 1 + self.discarded[mark] + (not self._could_read(attempt)):
             raise MessagedTwice(f"{said}: {len(earlier) + 1} times")
         for first in earlier:
             if not self.discarded[mark] and (first.campaign.id, first.recipient.id) in self.confirmed:
@@ -811,7 +819,7 @@ class History:
             return
         if second.campaign.at < looked_until:
             raise MessagedTwice(f"{said}: within the grace")
-        at, listed = self.model.last_listing
+        at, listed = self.model.listing_before(second.campaign.at)
         if attempt.hold and first.campaign.id not in listed:
             raise MessagedTwice(f"{said}: on_unknown is 'hold'")
         reads = [read for read in first.campaign.reads if attempt.started <= read[0] <= second.campaign.at]
@@ -831,7 +839,7 @@ class History:
     def _check_control(self, attempt: Attempt, second: Effect, listed: frozenset[str], said: str) -> None:
         """Absence proves nothing while the list does not even show the latest campaign that WATI has confirmed."""
         mark, begin = self._mark(attempt.task), attempt.campaigns_before
-        looked_at = self.model.last_listing[0]
+        looked_at, _ = self.model.listing_before(second.campaign.at)
         confirmed = [
             campaign
             for n, campaign in enumerate(self.model.campaigns)
@@ -945,10 +953,8 @@ class History:
             excuses = {
                 "on_unknown is 'hold'": self.hold,
                 "is not sent a third time": True,
-                # Without a journal, or while its loss is not resolved, nothing remembers that it is to be sent again.
-                "WATI lists the message as failed": self.hold or not (self.has_directory or self.has_store),
                 "does not show an answered campaign": hidden,
-                "with other parameters": self.shape == "mapped",
+                "with other parameters": self.shape == "mapped" or self.is_own_and_mapped,
                 "does not say which of several": self.people.keyed
                 and (self.people.own_ids or not self.model.habits.echoes_ids or self.shape == "mapped"),
             }

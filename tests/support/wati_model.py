@@ -343,8 +343,8 @@ class WatiModel(BaseAdapter):
         ]
         #: The calls that arrived, by short name.
         self.calls: list[str] = []
-        #: Campaigns in the latest list that was answered, and when that was.
-        self.last_listing: tuple[datetime, frozenset[str]] = (_EPOCH, frozenset())
+        #: Campaigns in each list that was answered, and when that was.
+        self.listings: list[tuple[datetime, frozenset[str]]] = [(_EPOCH, frozenset())]
         #: Called with the name of a moment; it may raise what ends the process.
         self.on_moment: Callable[[str], None] = lambda moment: None
         #: Called with the targets of a send that got no clean answer.
@@ -631,9 +631,13 @@ class WatiModel(BaseAdapter):
             listed.reverse()
         page = self._page("broadcasts", [self._shown(each, briefly=True) for each in listed], query, "total")
         names = frozenset(row["id"] for row in page["broadcasts"])
-        earlier = frozenset() if page["page_number"] == 1 else self.last_listing[1]
-        self.last_listing = self.clock.now(), earlier | names
+        earlier = frozenset() if page["page_number"] == 1 else self.listings[-1][1]
+        self.listings.append((self.clock.now(), earlier | names))
         return page
+
+    def listing_before(self, time: datetime) -> tuple[datetime, frozenset[str]]:
+        """Return the latest list that was answered before a time."""
+        return next(each for each in reversed(self.listings) if each[0] <= time)
 
     def _shown(self, campaign: CampaignRecord, *, briefly: bool = False) -> dict[str, Any]:
         shown: dict[str, Any] = {

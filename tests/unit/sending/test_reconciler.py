@@ -46,6 +46,7 @@ STOPPED: dict[str, Any] = {"found": True, "complete": True}
 GROWING: dict[str, Any] = {"found": True, "growing_until": AFTER + timedelta(seconds=30)}
 GROWN: dict[str, Any] = {"found": True, "growing_until": AFTER}
 AGAIN: dict[str, Any] = {"resend": True}
+UNRECORDED: dict[str, Any] = {"is_unrecorded": True}
 
 #: listed, evidence, now, -> decision with resend_after_grace, decision with hold
 TABLE: list[tuple[Listed, dict[str, Any], datetime, Decision, Decision]] = [
@@ -57,6 +58,10 @@ TABLE: list[tuple[Listed, dict[str, Any], datetime, Decision, Decision]] = [
     (Listed.YES, UNREADABLE, BEFORE, D.ACCEPTED, D.ACCEPTED),
     (Listed.FAILED, ABSENT, BEFORE, D.REFUSED, D.REFUSED),
     (Listed.FAILED, FULL, AFTER, D.REFUSED, D.REFUSED),
+    # Of calls that no journal has, another one may have succeeded.
+    (Listed.FAILED, UNRECORDED, BEFORE, D.WAIT, D.WAIT),
+    (Listed.FAILED, UNRECORDED, AFTER, D.SEND, D.HOLD),
+    (Listed.YES, UNRECORDED, BEFORE, D.ACCEPTED, D.ACCEPTED),
     (Listed.FAILED, FULL | AGAIN, AFTER, D.REFUSED, D.REFUSED),
     (Listed.CANCELLED, ABSENT, BEFORE, D.CANCELLED, D.CANCELLED),
     (Listed.CANCELLED, FULL, AFTER, D.CANCELLED, D.CANCELLED),
