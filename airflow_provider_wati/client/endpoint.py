@@ -12,6 +12,9 @@ from airflow_provider_wati.exceptions import WatiConfigurationError
 _SHOULD_BE = "expected what the WATI dashboard shows, like https://live-mt-server.wati.io/123456"
 _API_TAIL = re.compile(r"/api(/.*)?$")
 _TENANT = re.compile(r"[0-9]+")
+# RFC 1035; urlsplit has made it lower case.
+_HOST = re.compile(r"(?:[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?\.)+(?:[a-z]{2,24}|xn--[0-9a-z-]{1,59})")
+_LONGEST_HOST = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +44,29 @@ class Endpoint:
         try:
             url = urlsplit(pasted if "://" in pasted else f"https://{pasted}")
             host, port = url.hostname, url.port
-        except ValueError as error:
-            raise WatiConfigurationError(
-                f"The API endpoint cannot be read ({error}): {_SHOULD_BE}."
-            ) from None
-        # Never echoed: a token pasted into the wrong field must not end up in a log.
+        except ValueError:
+            raise WatiConfigurationError(f"The API endpoint cannot be read: {_SHOULD_BE}.") from None
+        # No part of it is repeated: a token pasted into the wrong field must not end up in a log.
         if url.username or url.password:
             raise WatiConfigurationError(f"The API endpoint holds a user or password: {_SHOULD_BE}.")
-        if not host or not re.fullmatch(r"[0-9a-zA-Z._:-]+", host) or url.query or url.fragment:
+        if not host or not _is_host(host) or url.query or url.fragment:
             raise WatiConfigurationError(f"The API endpoint is not a web address: {_SHOULD_BE}.")
         if url.scheme not in ("http", "https"):
-            raise WatiConfigurationError(f"The API endpoint uses {url.scheme}://: {_SHOULD_BE}.")
+            raise WatiConfigurationError(f"The API endpoint does not use https://: {_SHOULD_BE}.")
         if url.scheme == "http" and not is_loopback(host):
             raise WatiConfigurationError(
-                f"The API endpoint http://{host} would send the access token unencrypted: use https:// "
+                "The API endpoint with http:// would send the access token unencrypted: use https:// "
                 "(plain http is for a sandbox on this machine only)."
             )
         in_path = _API_TAIL.sub("", url.path).strip("/")
         if in_path and not _TENANT.fullmatch(in_path):
             raise WatiConfigurationError(
-                f"The API endpoint of {host} has the path /{in_path}, which is no tenant id: {_SHOULD_BE}."
+                f"The API endpoint has a path after the host that is no tenant id: {_SHOULD_BE}."
             )
         tenant = str(tenant_id).strip() if tenant_id is not None else ""
         if tenant and not _TENANT.fullmatch(tenant):
             raise WatiConfigurationError(
-                f"The tenant id {tenant!r} is not a number: it is the last part of the API endpoint in the dashboard."
+                "The tenant id is not a number: it is the last part of the API endpoint in the dashboard."
             )
         netloc = f"[{host}]" if ":" in host else host
         if port is not None:
@@ -93,6 +94,15 @@ class Endpoint:
                 "shows none: set tenant_id, or give the API endpoint as the dashboard shows it, tenant included."
             )
         return f"{self.base_url}/{self.tenant_id}/api/v1/{path}"
+
+
+def _is_host(host: str) -> bool:
+    """Say if a text is a host as errors may repeat it: a token has no dots, or no name of a country or the like at its end."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host) or (len(host) <= _LONGEST_HOST and _HOST.fullmatch(host) is not None)
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from urllib3.fields import RequestField
 
+from airflow_provider_wati.client import validation as checks
+
 
 class MultipartUpload:
     """
@@ -15,12 +17,15 @@ class MultipartUpload:
     ``requests`` itself would read the file into memory first.
 
     :param fields: the text fields.
-    :param file: the open file; read from where it stands, and from there again by each new body.
+    :param file: the open file; read from where it stands, and from there again by each new body. What is added to it
+        after the body was made is not sent.
     :param file_name: what the receiver is told.
     :param content_type: the media type of the file.
+    :raises WatiValidationError: for a name or a media type that would end its header.
     """
 
     def __init__(self, fields: dict[str, str], file: BinaryIO, file_name: str, content_type: str) -> None:
+        file_name, content_type = checks.file_name(file_name), checks.mime_type(content_type)
         boundary = secrets.token_hex(16)
         head = b""
         for name, value in fields.items():
@@ -35,18 +40,27 @@ class MultipartUpload:
         self._pending = head
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         start = file.tell()
-        size = file.seek(0, 2) - start
+        self._unread = file.seek(0, 2) - start
         file.seek(start)
-        self._length = len(self._pending) + size + len(self._tail)
+        self._length = len(self._pending) + self._unread + len(self._tail)
 
     def __len__(self) -> int:
         return self._length
 
     def read(self, size: int = 65536) -> bytes:
-        """Return the next piece, empty at the end."""
-        if not self._pending:
-            self._pending = self._file.read(size)
+        """
+        Return the next piece, empty at the end.
+
+        :param size: the most bytes to return.
+        :raises OSError: when the file has become shorter meanwhile, so that the body cannot be completed.
+        """
+        if not self._pending and self._unread:
+            # A byte beyond the announced length would be taken for the beginning of the next request.
+            self._pending = self._file.read(min(size, self._unread))
+            self._unread -= len(self._pending)
             if not self._pending:
-                self._pending, self._tail = self._tail, b""
+                raise OSError("the file became shorter while it was sent")
+        elif not self._pending:
+            self._pending, self._tail = self._tail, b""
         piece, self._pending = self._pending[:size], self._pending[size:]
         return piece

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from airflow_provider_wati.client.responses import is_too_deep, normalise
 from airflow_provider_wati.exceptions import WatiResponseError
 
 log = logging.getLogger(__name__)
@@ -14,15 +15,15 @@ log = logging.getLogger(__name__)
 #: The most rows that WATI gives in one page.
 PAGE_SIZE = 100
 _ID_FIELDS = ("id", "message_id", "local_message_id")
+#: Stands for all rows that are left out.
+_ODD = 0
 
 
 def iter_pages(
     fetch: Callable[[int], Mapping[str, Any]], key: str, shown: str, *, total: str | None = None
 ) -> Iterator[Any]:
     """
-    Yield the rows of a list until a page is not full, and on to its total.
-
-    A total never ends a list: it may lag behind the rows.
+    Yield the rows of a list until a page proves that it is the last; see :func:`is_last`.
 
     :param fetch: gets a page by its number, which starts at 1.
     :param key: where a page holds its rows, a list or null.
@@ -31,45 +32,73 @@ def iter_pages(
     :raises WatiResponseError: when a page brings no row that was not there before, so that the list has no end.
     """
     seen: set[int] = set()
-    count = 0
+    count = longest = 0
     page_number = 1
     while True:
         page = fetch(page_number)
         rows = page[key] or []
-        known = len(seen)
-        seen.update(map(_identity_of, rows))
-        yield from _objects(rows, shown)
-        count += len(rows)
-        full = min(PAGE_SIZE, _number(page.get("page_size")) or PAGE_SIZE)
-        known_total = (_number(page.get(total)) if total else None) or 0
-        if not rows or (len(rows) < full and count >= known_total):
+        if not rows:
             return
-        if len(seen) == known:
+        objects = [normalise(row) for row in rows if isinstance(row, dict) and not is_too_deep(row)]
+        known = len(seen)
+        seen.update(map(_identity_of, objects))
+        if len(objects) < len(rows):
+            seen.add(_ODD)
+        count += len(rows)
+        size, known_total = _full_page(page), (_number(page.get(total)) if total else None)
+        ends = is_last(len(rows), longest=longest, size=size, count=count, total=known_total)
+        if len(seen) == known and not ends:
+            # A server that ignores the page number gives a short list whole, and then again.
+            if page_number == 2 and longest < size and longest >= (known_total or 0):
+                return
             raise WatiResponseError(
                 f"WATI gives the same rows of {shown} again and again: page {page_number} has none that is new."
             )
+        if len(objects) < len(rows):
+            log.warning(
+                "WATI lists %d rows in %s that are no objects, or are nested too deeply: they are left out.",
+                len(rows) - len(objects),
+                shown,
+            )
+        yield from objects
+        if ends:
+            return
+        longest = max(longest, len(rows))
         page_number += 1
 
 
-def _objects(rows: list[Any], shown: str) -> Iterator[Any]:
-    """Leave out what is not an object: one odd row costs that row, not the list."""
-    for row in rows:
-        if isinstance(row, dict):
-            yield row
-        else:
-            log.warning(
-                "WATI lists a %s in %s where an object should be: it is left out.", type(row).__name__, shown
-            )
+def is_last(rows: int, *, longest: int, size: int, count: int, total: int | None) -> bool:
+    """
+    Say if a page with rows is the last of its list.
+
+    A server may give smaller pages than it is asked for, and than it says, so a short page alone proves nothing; one
+    that is shorter than an earlier page does. A total may lag behind the rows, so it ends a list of one page only.
+
+    :param rows: the rows of the page.
+    :param longest: the rows of the longest page before it; 0 for the first page.
+    :param size: the rows of a full page, as asked for or as the server says.
+    :param count: the rows of all pages so far.
+    :param total: how many rows there are by the server's word; None without one.
+    """
+    if rows >= size or (total is not None and count < total):
+        return False
+    return rows < longest or (longest == 0 and count == total)
 
 
-def _identity_of(row: Any) -> int:
+def _full_page(page: Mapping[str, Any]) -> int:
+    return min(PAGE_SIZE, _number(page.get("page_size")) or PAGE_SIZE)
+
+
+def _identity_of(row: Mapping[str, Any]) -> int:
     """Return a number that stands for a row; a set of numbers is small where one of ids is not."""
-    if isinstance(row, dict):
-        for field in _ID_FIELDS:
-            if row.get(field):
-                return hash(str(row[field]))
+    for field in _ID_FIELDS:
+        if row.get(field):
+            return hash(str(row[field]))
     return hash(json.dumps(row, sort_keys=True))
 
 
 def _number(value: object) -> int | None:
+    """Return a count, also where it is text; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
-from airflow_provider_wati.client.responses import raise_if_refused, says_no, says_yes
+from airflow_provider_wati.client.responses import raise_if_refused, says_no, says_yes, text_in
 from airflow_provider_wati.client.target import RECIPIENTS, Target, TargetKind, is_phone
 from airflow_provider_wati.client.types import (
     Accepted,
@@ -22,7 +22,7 @@ from airflow_provider_wati.client.types import (
     RecipientResult,
     TemplateSendResult,
 )
-from airflow_provider_wati.client.validation import MAX_RECIPIENTS, name_values, text, whole_text
+from airflow_provider_wati.client.validation import MAX_RECIPIENTS, id_text, name_values, text, whole_text
 from airflow_provider_wati.exceptions import WatiResponseError, WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
 
@@ -80,7 +80,7 @@ def encode_recipients(recipients: Sequence[Mapping[str, Any]]) -> list[EncodedRe
         ``custom_params`` (a dict or WATI's list), and maybe ``local_message_id``.
     :raises WatiValidationError: naming the recipient by its number, 1 for the first.
     """
-    if isinstance(recipients, (str, Mapping)):
+    if isinstance(recipients, str) or not isinstance(recipients, Sequence):
         raise WatiValidationError(f"recipients is a list of dicts, not {type(recipients).__name__}.")
     check_count(recipients)
     return [_encode(recipient, f"Recipient {n}") for n, recipient in enumerate(recipients, 1)]
@@ -120,7 +120,7 @@ def _encode(recipient: Mapping[str, Any], where: str) -> EncodedRecipient:
         return encode_recipient(
             targets[0],
             {pair["name"]: pair["value"] for pair in pairs},
-            None if local_id is None else str(local_id),
+            None if local_id is None else id_text(local_id, "local_message_id"),
         )
     except WatiValidationError as error:
         raise WatiValidationError(f"{where}: {error}") from None
@@ -180,8 +180,7 @@ def read_template_answer(template_name: str, recipients: Sequence[EncodedRecipie
     answered = answer["recipients"]
     if not says_yes(answer["success"]) or not isinstance(answered, list):
         raise WatiResponseError("it does not say for whom it succeeded")
-    campaign_id = answer.get("broadcast_id")
-    campaign_id = str(campaign_id) if campaign_id else None
+    campaign_id = text_in(answer.get("broadcast_id")) or None
     if _is_plain(recipients, answered):
         return Accepted(campaign_id)
     refused: dict[int, str] = {}

@@ -7,6 +7,9 @@ A 200 may still carry a refusal, so a reader of a call that acts looks for it fi
 
 from __future__ import annotations
 
+import json
+import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -15,7 +18,25 @@ from airflow_provider_wati.client.types import Contact, CostEstimate, DeletedCon
 from airflow_provider_wati.exceptions import WatiRejectedError, WatiResponseError
 from airflow_provider_wati.masking import mask_numbers
 
+log = logging.getLogger(__name__)
+
 Shape = TypeVar("Shape", bound=Mapping[str, Any])
+
+# An escape of JSON: a pair that makes one character, half of such a pair, or any other.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+#: Levels of objects and lists; WATI's answers have five.
+_DEEPEST = 50
+#: Members that WATI documents as text or null.
+_TEXTS = frozenset(
+    """
+    id wa_id name display_name phone bsuid username parentBsuid created last_updated contact_status source channel_id
+    channel_type conversation_id ticket_id event_type text type timestamp status failed_code failed_detail assigned_id
+    operator_name bot_type local_message_id message_id contact_id contact_name contact_phone channel template_id
+    scheduled_at body body_original footer category sub_category quality buttons_type last_modified
+    """.split()
+)
 
 _FLAGS = ("success", "result", "ok")
 _REASONS = ("error", "message", "info", "result", "failed_detail")
@@ -25,6 +46,70 @@ _LOWEST_ERROR = 400
 
 #: WATI documents no statuses but ``processing``; these words are in use elsewhere in its product.
 _FAILED = frozenset({"failed", "failure", "rejected", "undelivered", "undeliverable"})
+
+
+def decode_json(body: bytes, shown: str) -> Any:
+    """
+    Decode an answer. Half a character (a lone surrogate) or a byte that is not UTF-8 becomes U+FFFD, and is reported.
+
+    :param body: the bytes of the answer; none stand for null.
+    :param shown: what the report calls the answer.
+    :return: what the JSON says; the numbers that JSON does not have (NaN, Infinity) become null.
+    :raises ValueError: for what is not JSON.
+    :raises RecursionError: for JSON that is nested too deeply for the parser.
+    """
+    try:
+        text = whole = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text, whole = "", body.decode("utf-8-sig", "replace")
+    if r"\ud" in whole or r"\uD" in whole:
+        whole = _ESCAPE.sub(lambda escape: r"\ufffd" if escape["half"] else escape[0], whole)
+    if whole != text:
+        log.warning("WATI's answer to %s holds half a character: it is replaced by U+FFFD.", shown)
+    return json.loads(whole or "null", parse_constant=lambda _: None)
+
+
+def is_too_deep(value: object) -> bool:
+    """
+    Say if a value is nested so deeply that functions which follow it down may fail.
+
+    :param value: decoded JSON.
+    """
+    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def text_in(value: object) -> str | None:
+    """
+    Return what an answer has where WATI documents text.
+
+    :param value: the value of the member.
+    :return: a text as it is, and a number as its text; None for null and any other type.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+
+
+def normalise(record: dict[str, Any]) -> dict[str, Any]:
+    """
+    Give the members of a record that are texts by WATI's documents this type; see :func:`text_in`.
+
+    :param record: an object of an answer, which is changed.
+    """
+    for name in _TEXTS & record.keys():
+        if not isinstance(record[name], str):
+            record[name] = text_in(record[name])
+    return record
 
 
 def says_no(value: object) -> bool:
@@ -106,7 +191,13 @@ def _reason_in(answer: Mapping[str, Any]) -> str | None:
 
 
 def read_anything(answer: Any) -> Any:
-    """Read an answer whose shape WATI does not document."""
+    """
+    Read an answer whose shape WATI does not document.
+
+    :raises WatiResponseError: for an answer that is nested too deeply to be used.
+    """
+    if is_too_deep(answer):
+        raise WatiResponseError("it is nested too deeply")
     return answer
 
 
@@ -118,9 +209,9 @@ def read_object(shape: type[Shape]) -> Callable[[Any], Shape]:
     """
 
     def read(answer: Any) -> Shape:
-        if not isinstance(answer, dict):
+        if not isinstance(read_anything(answer), dict):
             raise WatiResponseError("it is not an object")
-        return cast("Shape", answer)
+        return cast("Shape", normalise(answer))
 
     return read
 
@@ -133,9 +224,10 @@ def read_with_id(shape: type[Shape]) -> Callable[[Any], Shape]:
     """
 
     def read(answer: Any) -> Shape:
-        if not isinstance(answer, dict) or not answer.get("id"):
+        record = read_object(dict[str, Any])(answer)
+        if not record.get("id"):
             raise WatiResponseError("it has no id")
-        return cast("Shape", answer)
+        return cast("Shape", record)
 
     return read
 
@@ -164,8 +256,8 @@ def read_created_contact(answer: Any) -> Contact:
 def read_updated_contacts(answer: Any) -> list[Contact]:
     """Read the contacts that an update changed; entries that are not objects are left out."""
     raise_if_refused(answer, "the update")
-    rows = read_page("contact_list")(answer)["contact_list"] or []
-    return cast("list[Contact]", [row for row in rows if isinstance(row, dict)])
+    rows = read_page("contact_list")(read_anything(answer))["contact_list"] or []
+    return cast("list[Contact]", [normalise(row) for row in rows if isinstance(row, dict)])
 
 
 def read_deleted_contact(answer: Any) -> DeletedContact:
@@ -178,11 +270,11 @@ def read_deleted_contact(answer: Any) -> DeletedContact:
 
 
 def read_count(answer: Any) -> int:
-    """Read a count of contacts."""
-    try:
-        return int(answer["contact_count"])
-    except (ValueError, OverflowError):
-        raise WatiResponseError("its contact_count is not a number") from None
+    """Read a count of contacts, which may be text."""
+    written = text_in(answer["contact_count"]) or ""
+    if not written.isascii() or not written.strip().isdigit():
+        raise WatiResponseError("its contact_count is not a number")
+    return int(written)
 
 
 def read_done(answer: Any) -> None:
@@ -195,7 +287,7 @@ def read_done(answer: Any) -> None:
 def read_not_refused(answer: Any) -> Any:
     """Read the answer to a call that acts, where WATI documents no shape."""
     raise_if_refused(answer)
-    return answer
+    return read_anything(answer)
 
 
 def read_if_done(answer: Any) -> bool:
@@ -212,9 +304,7 @@ def has_failed(status: object) -> bool:
 def read_message(answer: Any) -> Message:
     """Read the message that a send made."""
     raise_if_refused(answer, "the message")
-    message = answer["message"]
-    if not isinstance(message, dict):
-        raise WatiResponseError("its message is not an object")
+    message = read_object(dict[str, Any])(answer["message"])
     if has_failed(message.get("status")):
         raise rejected("the message", message.get("failed_detail"))
     if not message.get("id"):
@@ -224,9 +314,10 @@ def read_message(answer: Any) -> Message:
 
 def read_estimate(answer: Any) -> CostEstimate:
     """Read what a campaign would cost."""
-    if says_no(answer["is_request_succeeded"]):
-        raise rejected("the estimate", answer.get("failed_detail"))
-    return cast("CostEstimate", answer)
+    estimate = read_object(CostEstimate)(answer)
+    if says_no(estimate["is_request_succeeded"]):
+        raise rejected("the estimate", estimate.get("failed_detail"))
+    return estimate
 
 
 def attributes_of(contact: Contact) -> dict[str, str]:

@@ -27,6 +27,7 @@ class TargetKind(StrEnum):
 _PHONE = re.compile(r"[1-9][0-9]{6,14}")
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _BSUID = re.compile(r"[A-Z]{2}\.[0-9A-Za-z]{1,128}")
+_TOO_LARGE = 10**64
 _LOOKS_LIKE_A_PHONE = re.compile(r"\+?[\d\s()./-]+")
 
 
@@ -125,7 +126,9 @@ def is_phone(value: object) -> bool:
 
 def _as_text(target: Any) -> Any:
     """Take a whole number for its digits: JSON and native templates make one of a phone number, and lose nothing."""
-    return str(target) if isinstance(target, int) and not isinstance(target, bool) else target
+    is_number = isinstance(target, int) and not isinstance(target, bool)
+    # Python writes no number of more than 4,300 digits.
+    return str(target) if is_number and abs(target) < _TOO_LARGE else target
 
 
 _CONVERSATIONS = frozenset({TargetKind.CONVERSATION_ID, TargetKind.OBJECT_ID})

@@ -26,6 +26,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from airflow_provider_wati import __version__
 from airflow_provider_wati.client.endpoint import Endpoint, is_loopback
+from airflow_provider_wati.client.responses import decode_json
 from airflow_provider_wati.client.retry import (
     FailureKind,
     Safety,
@@ -345,7 +346,7 @@ class Transport:
             if not is_success(response.status_code):
                 return self._refusal(call, response)
             try:
-                answer = json.loads(response.content or b"null")
+                answer = decode_json(response.content, str(call))
             except requests.RequestException as error:
                 return Failed(FailureKind.AMBIGUOUS, self._no_answer(call, error))
             except (ValueError, RecursionError):
@@ -356,7 +357,7 @@ class Transport:
             return Failed(FailureKind.REFUSED, error)
         except WatiResponseError as error:
             return Failed(FailureKind.AMBIGUOUS, _unreadable(call, str(error)))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             return Failed(FailureKind.AMBIGUOUS, _unreadable(call, f"it lacks or misplaces {error}"))
 
     def _open(self, call: Call) -> Outcome[requests.Response]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_wati.exceptions import WatiValidationError
 
@@ -56,6 +57,10 @@ _CONSENT = frozenset(
     {"allowbroadcast", "allowbroadcasts", "allowsms", "optedin", "optin", "optedout", "optout"}
 )
 _HEADER_TYPES = ("text", "image", "video", "document")
+# RFC 9110: a type, a subtype, and parameters; anything else could end the header that it is written into.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MIME_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?: *; *{_TOKEN}=(?:{_TOKEN}|"[ !#-\[\]-~]*"))*')
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
@@ -156,6 +161,84 @@ def text(value: str, what: str, limit: int | None = None) -> str:
     return whole_text(value, what)
 
 
+def texts(values: Sequence[str], what: str, each: str) -> list[str]:
+    """
+    Let a list of texts through; each is checked as by :func:`text`.
+
+    :param values: the list, which may be empty.
+    :param what: what an error calls the list.
+    :param each: what an error calls one of its texts.
+    :raises WatiValidationError: for what is not a list, and for a text that cannot be right.
+    """
+    if not _is_list(values):
+        raise WatiValidationError(f"{what} is a list of texts, not {type(values).__name__}.")
+    return [text(value, each) for value in values]
+
+
+def optional_text(value: str | None, what: str) -> str | None:
+    """
+    Let a text through that may be left out.
+
+    :param value: the text; None or an empty text for none.
+    :param what: what an error calls it.
+    :return: the text; None for none.
+    :raises WatiValidationError: as by :func:`text`.
+    """
+    return None if value is None or value == "" else text(value, what)
+
+
+def id_text(value: str | int, what: str) -> str:
+    """
+    Let an id through that is text, or a whole number of up to 64 digits.
+
+    :param value: the id.
+    :param what: what an error calls it.
+    :raises WatiValidationError: for anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**64:
+        return str(value)
+    if not isinstance(value, str):
+        raise WatiValidationError(f"{what} is text, not {type(value).__name__}.")
+    return whole_text(value, what)
+
+
+def path_segment(value: str, what: str) -> str:
+    """
+    Write a text as one segment of a path, so that it cannot lead to another endpoint.
+
+    :param value: the text; what has a meaning in an address is percent-encoded, but for a colon.
+    :param what: what an error calls it.
+    :raises WatiValidationError: for ``.`` and ``..``, which no encoding keeps from changing the path.
+    """
+    if text(value, what) in (".", ".."):
+        raise WatiValidationError(f"{what} is {value!r}, which would change the address of the call.")
+    return quote(value, safe=":")
+
+
+def file_name(value: str) -> str:
+    """
+    Let the name of a file through.
+
+    :param value: the name that the receiver sees.
+    :raises WatiValidationError: for a name that is empty or holds a line break or another control character.
+    """
+    if _CONTROL.search(text(value, "file_name")):
+        raise WatiValidationError("file_name holds a line break or another control character.")
+    return value
+
+
+def mime_type(value: str) -> str:
+    """
+    Let a media type through.
+
+    :param value: such as ``image/png``, with or without parameters.
+    :raises WatiValidationError: for a text of another form.
+    """
+    if not _MIME_TYPE.fullmatch(text(value, "mime_type")):
+        raise WatiValidationError(f"mime_type is {value!r}: give a media type such as image/png.")
+    return value
+
+
 def media_kind(mime_type: str) -> str | None:
     """
     Return what WATI takes a media type for.
@@ -203,7 +286,10 @@ def utc_time(value: datetime, what: str) -> str:
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise WatiValidationError(f"{what} needs a datetime with a time zone, not {value!r}.")
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:
+        raise WatiValidationError(f"{what} is {value!r}, a time that UTC does not have.") from None
 
 
 def buttons_message(
@@ -255,11 +341,22 @@ def _header(header: object) -> dict[str, Any]:
     kind = str(header.get("type", "")).lower()
     if kind not in _HEADER_TYPES:
         raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
-    if kind != "text" and not (header.get("media") or {}).get("url"):
+    media = header.get("media") or {}
+    if not isinstance(media, Mapping) or (kind != "text" and not media.get("url")):
         raise WatiValidationError(f"header of type {kind} needs {{'media': {{'url': ...}}}}.")
     if header.get("text"):
         text(header["text"], "header text", _MAX_HEADER)
-    return dict(header)
+    checked = {**_optional_texts(header, "header"), "media": _optional_texts(media, "header media")}
+    return {name: value for name, value in checked.items() if name != "media" or media}
+
+
+def _optional_texts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Check the members of a part of a header; ``media`` has a check of its own."""
+    for name, value in values.items():
+        text(name, f"{where}: a name")
+        if name != "media" and value is not None:
+            id_text(value, f"{where} {name}")
+    return dict(values)
 
 
 def list_message(
@@ -292,7 +389,9 @@ def _is_list(value: object) -> bool:
 
 
 def _section(section: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if not isinstance(section, Mapping) or not section.keys() <= {"title", "rows"} or not section.get("rows"):
+    if not isinstance(section, Mapping) or not section.keys() <= {"title", "rows"}:
+        raise WatiValidationError(f"{where} is {{'title': ..., 'rows': [...]}} and nothing else.")
+    if not _is_list(section.get("rows")) or not section["rows"]:
         raise WatiValidationError(f"{where} is {{'title': ..., 'rows': [...]}} with one row at least.")
     checked: dict[str, Any] = {}
     if section.get("title"):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
-from urllib.parse import quote
 
 from airflow_provider_wati.client import recipients as template_recipients, responses, validation as checks
 from airflow_provider_wati.client.endpoint import Endpoint
@@ -229,7 +228,7 @@ class WatiClient:
         :raises WatiValidationError: for a target or attribute that cannot be right; nothing was sent.
         :raises WatiRejectedError: when WATI answers that it updated none.
         """
-        if isinstance(contacts, (str, Mapping)) or not contacts:
+        if isinstance(contacts, str) or not isinstance(contacts, Sequence) or not contacts:
             raise WatiValidationError(
                 "contacts is a list of {'target': ..., 'custom_params': ...}, one at least."
             )
@@ -280,7 +279,7 @@ class WatiClient:
             EndpointGroup.CONTACTS,
             Safety.READ,
             responses.read_count,
-            params={name: date for name, date in dates.items() if date is not None},
+            params={name: text for name, date in dates.items() if (text := checks.optional_text(date, name))},
         )
 
     def assign_teams(self, target: str | Target, teams: Sequence[str]) -> None:
@@ -291,10 +290,10 @@ class WatiClient:
         :param teams: the names of the teams. Whether they replace or join the present ones is not documented.
         :raises WatiRejectedError: when WATI answers that it did not do it.
         """
-        if not isinstance(teams, Sequence) or isinstance(teams, str) or not teams:
+        if not (names := checks.texts(teams, "teams", "team")):
             raise WatiValidationError("teams is a list of team names, and one is needed at least.")
         about = CONTACTS.check(target)
-        body = {"target": str(about), "teams": [checks.text(team, "team") for team in teams]}
+        body = {"target": str(about), "teams": names}
         self._v3(
             "PUT",
             "contacts/teams",
@@ -371,8 +370,8 @@ class WatiClient:
                 "file_url starts with https:// (or http://): WATI fetches the file from there."
             )
         body = {"target": str(about), "file_url": file_url}
-        if caption:
-            body["caption"] = checks.text(caption, "caption")
+        if caption := checks.optional_text(caption, "caption"):
+            body["caption"] = caption
         return self._message("conversations/messages/fileViaUrl", about, hooks, body=body)
 
     def send_file(
@@ -396,12 +395,13 @@ class WatiClient:
         :param hooks: what to do around each attempt.
         """
         about = self._conversation(target)
-        fields = {"target": str(about)}
-        if caption:
-            fields["caption"] = checks.text(caption, "caption")
-        checks.text(file_name, "file_name")
-        start = file.tell()
-        checks.file_size(file.seek(0, 2) - start, mime_type, file_name)
+        fields = {"target": checks.whole_text(str(about), "The target")}
+        if caption := checks.optional_text(caption, "caption"):
+            fields["caption"] = caption
+        checks.file_name(file_name)
+        checks.mime_type(mime_type)
+        start, size = _extent_of(file, file_name)
+        checks.file_size(size, mime_type, file_name)
 
         def upload() -> MultipartUpload:
             file.seek(start)
@@ -422,7 +422,7 @@ class WatiClient:
 
         :param message_id: WATI's id of the message, not the ``wamid`` of WhatsApp.
         """
-        path = f"conversations/messages/file/{_segment(checks.text(message_id, 'message_id'))}"
+        path = f"conversations/messages/file/{checks.path_segment(message_id, 'message_id')}"
         call = Call(
             method="GET",
             url=self.endpoint.v3(path),
@@ -542,7 +542,7 @@ class WatiClient:
         :raises WatiRejectedError: when WATI answers that it did not do it.
         """
         self._set(
-            target, "DELETE", f"tags/{_segment(checks.text(tag, 'tag'))}", None, responses.read_not_refused
+            target, "DELETE", f"tags/{checks.path_segment(tag, 'tag')}", None, responses.read_not_refused
         )
 
     # Templates
@@ -568,7 +568,7 @@ class WatiClient:
         :param template_id: its id, 24 hexadecimal characters.
         :raises WatiNotFoundError: when WATI does not know the template.
         """
-        path = f"messageTemplates/{_segment(checks.text(template_id, 'template_id'))}"
+        path = f"messageTemplates/{checks.path_segment(template_id, 'template_id')}"
         return self._v3(
             "GET", path, EndpointGroup.TEMPLATES, Safety.READ, responses.read_with_id(MessageTemplate)
         )
@@ -680,7 +680,7 @@ class WatiClient:
         """
         return self._v1(
             "DELETE",
-            f"broadcast/deleteScheduledBroadcast/{_segment(checks.text(campaign_id, 'campaign_id'))}",
+            f"broadcast/deleteScheduledBroadcast/{checks.path_segment(campaign_id, 'campaign_id')}",
             EndpointGroup.CAMPAIGNS,
             Safety.IDEMPOTENT,
             responses.read_if_done,
@@ -709,7 +709,7 @@ class WatiClient:
         :param campaign_id: its id.
         :raises WatiNotFoundError: when WATI does not know the campaign.
         """
-        path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}"
+        path = f"broadcasts/{checks.path_segment(campaign_id, 'campaign_id')}"
         return self._v3("GET", path, EndpointGroup.CAMPAIGNS, Safety.READ, responses.read_with_id(Campaign))
 
     def iter_campaign_recipients(self, campaign_id: str) -> Iterator[CampaignRecipient]:
@@ -719,7 +719,7 @@ class WatiClient:
         :param campaign_id: its id.
         :return: the recipients; a list without end is a :class:`WatiResponseError`.
         """
-        path = f"broadcasts/{_segment(checks.text(campaign_id, 'campaign_id'))}/recipients"
+        path = f"broadcasts/{checks.path_segment(campaign_id, 'campaign_id')}/recipients"
         return self._pages(
             path,
             "recipients",
@@ -741,8 +741,8 @@ class WatiClient:
             "date_from": checks.utc_time(date_from, "date_from"),
             "date_to": checks.utc_time(date_to, "date_to"),
         }
-        if channel or self.channel:
-            params["channel"] = channel or self.channel or ""
+        if named := checks.optional_text(channel or self.channel, "channel"):
+            params["channel"] = named
         return self._v3(
             "GET",
             "broadcasts/overview",
@@ -760,11 +760,11 @@ class WatiClient:
         :param contact_ids: WATI's contact ids, one at least.
         :raises WatiRejectedError: when WATI cannot estimate it.
         """
-        if isinstance(contact_ids, str) or not contact_ids:
+        if not (ids := checks.texts(contact_ids, "contact_ids", "contact id")):
             raise WatiValidationError(
                 "contact_ids is a list of WATI's contact ids, and one is needed at least."
             )
-        body = {"template_id": checks.text(template_id, "template_id"), "contact_ids": list(contact_ids)}
+        body = {"template_id": checks.text(template_id, "template_id"), "contact_ids": ids}
         return self._v3(
             "POST",
             "broadcasts/estimate-cost",
@@ -834,8 +834,12 @@ class WatiClient:
         :param event_types: names that :meth:`get_webhook_event_types` gives.
         :param enabled: whether it is on.
         """
-        body = {"url": url, "eventTypes": list(event_types), "status": "Enabled" if enabled else "Disabled"}
-        path = f"webhooks/{_segment(checks.text(webhook_id, 'webhook_id'))}"
+        body = {
+            "url": checks.text(url, "url"),
+            "eventTypes": checks.texts(event_types, "event_types", "event type"),
+            "status": "Enabled" if enabled else "Disabled",
+        }
+        path = f"webhooks/{checks.path_segment(webhook_id, 'webhook_id')}"
         return self._v3(
             "PUT", path, EndpointGroup.OTHER, Safety.IDEMPOTENT, responses.read_not_refused, body=body
         )
@@ -851,7 +855,7 @@ class WatiClient:
         :return: V1's record, with ``statusString`` in capitals and, after a failure, ``failedDetail``.
         :raises WatiConfigurationError: when the tenant is not known.
         """
-        if not 10 <= len(local_message_id) <= 64:
+        if not 10 <= len(checks.text(local_message_id, "local_message_id")) <= 64:
             raise WatiValidationError(
                 f"local_message_id has {len(local_message_id)} characters; WATI looks up 10 to 64 only."
             )
@@ -860,7 +864,8 @@ class WatiClient:
             raise WatiValidationError(
                 "channel_number is needed: WATI looks messages up by the number they came from."
             )
-        path = f"whatsApp/messages/{Target.phone(number).value}/{_segment(local_message_id)}"
+        segment = checks.path_segment(local_message_id, "local_message_id")
+        path = f"whatsApp/messages/{Target.phone(number).value}/{segment}"
         shown = f"/whatsApp/messages/{{channel}}/{mask_numbers(local_message_id)}"
         return self._v1(
             "GET",
@@ -920,7 +925,7 @@ class WatiClient:
             checks.whole_text(str(value), name)
         call = Call(
             method=method,
-            url=self.endpoint.v3(path.replace("{target}", _segment(str(target)))),
+            url=self.endpoint.v3(path.replace("{target}", checks.path_segment(str(target), "The target"))),
             shown=f"/{path}" + (f" ({about.masked})" if about else ""),
             group=group,
             safety=safety,
@@ -953,7 +958,11 @@ class WatiClient:
         params: Mapping[str, str | None] | None = None,
         total: str | None = None,
     ) -> Iterator[Any]:
-        only = {name: value for name, value in (params or {}).items() if value}
+        only = {
+            name: text
+            for name, value in (params or {}).items()
+            if (text := checks.optional_text(value, name))
+        }
 
         def fetch(page_number: int) -> dict[str, Any]:
             page: dict[str, str | int] = {**only, "page_number": page_number, "page_size": PAGE_SIZE}
@@ -985,8 +994,18 @@ def _accepted_or_raise(result: DispatchResult) -> Accepted:
     raise result.error
 
 
-def _segment(value: str) -> str:
-    return quote(checks.whole_text(value, "An id"), safe=":")
+def _extent_of(file: BinaryIO, file_name: str) -> tuple[int, int]:
+    """Return where a file stands, and how many bytes it has from there on."""
+    try:
+        start = file.tell()
+        size = file.seek(0, 2) - start
+        file.seek(start)
+        is_binary = isinstance(file.read(0), bytes)
+    except (AttributeError, TypeError, OSError, ValueError):
+        is_binary = False
+    if not is_binary:
+        raise WatiValidationError(f"The file for {file_name!r} has to be open in binary mode, and seekable.")
+    return start, size
 
 
 def _update_of(contact: Mapping[str, Any], where: str) -> dict[str, Any]:

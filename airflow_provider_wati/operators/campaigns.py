@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import CampaignRecipient
 
 #: More recipients than this belong in a file, not in Airflow's database.
 MAX_RECIPIENTS_IN_RESULT = 1_000
@@ -99,7 +100,7 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
                         "destination for them."
                     )
                 recipients.append(_row(recipient))
-                statuses[recipient.get("status") or "unknown"] += 1
+                statuses[_status_of(recipient)] += 1
         else:
             result["destination"] = self.destination
             with open_table(self.destination, _COLUMNS) as write:
@@ -122,15 +123,20 @@ _COLUMNS = (
 )
 
 
-def _counted(recipients: Iterable[Any], statuses: Counter[str]) -> Iterator[tuple[Any, ...]]:
+def _counted(recipients: Iterable[CampaignRecipient], statuses: Counter[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of recipients, and count their statuses."""
     for recipient in recipients:
-        statuses[recipient.get("status") or "unknown"] += 1
+        statuses[_status_of(recipient)] += 1
         yield tuple(_row(recipient).values())
 
 
-def _row(recipient: Any) -> dict[str, Any]:
-    return {name: recipient.get(name) for name in _COLUMNS}
+def _status_of(recipient: CampaignRecipient) -> str:
+    return recipient.get("status") or "unknown"
+
+
+def _row(recipient: CampaignRecipient) -> dict[str, str | None]:
+    # The client gives text or None for each of these, so that every format of file can hold them.
+    return {name: recipient.get(name) for name in _COLUMNS}  # type: ignore[misc] # mypy wants literal names
 
 
 class WatiCancelScheduledCampaignOperator(WatiOperator):

@@ -54,7 +54,7 @@ def test_a_tenant_that_is_set_wins() -> None:
         ("http://10.0.0.5:8765", "unencrypted: use https"),
         ("http://localhost.evil.example", "unencrypted: use https"),
         ("http://127.0.0.1.evil.example", "unencrypted: use https"),
-        ("ftp://live-mt-server.wati.io", "uses ftp"),
+        ("ftp://live-mt-server.wati.io", "does not use https"),
         ("https://", "not a web address"),
         ("https://live-mt-server.wati.io/app/123", "no tenant id"),
         ("https://live-mt-server.wati.io/teamInbox", "no tenant id"),
@@ -63,6 +63,7 @@ def test_a_tenant_that_is_set_wins() -> None:
         ("https://live mt server", "not a web address"),
         ("https://live-mt-server.wati.io:port", "cannot be read"),
         ("https://[::1", "cannot be read"),
+        ("live-mt-server", "not a web address"),
     ],
 )
 def test_what_is_no_endpoint_is_refused(pasted: str, says: str) -> None:
@@ -70,6 +71,55 @@ def test_what_is_no_endpoint_is_refused(pasted: str, says: str) -> None:
     with pytest.raises(WatiConfigurationError, match=says) as raised:
         Endpoint.parse(pasted)
     assert "secret" not in str(raised.value)
+
+
+_TOKENS = {
+    "a JWT": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJqdGkiOiI2NmIxZmIwNCJ9.Hk3sK9_vLw2QpXyZ0aBcDeFgHiJkLmNoPqRsTuVwXy4",
+    "words": "wati_live_7f3a9c51e2",
+    "letters": "aVeryLongSecretThatHasNoDigit",
+    "hexadecimal": "7f3a9c51e2b84d06a1c3e5f7",
+}
+
+
+@pytest.mark.parametrize("token", _TOKENS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}", "https://{}", "http://{}", "https://{}/123456", "https://live-mt-server.wati.io/{}", "{}://live.wati.io",
+        "https://live-mt-server.wati.io:{}", "https://live-mt-server.wati.io?{}", "https://{}@live-mt-server.wati.io",
+        "https://live-mt-server.wati.io/123456/{}", "https://live-mt-server.wati.io#{}", "https://[{}]/1",
+        "Bearer {}", "{} https://live-mt-server.wati.io",
+    ],
+)  # fmt: skip
+def test_a_token_in_the_wrong_place_is_not_repeated(form: str, token: str) -> None:
+    """A token that was pasted into the endpoint, whole or as a part, is refused and not repeated in the error."""
+    with pytest.raises(WatiConfigurationError) as raised:
+        Endpoint.parse(form.format(_TOKENS[token]))
+    assert _TOKENS[token].casefold() not in str(raised.value).casefold()
+
+
+@pytest.mark.parametrize("token", _TOKENS)
+def test_a_token_as_tenant_is_not_repeated(token: str) -> None:
+    """A token that was pasted into the tenant id is refused and not repeated in the error."""
+    with pytest.raises(WatiConfigurationError, match="not a number") as raised:
+        Endpoint.parse("live-mt-server.wati.io", _TOKENS[token])
+    assert _TOKENS[token] not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "eu-1.wati.io",
+        "live-mt-server.wati.io:8443",
+        "192.168.1.7",
+        "[fd00::1]",
+        "a.xn--p1ai",
+        "wati.internal",
+    ],
+)
+def test_other_hosts_are_taken(host: str) -> None:
+    """Regional hosts, ports, addresses and names of an internal network are hosts."""
+    assert Endpoint.parse(host).host == host
 
 
 @pytest.mark.parametrize("tenant", ["abc", "12 34", "1/2"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import socket
+from typing import Any
+
 import pytest
 
-from airflow_provider_wati.exceptions import (
-    WatiResponseError,
-)
+from airflow_provider_wati.client.paging import is_last
+from airflow_provider_wati.exceptions import WatiResponseError
+from tests.support.client_calls import CALLS
 from tests.support.clients import client_of
 from tests.support.scripted_server import (
     Step,
@@ -95,6 +99,104 @@ def test_pages_that_alternate_end_the_list() -> None:
         list(client_of(server).iter_contacts())
 
 
+def test_a_server_that_caps_its_pages_silently_loses_nobody() -> None:
+    """A first page that is short proves nothing: the list goes on until a page is shorter than one before it."""
+    with serving(page(*range(50)), page(*range(50, 100)), page(*range(100, 120))) as server:
+        assert len(list(client_of(server).iter_contacts())) == 120
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_claims_larger_pages_than_it_gives_loses_nobody() -> None:
+    """The page size that the server repeats from the request is no proof that a short page is the last."""
+    with serving(
+        page(*range(50), page_size=100), page(*range(50, 100), page_size=100), page(page_size=100)
+    ) as server:
+        assert len(list(client_of(server).iter_contacts())) == 100
+
+
+def test_a_short_list_that_comes_again_is_the_whole_list() -> None:
+    """A server that ignores the page number gives a short list twice: it is the list, once."""
+    with serving(page(1, 2)) as server:
+        assert [row["id"] for row in client_of(server).iter_contacts()] == ["1", "2"]
+    assert len(server.requests) == 2
+
+
+def test_full_pages_of_a_stated_size_that_come_again_are_an_error() -> None:
+    """Pages as full as the server says that repeat end in an error, because the rest is missing."""
+    with serving(page(1, 2, page_size=2)) as server, pytest.raises(WatiResponseError, match="page 2"):
+        list(client_of(server).iter_contacts())
+
+
+def test_a_short_list_below_its_total_that_comes_again_is_an_error() -> None:
+    """A page that repeats though the total promises more rows ends in an error."""
+    short = answer(200, {"templates": [{"id": "1"}], "total": 3})
+    with serving(short) as server, pytest.raises(WatiResponseError, match="page 2"):
+        list(client_of(server).iter_templates())
+
+
+@pytest.mark.parametrize("total", [100, "100", 0, None, "many", -5, {}, 250])
+def test_no_total_cuts_the_recipients_of_a_campaign(total: object) -> None:
+    """Whatever the total of the recipients says, all 403 are listed, also from pages of 50."""
+    for size in (100, 50):
+        pages = [range(at, min(at + size, 403)) for at in range(0, 403, size)]
+        steps = [
+            answer(200, {"recipients": [{"id": str(n)} for n in rows], "total_count": total})
+            for rows in pages
+        ]
+        with serving(*steps) as server:
+            assert len(list(client_of(server).iter_campaign_recipients("abc"))) == 403
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name.startswith("iter_")])
+@pytest.mark.parametrize("order", ["the same", "turned", "alternating", "a field that changes", "no objects"])
+def test_each_list_without_end_is_an_error(name: str, order: str) -> None:
+    """Each iterator of the client ends with an error when full pages bring no new id."""
+    call, good = CALLS[name]
+    key = next(key for key, value in good.items() if isinstance(value, list))
+    calls = itertools.count()
+
+    def step(connection: socket.socket) -> bool:
+        n = next(calls)
+        first = 100 * (n % 2) if order == "alternating" else 0
+        rows: list[Any] = [{"id": f"r{row}", "name": "x"} for row in range(first, first + 100)]
+        if order == "turned" and n % 2:
+            rows.reverse()
+        elif order == "a field that changes":
+            rows = [{**row, "seen": n} for row in rows]
+        elif order == "no objects":
+            rows = [None, n, [n]] * 33 + ["x"]
+        return answer(200, {key: rows})(connection)
+
+    with serving(step) as server, pytest.raises(WatiResponseError, match="again and again"):
+        for _ in call(client_of(server)):
+            pass
+    assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize(
+    ("page", "last"),
+    [
+        ({"rows": 100, "longest": 0, "count": 100}, False),
+        ({"rows": 99, "longest": 0, "count": 99}, False),
+        ({"rows": 99, "longest": 100, "count": 199}, True),
+        ({"rows": 50, "longest": 50, "count": 100}, False),
+        ({"rows": 50, "longest": 50, "count": 100, "total": 100}, False),
+        ({"rows": 49, "longest": 50, "count": 99}, True),
+        ({"rows": 30, "longest": 0, "count": 30, "total": 30}, True),
+        ({"rows": 30, "longest": 0, "count": 30, "total": 31}, False),
+        ({"rows": 30, "longest": 0, "count": 30, "total": 29}, False),
+        ({"rows": 100, "longest": 0, "count": 100, "total": 100}, False),
+        ({"rows": 30, "longest": 100, "count": 130, "total": 100}, True),
+        ({"rows": 30, "longest": 100, "count": 130, "total": 200}, False),
+        ({"rows": 2, "longest": 0, "count": 2, "size": 2}, False),
+        ({"rows": 1, "longest": 2, "count": 3, "size": 2}, True),
+    ],
+)
+def test_what_proves_that_a_page_is_the_last(page: dict[str, Any], last: bool) -> None:
+    """A page is the last when it is shorter than one before it, or when it is short and alone and has the total."""
+    assert is_last(**{"size": 100, "total": None, **page}) is last
+
+
 def test_rows_that_move_between_pages_end_no_list() -> None:
     """A row that was shifted onto the last page is no sign of a list without end."""
     with serving(page(*range(100)), page(99)) as server:
@@ -117,7 +219,9 @@ def test_an_odd_row_costs_that_row(caplog: pytest.LogCaptureFixture) -> None:
     odd = answer(200, {"contact_list": [{"id": "1"}, None, "x", {"id": "2"}], "total": "many"})
     with serving(odd) as server:
         assert [row["id"] for row in client_of(server).iter_contacts()] == ["1", "2"]
-    assert sum("left out" in record.message for record in caplog.records) == 2
+    assert [record.message[:12] for record in caplog.records if "left out" in record.message] == [
+        "WATI lists 2"
+    ]
 
 
 @pytest.mark.parametrize("size", ["10", None, -1, True, {}])
