@@ -19,6 +19,7 @@ from airflow_provider_wati.exceptions import (
     WatiConflictError,
     WatiError,
     WatiNotFoundError,
+    WatiValidationError,
 )
 from airflow_provider_wati.sending.reconciler import Listed
 
@@ -274,10 +275,18 @@ class ConversationIndex:
                         yield target.on_channel(str(channel["name"]))
             for talk in islice(self._client.iter_conversations(), _MOST_CONVERSATIONS):
                 if talk.get("id") and str(talk["id"]) not in self._read and _is_with(target, talk):
-                    yield Target.conversation(str(talk["id"]))
+                    yield from self._by_id(str(talk["id"]))
         except WatiError as error:
             # It may be in one that is not listed.
             log.warning("The other conversations of the person cannot be listed: %s", error)
+            self._all_listed = False
+
+    def _by_id(self, conversation_id: str) -> Iterator[Target]:
+        """Yield what stands for a conversation of the list; an odd id hides that conversation, and no other."""
+        try:
+            yield Target.conversation(conversation_id)
+        except WatiValidationError as error:
+            log.warning("A conversation cannot be read: %s", error)
             self._all_listed = False
 
     def _matches(self, target: Target, search: Search, seen: set[str]) -> Iterator[Sighting]:

@@ -1,16 +1,25 @@
-"""A green cancellation means that the campaign is cancelled."""
+"""Campaigns: a green cancellation means that the campaign is cancelled, and an export has every recipient."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_wati.exceptions import WatiError, WatiRejectedError
-from airflow_provider_wati.operators.campaigns import WatiCancelScheduledCampaignOperator
+from airflow_provider_wati.operators._files import open_rows
+from airflow_provider_wati.operators.campaigns import (
+    _COLUMNS,
+    WatiCancelScheduledCampaignOperator,
+    WatiGetCampaignRecipientsOperator,
+)
+from tests.support.scripted_server import answer, serving
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Sandbox
     from tests.support.tasks import Execute
 
@@ -87,3 +96,53 @@ def test_an_answer_that_affirms_costs_no_second_call(
     """A clear success is believed without a look at the campaign."""
     execute(cancel(campaign_id))
     assert sandbox.requests("GET") == []
+
+
+_HALF = "Ada \ud83d"
+_ODD_RECIPIENTS: list[Any] = [
+    {"id": "1", "contact_name": "Ben", "contact_phone": "+12025550144", "status": "sent"},
+    *[{"id": f"half {field}", field: _HALF} for field in (*_COLUMNS, "id", "custom_params")],
+    *[
+        {"id": f"{field} {n}", field: value}
+        for field in _COLUMNS
+        for n, value in enumerate((12025550143, 1.5, True, ["x"], {"a": "b"}, None))
+    ],
+    None,
+    [],
+    7,
+    "x",
+    {"id": "last", "contact_name": "Farah", "status": "read"},
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", None])
+def test_odd_recipients_stop_no_export(
+    suffix: str | None,
+    execute: Execute,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Half a character or another type in a field costs that value, and what is no recipient costs that row."""
+    destination = f"{tmp_path}/recipients{suffix}" if suffix else None
+    export = WatiGetCampaignRecipientsOperator(
+        task_id="export", campaign_id="abc", destination=destination, wati_conn_id="scripted"
+    )
+    with serving(answer(200, {"recipients": _ODD_RECIPIENTS, "total_count": len(_ODD_RECIPIENTS)})) as server:
+        connection = {"conn_type": "wati", "host": server.url, "password": "t"}
+        monkeypatch.setenv("AIRFLOW_CONN_SCRIPTED", json.dumps(connection))
+        result = execute(export)
+    if destination is None:
+        rows = result["recipients"]
+    else:
+        with open_rows(destination) as found:
+            rows = list(found)
+    assert len(rows) == result["total"] == len(_ODD_RECIPIENTS) - 4
+    assert [rows[0]["contact_name"], rows[-1]["contact_name"]] == ["Ben", "Farah"]
+    assert [row["contact_name"] for row in rows if row["contact_name"]].count("Ada \ufffd") == 1
+    assert [row["contact_phone"] for row in rows if row["contact_phone"]] == [
+        "+12025550144", "Ada \ufffd", "12025550143", "1.5",
+    ]  # fmt: skip
+    assert json.dumps(result, ensure_ascii=False).encode()
+    assert "half a character: it is replaced" in caplog.text
+    assert "4 rows in" in caplog.text

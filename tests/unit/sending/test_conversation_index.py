@@ -16,10 +16,13 @@ from airflow_provider_wati.sending.conversation_index import (
     compare_fingerprint,
 )
 from airflow_provider_wati.sending.reconciler import Listed
+from tests.support.clients import client_of
 from tests.support.clock import FakeClock
+from tests.support.scripted_server import answer, serving
 from tests.support.wati_model import Fault, Habits, WatiModel
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from datetime import datetime
 
@@ -342,3 +345,51 @@ def test_a_person_is_read_by_bsuid_too() -> None:
     conversation.talk = conversation.model.talk_with("US.13491208655302741918")
     conversation.client.send_text("US.13491208655302741918", "Hello Ada")
     assert conversation.look(target="US.13491208655302741918").listed is Listed.YES
+
+
+_ODD: list[Any] = [None, 7, "x", [], [None], {}, {"id": []}, {"created": 1793318400}, {"status": 3}]
+_ODD += [
+    {**message(), **{field: value}}
+    for field in ("id", "created", "status", "type", "text", "owner", "conversation_id")
+    for value in (
+        None,
+        7,
+        20261103,
+        1e300,
+        -1,
+        True,
+        [],
+        ["x"],
+        {"a": 1},
+        "\ud83d",
+        "0001-01-01T00:00:00+14:00",
+    )
+]
+
+
+@pytest.mark.parametrize("at", range(len(_ODD)))
+def test_an_odd_row_hides_no_other(at: int) -> None:
+    """A null row, or one with a number or a list in any field, does not keep the others from being read."""
+    odd, then = _ODD[at], FakeClock().now()
+    talk = {"id": "685bd235e6119686e693a093", "wa_id": ADA}
+    found = message(id="m2", created=then.isoformat())
+
+    def step(connection: socket.socket) -> bool:
+        path = server.requests[-1].path
+        if "/messages" in path:
+            # The text of others, so that only the last one can be found.
+            first = (
+                {**odd, "text": "Other"} if isinstance(odd, dict) and odd.get("text") == "Hello Ada" else odd
+            )
+            return answer(200, {"message_list": [first, found] if talk["id"] in path else [first]})(
+                connection
+            )
+        if "/channels" in path:
+            return answer(200, {"channels": [odd, {"id": "c", "name": "Support"}]})(connection)
+        odd_talk = {**odd, "wa_id": ADA} if isinstance(odd, dict) else odd
+        return answer(200, {"conversation_list": [odd_talk, talk]})(connection)
+
+    with serving(step) as server:
+        index = ConversationIndex(client_of(server), ADA, HELLO)
+        sighting = index.look(Search(since=then, until=then + GRACE, content=HELLO.fingerprint))
+    assert (sighting.listed, (sighting.message or {}).get("id")) == (Listed.YES, "m2")
