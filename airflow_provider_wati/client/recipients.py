@@ -91,8 +91,10 @@ def check_count(recipients: Sequence[object]) -> None:
     Check that one call can take a number of recipients.
 
     :param recipients: 1 to 10,000 of them.
-    :raises WatiValidationError: for none, or too many.
+    :raises WatiValidationError: for none, or too many, or what is not a list.
     """
+    if isinstance(recipients, (str, bytes)) or not isinstance(recipients, Sequence):
+        raise WatiValidationError(f"recipients is a list, not {type(recipients).__name__}.")
     if not recipients:
         raise WatiValidationError("recipients is empty: there is nobody to send to.")
     if len(recipients) > MAX_RECIPIENTS:
@@ -154,7 +156,10 @@ def template_body(
     if channel:
         fields["channel"] = text(channel, "channel")
     head = ",".join(f'"{name}":{_quote(value)}' for name, value in fields.items())
-    bodies = ",".join([recipient.body for recipient in recipients])
+    try:
+        bodies = ",".join([recipient.body for recipient in recipients])
+    except AttributeError:
+        raise WatiValidationError("recipients holds what encode_recipient makes, and nothing else.") from None
     return f'{{{head},"recipients":[{bodies}]}}'.encode()
 
 

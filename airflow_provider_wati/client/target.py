@@ -149,13 +149,13 @@ def _expect(shape: re.Pattern[str], value: str, kind: TargetKind) -> TargetKind:
         raise WatiValidationError(
             _complaint(value)
             if kind is TargetKind.PHONE
-            else f"{mask_target(str(value))!r} is not a {kind.value}."
+            else f"{mask_target(value if isinstance(value, str) else type(value).__name__)!r} is not a {kind.value}."
         )
     return kind
 
 
 def _complaint(value: object) -> str:
-    shown = mask_target(str(value))
+    shown = mask_target(value if isinstance(value, str) else type(value).__name__)
     if isinstance(value, str) and _LOOKS_LIKE_A_PHONE.fullmatch(value.strip()):
         digits = "".join(character for character in value if character.isdigit())
         if _PHONE.fullmatch(digits) and digits != value and "." not in value:

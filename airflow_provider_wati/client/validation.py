@@ -88,7 +88,7 @@ def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
     for param in checked:
         name, value = param["name"], param["value"]
         if not isinstance(name, str) or not name:
-            raise WatiValidationError(f"{where}: a parameter's name is text, not {name!r}.")
+            raise WatiValidationError(f"{where}: a parameter's name is text, not {shown(name)}.")
         if not isinstance(value, str):
             raise WatiValidationError(
                 f"{where}: parameter {name!r} is {type(value).__name__}, and WATI takes text only: convert it first."
@@ -96,6 +96,18 @@ def name_values(params: CustomParams | None, where: str) -> list[NameValue]:
         whole_text(name, f"{where}: the name of a parameter")
         whole_text(value, f"{where}: parameter {name!r}")
     return checked
+
+
+def shown(value: object) -> str:
+    """
+    Write a value as an error shows it: up to 100 characters, and for a number beyond Python's limit its type.
+
+    :param value: anything.
+    """
+    try:
+        return repr(value)[:100]
+    except ValueError:
+        return type(value).__name__
 
 
 def is_consent(attribute: str) -> bool:
@@ -285,7 +297,7 @@ def utc_time(value: datetime, what: str) -> str:
     :raises WatiValidationError: for a time without one, which could mean any hour of the day.
     """
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise WatiValidationError(f"{what} needs a datetime with a time zone, not {value!r}.")
+        raise WatiValidationError(f"{what} needs a datetime with a time zone, not {shown(value)}.")
     try:
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except OverflowError:
@@ -338,7 +350,8 @@ def _header(header: object) -> dict[str, Any]:
         return {"type": "text", "text": text(header, "header", _MAX_HEADER)}
     if not isinstance(header, Mapping):
         raise WatiValidationError(f"header is text or a dict, not {type(header).__name__}.")
-    kind = str(header.get("type", "")).lower()
+    given = header.get("type", "")
+    kind = given.lower() if isinstance(given, str) else shown(given)
     if kind not in _HEADER_TYPES:
         raise WatiValidationError(f"header['type'] is one of {', '.join(_HEADER_TYPES)}, not {kind!r}.")
     media = header.get("media") or {}

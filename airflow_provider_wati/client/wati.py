@@ -518,7 +518,7 @@ class WatiClient:
         """
         if status not in checks.CONVERSATION_STATUSES:
             raise WatiValidationError(
-                f"status is one of {', '.join(checks.CONVERSATION_STATUSES)}, not {status!r}."
+                f"status is one of {', '.join(checks.CONVERSATION_STATUSES)}, not {checks.shown(status)}."
             )
         self._set(target, "PUT", "status", {"new_status": status}, responses.read_done)
 

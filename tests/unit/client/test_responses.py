@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.client.responses import attributes_of
+from airflow_provider_wati.client.responses import attributes_of, decode_json, is_too_deep
 from airflow_provider_wati.exceptions import (
     WatiNotFoundError,
     WatiRejectedError,
@@ -155,7 +155,17 @@ def test_attributes_are_read_in_whatever_form(params: Any, attributes: dict[str,
     assert attributes_of(contact) == attributes
 
 
-@pytest.mark.parametrize("count", ["many", "NaN", float("nan"), {}, None])
+@pytest.mark.parametrize(("count", "read"), [(7, 7), ("7", 7), (" 7", 7), (7.0, 7), (0, 0), (10**30, 10**30)])
+def test_a_count_may_be_text(count: object, read: int) -> None:
+    """A count is read as a number and as a text."""
+    with serving(answer(200, {"contact_count": count})) as server:
+        assert client_of(server).count_contacts() == read
+
+
+@pytest.mark.parametrize(
+    "count",
+    ["many", "NaN", float("nan"), float("inf"), {}, None, [], "", True, -1, 1.5, "-1", "1.5", "٧", 1e400],
+)
 def test_a_count_that_is_none_is_a_typed_error(count: object) -> None:
     """A count of another type is a response error."""
     raw = json.dumps({"contact_count": count}).encode()
@@ -168,3 +178,87 @@ def test_a_missing_contact_may_be_a_400(message: str) -> None:
     """A 400 that says so counts as a missing contact."""
     with serving(answer(400, {"code": 400, "message": message})) as server, pytest.raises(WatiNotFoundError):
         client_of(server).get_contact(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        (rb'"Ada \ud83d"', "Ada \ufffd"),
+        (rb'"\uD83D Ada"', "\ufffd Ada"),
+        (rb'"\ude00\ud83d"', "\ufffd\ufffd"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\ud83d\ude00 whole"', "\U0001f600 whole"),
+        (rb'"\\ud83d is text"', r"\ud83d is text"),
+        (rb'"\\\ud83d"', "\\\ufffd"),
+        (rb'"\u00e9 \n \" \ud83d"', '\u00e9 \n " \ufffd'),
+        (b'"raw \xed\xa0\xbd"', "raw \ufffd\ufffd\ufffd"),
+        (b'"cut \xf0\x9f\x98"', "cut \ufffd"),
+        ('"\U0001f600"'.encode(), "\U0001f600"),
+        (rb'{"half \ud83d": [1]}', {"half \ufffd": [1]}),
+        (b"\xef\xbb\xbf[NaN, Infinity, -Infinity]", [None, None, None]),
+        (b"", None),
+    ],
+)
+def test_half_a_character_is_replaced_and_nothing_else(
+    raw: bytes, read: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a character becomes U+FFFD and is reported; whole ones, and what only looks like one, stay as they are."""
+    assert decode_json(raw, "GET /contacts") == read
+    reports = [record.getMessage() for record in caplog.records]
+    assert len(reports) == ("\ufffd" in str(read))
+    assert all("WATI's answer to GET /contacts holds half a character" in report for report in reports)
+
+
+def test_one_odd_contact_does_not_stop_the_listing() -> None:
+    """A contact with half an emoji in each of its fields is listed with the half replaced, and the others with it."""
+    half = {name: "Ada \ud83d" for name in ("id", "name", "phone", "wa_id", "bsuid")}
+    half["custom_params"] = [{"name": "Ada \ud83d", "value": "Ada \ud83d"}]  # type: ignore[assignment] # a list
+    with serving(answer(200, {"contact_list": [{"id": "1"}, half, {"id": "3"}]})) as server:
+        contacts = list(client_of(server).iter_contacts())
+    assert [contact["id"] for contact in contacts] == ["1", "Ada \ufffd", "3"]
+    assert attributes_of(contacts[1]) == {"Ada \ufffd": "Ada \ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (85264318722, "85264318722"),
+        (85264318722.0, "85264318722"),
+        (1.5, "1.5"),
+        (None, None),
+        (True, None),
+        ([], None),
+        ({"a": 1}, None),
+        ("", ""),
+        ("x", "x"),
+    ],
+)
+@pytest.mark.parametrize("field", ["phone", "wa_id", "name", "status"])
+def test_a_field_that_is_text_at_wati_is_text_or_none(field: str, value: object, read: str | None) -> None:
+    """A number becomes its text and any other type None, in a list, in a look-up and in an update."""
+    contact = {"id": 7, field: value}
+    with serving(answer(200, {**contact, "contact_list": [contact]})) as server:
+        wati = client_of(server)
+        found: list[Any] = [
+            *wati.iter_contacts(),
+            wati.get_contact(NUMBER),
+            *wati.update_contacts([{"target": NUMBER, "custom_params": {"a": "b"}}]),
+        ]
+    assert [(each["id"], each[field]) for each in found] == [("7", read)] * 3
+
+
+@pytest.mark.parametrize("levels", [49, 51, 300])
+def test_what_is_nested_too_deeply_costs_its_row(levels: int) -> None:
+    """A row of a list that is nested beyond 50 levels is left out; alone it is a response error."""
+    deep: Any = {"id": "2"}
+    for _ in range(levels - 1):
+        deep = [deep]
+    row = {"id": "1", "deep": deep}
+    with serving(answer(200, {**row, "contact_list": [row, {"id": "3"}]})) as server:
+        wati = client_of(server)
+        listed = [contact["id"] for contact in wati.iter_contacts()]
+        assert listed == (["1", "3"] if levels < 50 else ["3"])
+        if levels > 50:
+            with pytest.raises(WatiResponseError, match="nested too deeply"):
+                wati.get_webhooks()
+    assert is_too_deep(row) is (levels > 50)

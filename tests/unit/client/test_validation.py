@@ -6,12 +6,14 @@ import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_wati.client import WatiClient, validation as checks
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.client import Target, TargetKind, WatiClient, validation as checks
+from airflow_provider_wati.client.recipients import encode_recipient
+from airflow_provider_wati.exceptions import WatiError, WatiNotFoundError, WatiValidationError
 from tests.support.clients import client_of
 from tests.support.scripted_server import ScriptedServer, answer, serving
 
@@ -386,6 +388,39 @@ HALF = "half \ud83d"
         lambda wati: wati.send_buttons(NUMBER, "x", [{"text": HALF}]),
         lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "image", "media": {"url": HALF}}),
         lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], footer=HALF),
+        lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], HALF),
+        lambda wati: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "text", "text": HALF}),
+        lambda wati: wati.send_list(NUMBER, HALF, "c", sections(1)),
+        lambda wati: wati.send_list(NUMBER, "x", HALF, sections(1)),
+        lambda wati: wati.send_list(NUMBER, "x", "c", sections(1), HALF),
+        lambda wati: wati.send_list(NUMBER, "x", "c", sections(1), footer=HALF),
+        lambda wati: wati.send_list(NUMBER, "x", "c", [{"title": HALF, "rows": [{"title": "r"}]}]),
+        lambda wati: wati.send_list(NUMBER, "x", "c", [{"rows": [{"title": "r", "description": HALF}]}]),
+        lambda wati: wati.get_contact(f"{HALF}:{NUMBER}"),
+        lambda wati: wati.get_contact(Target.phone(NUMBER, HALF)),
+        lambda wati: wati.delete_contact(f"{HALF}:{NUMBER}"),
+        lambda wati: list(wati.iter_messages(Target.phone(NUMBER, HALF))),
+        lambda wati: wati.update_contacts([{"target": f"{HALF}:{NUMBER}", "custom_params": {"a": "b"}}]),
+        lambda wati: wati.assign_teams(f"{HALF}:{NUMBER}", ["a"]),
+        lambda wati: wati.send_text(Target.phone(NUMBER, HALF), "x"),
+        lambda wati: wati.send_file(
+            Target.phone(NUMBER, HALF), io.BytesIO(b"x"), file_name="a.png", mime_type="image/png"
+        ),
+        lambda wati: wati.update_conversation_status(Target.phone(NUMBER, HALF), "open"),
+        lambda wati: wati.start_chatbot(Target.phone(NUMBER, HALF), "b"),
+        lambda wati: list(wati.iter_conversations(HALF)),
+        lambda wati: list(wati.iter_conversations(channel_id=HALF)),
+        lambda wati: wati.get_media(HALF).__enter__(),
+        lambda wati: wati.get_template(HALF),
+        lambda wati: list(wati.iter_campaign_recipients(HALF)),
+        lambda wati: wati.get_campaigns_overview(datetime.now(UTC), datetime.now(UTC), HALF),
+        lambda wati: wati.count_contacts(date_to=HALF),
+        lambda wati: wati.estimate_campaign_cost(HALF, ["c"]),
+        lambda wati: wati.update_webhook(HALF, "https://a.example", []),
+        lambda wati: wati.update_webhook("1", "https://a.example", [HALF]),
+        lambda wati: wati.dispatch_template("t", "c", [encode_recipient(NUMBER, {"a": HALF})]),
+        lambda wati: wati.dispatch_template(HALF, "c", [encode_recipient(NUMBER, {})]),
+        lambda wati: wati.schedule_template_messages(HALF, "c", [{"target": NUMBER}], datetime.now(UTC)),
         lambda wati: wati.send_list(NUMBER, "x", "c", [{"rows": [{"title": HALF}]}]),
         lambda wati: wati.create_contact(NUMBER, HALF),
         lambda wati: wati.create_contact(NUMBER, "Ada", {"a": HALF}),
@@ -416,6 +451,276 @@ def test_half_a_character_is_refused_before_anything_is_sent(call: Callable[[Wat
     with serving(answer(200, {})) as server, pytest.raises(WatiValidationError, match="half a character"):
         call(client_of(server))
     assert not server.requests
+
+
+class Odd:
+    """An object that no JSON can hold."""
+
+
+_ODD: list[Any] = [7, 1.5, True, b"x", [], ["a"], {}, {"a": "b"}, object(), Odd, 10**5000, {1, 2}, range(3)]
+
+
+def _with(method: str, *before: Any, **named: Any) -> Callable[[WatiClient, Any], Any]:
+    """Make a call of a method with the odd value after some arguments, or as the named one that is Odd."""
+
+    def call(wati: WatiClient, odd: Any) -> Any:
+        positional = [odd if value is Odd else value for value in before]
+        return getattr(wati, method)(*positional, **{k: odd if v is Odd else v for k, v in named.items()})
+
+    return call
+
+
+def _used(found: Any) -> None:
+    """Enter what is opened, and read what is listed."""
+    found.__enter__() if hasattr(found, "__enter__") else list(found)
+
+
+def _file() -> io.BytesIO:
+    return io.BytesIO(b"x")
+
+
+_NOW = datetime.now(UTC)
+#: Each text, list or target that a method takes, given as Odd.
+ARGUMENTS = [
+    _with("create_contact", Odd, "Ada"),
+    _with("create_contact", NUMBER, Odd),
+    _with("get_contact", Odd),
+    _with("update_contacts", Odd),
+    _with("update_contacts", [Odd]),
+    _with("update_contacts", [{"target": NUMBER, "custom_params": {"a": "b"}}, Odd]),
+    _with("delete_contact", Odd),
+    _with("count_contacts", Odd),
+    _with("count_contacts", None, Odd),
+    _with("assign_teams", Odd, ["a"]),
+    _with("iter_conversations", Odd),
+    _with("iter_conversations", channel_id=Odd),
+    _with("iter_messages", Odd),
+    _with("send_text", Odd, "x"),
+    _with("send_text", NUMBER, Odd),
+    _with("send_file_url", NUMBER, Odd),
+    _with("send_file", Odd, _file(), file_name="a", mime_type="image/png"),
+    _with("send_file", NUMBER, Odd, file_name="a", mime_type="image/png"),
+    _with("send_file", NUMBER, _file(), file_name=Odd, mime_type="image/png"),
+    _with("send_file", NUMBER, _file(), file_name="a", mime_type=Odd),
+    _with("get_media", Odd),
+    _with("send_buttons", Odd, "x", ["Yes"]),
+    _with("send_buttons", NUMBER, Odd, ["Yes"]),
+    _with("send_buttons", NUMBER, "x", ["Yes"], Odd),
+    _with("send_list", Odd, "x", "c", [{"rows": [{"title": "r"}]}]),
+    _with("send_list", NUMBER, Odd, "c", [{"rows": [{"title": "r"}]}]),
+    _with("send_list", NUMBER, "x", Odd, [{"rows": [{"title": "r"}]}]),
+    _with("send_list", NUMBER, "x", "c", Odd),
+    _with("assign_operator", Odd, "a@b.example"),
+    _with("assign_operator", NUMBER, Odd),
+    _with("update_conversation_status", Odd, "open"),
+    _with("update_conversation_status", NUMBER, Odd),
+    _with("add_tag", Odd, "vip"),
+    _with("add_tag", NUMBER, Odd),
+    _with("remove_tag", Odd, "vip"),
+    _with("remove_tag", NUMBER, Odd),
+    _with("get_template", Odd),
+    _with("dispatch_template", Odd, "c", [encode_recipient(NUMBER, {})]),
+    _with("dispatch_template", "t", Odd, [encode_recipient(NUMBER, {})]),
+    _with("dispatch_template", "t", "c", Odd),
+    _with("send_template_messages", Odd, "c", [{"target": NUMBER}]),
+    _with("send_template_messages", "t", Odd, [{"target": NUMBER}]),
+    _with("send_template_messages", "t", "c", Odd),
+    _with("schedule_template_messages", "t", "c", [{"target": NUMBER}], Odd),
+    _with("cancel_scheduled_campaign", Odd),
+    _with("get_campaign", Odd),
+    _with("iter_campaign_recipients", Odd),
+    _with("get_campaigns_overview", Odd, _NOW),
+    _with("get_campaigns_overview", _NOW, Odd),
+    _with("estimate_campaign_cost", Odd, ["c"]),
+    _with("start_chatbot", Odd, "b"),
+    _with("start_chatbot", NUMBER, Odd),
+    _with("update_webhook", Odd, "https://a.example", ["message"]),
+    _with("update_webhook", "1", Odd, ["message"]),
+    _with("get_message_by_local_id", Odd, NUMBER),
+]
+#: Places inside of arguments, and arguments that may be left out or be a list of texts: some odd values are fine there.
+PLACES: list[Callable[[WatiClient, Any], Any]] = [
+    lambda wati, odd: wati.create_contact(NUMBER, "Ada", odd),
+    lambda wati, odd: wati.create_contact(NUMBER, "Ada", {"a": odd}),
+    lambda wati, odd: wati.create_contact(NUMBER, "Ada", [{"name": odd, "value": odd}]),
+    lambda wati, odd: wati.update_contacts([{"target": odd, "custom_params": odd}]),
+    lambda wati, odd: wati.assign_teams(NUMBER, odd),
+    lambda wati, odd: wati.assign_teams(NUMBER, [odd]),
+    lambda wati, odd: wati.send_file_url(NUMBER, "https://a.example/b", odd),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", odd),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", [odd]),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", [{"text": odd}]),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", ["Yes"], footer=odd),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": odd}),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "text", "text": odd}),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "image", "media": odd}),
+    lambda wati, odd: wati.send_buttons(NUMBER, "x", ["Yes"], {"type": "image", "media": {"url": odd}}),
+    lambda wati, odd: wati.send_buttons(
+        NUMBER, "x", ["Yes"], {"type": "image", "media": {"url": "https://a.example", "data": odd}}
+    ),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", [odd]),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", [{"rows": odd}]),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", [{"rows": [odd]}]),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", [{"rows": [{"title": odd}]}]),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", [{"title": odd, "rows": [{"title": "r"}]}]),
+    lambda wati, odd: wati.send_list(NUMBER, "x", "c", sections(1), odd, odd),
+    lambda wati, odd: list(wati.iter_templates(odd)),
+    lambda wati, odd: list(wati.iter_campaigns(odd)),
+    lambda wati, odd: wati.dispatch_template("t", "c", [encode_recipient(NUMBER, {})], channel=odd),
+    lambda wati, odd: wati.dispatch_template("t", "c", [encode_recipient(NUMBER, {})], scheduled_at=odd),
+    lambda wati, odd: wati.dispatch_template("t", "c", [odd]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [odd]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"target": odd}]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"phone_number": odd}]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"target": NUMBER, "params": odd}]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"target": NUMBER, "params": {"a": odd}}]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"target": NUMBER, "local_message_id": odd}]),
+    lambda wati, odd: wati.send_template_messages("t", "c", [{"target": NUMBER, "custom_params": [odd]}]),
+    lambda wati, odd: wati.get_campaigns_overview(_NOW, _NOW, odd),
+    lambda wati, odd: wati.estimate_campaign_cost("t", odd),
+    lambda wati, odd: wati.estimate_campaign_cost("t", [odd]),
+    lambda wati, odd: wati.update_webhook("1", "https://a.example", odd),
+    lambda wati, odd: wati.update_webhook("1", "https://a.example", [odd]),
+    lambda wati, odd: wati.get_message_by_local_id("order-1001-x", odd),
+]
+
+
+@pytest.mark.parametrize("at", range(len(ARGUMENTS)))
+def test_an_argument_of_another_type_is_refused(at: int) -> None:
+    """Numbers, bytes, lists and objects in place of a text, a list or a time are refused before the call."""
+    with serving(answer(200, {})) as server:
+        for odd in _ODD:
+            with pytest.raises(WatiValidationError):
+                _used(ARGUMENTS[at](client_of(server), odd))
+    assert not server.requests
+
+
+@pytest.mark.parametrize("at", range(len(PLACES)))
+def test_a_part_of_another_type_is_sent_or_refused(at: int) -> None:
+    """What may stand inside an argument, or be left out, is sent as WATI reads it or is a validation error."""
+    with serving(answer(200, {"message": {"id": "1"}})) as server:
+        refused = 0
+        for odd in _ODD:
+            before = len(server.requests)
+            try:
+                PLACES[at](client_of(server), odd)
+            except WatiValidationError:
+                refused += 1
+                assert len(server.requests) == before
+            except WatiError:
+                assert len(server.requests) == before + 1
+    assert refused >= 7
+
+
+@pytest.mark.parametrize("given", [".", ".."])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda wati, given: wati.get_campaign(given),
+        lambda wati, given: list(wati.iter_campaign_recipients(given)),
+        lambda wati, given: wati.cancel_scheduled_campaign(given),
+        lambda wati, given: wati.get_template(given),
+        lambda wati, given: wati.get_media(given).__enter__(),
+        lambda wati, given: wati.remove_tag(NUMBER, given),
+        lambda wati, given: wati.update_webhook(given, "https://a.example", ["message"]),
+        lambda wati, given: wati.get_contact(Target(TargetKind.PHONE, given)),
+        lambda wati, given: list(wati.iter_messages(Target(TargetKind.PHONE, given))),
+    ],
+)
+def test_an_id_that_climbs_is_refused(call: Callable[[WatiClient, str], Any], given: str) -> None:
+    """An id that would change the address of a call is refused before it."""
+    with serving(answer(200, {})) as server, pytest.raises(WatiValidationError, match="change the address"):
+        call(client_of(server), given)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "../contacts",
+        "a/b",
+        "a?page=1",
+        "a#b",
+        "%2e%2e",
+        "..%2f..",
+        "%2E",
+        "..;",
+        "...",
+        "a\\b",
+        "a\r\nX: 1",
+        "ü",
+        "a b",
+        "//x",
+    ],
+)
+@pytest.mark.parametrize(
+    ("call", "before", "after"),
+    [
+        (lambda wati, given: wati.get_campaign(given), "/api/ext/v3/broadcasts/", ""),
+        (
+            lambda wati, given: list(wati.iter_campaign_recipients(given)),
+            "/api/ext/v3/broadcasts/",
+            "/recipients?page_number=1&page_size=100",
+        ),
+        (
+            lambda wati, given: wati.cancel_scheduled_campaign(given),
+            "/100001/api/v1/broadcast/deleteScheduledBroadcast/",
+            "",
+        ),
+        (lambda wati, given: wati.get_template(given), "/api/ext/v3/messageTemplates/", ""),
+        (
+            lambda wati, given: wati.get_media(given).__enter__(),
+            "/api/ext/v3/conversations/messages/file/",
+            "",
+        ),
+        (
+            lambda wati, given: wati.remove_tag(NUMBER, given),
+            f"/api/ext/v3/conversations/{NUMBER}/tags/",
+            "",
+        ),
+        (
+            lambda wati, given: wati.update_webhook(given, "https://a.example", ["message"]),
+            "/api/ext/v3/webhooks/",
+            "",
+        ),
+        (
+            lambda wati, given: wati.get_message_by_local_id(f"{given:0<10}", NUMBER),
+            f"/100001/api/v1/whatsApp/messages/{NUMBER}/",
+            "",
+        ),
+        (
+            lambda wati, given: wati.get_contact(f"{given}:{NUMBER}"),
+            "/api/ext/v3/contacts/",
+            f":{NUMBER}",
+        ),
+    ],
+)
+def test_an_id_stays_one_segment_of_the_path(
+    call: Callable[[WatiClient, str], Any], before: str, after: str, given: str
+) -> None:
+    """What an id holds is percent-encoded, so that it stays one segment and reaches WATI as it is."""
+    with serving(answer(404)) as server, pytest.raises(WatiNotFoundError):
+        call(client_of(server), given)
+    [request] = server.requests
+    assert request.path.startswith(before)
+    assert request.path.endswith(after)
+    segment = request.path.removeprefix(before).removesuffix(after)
+    assert not set(segment) & set("/?#\\ ")
+    assert unquote(segment).rstrip("0") == given
+    assert "x" not in request.headers
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=8))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-8))),
+    ],
+)
+def test_a_time_that_utc_does_not_have_is_refused(time: datetime) -> None:
+    """A time at the end of the calendar is refused rather than an OverflowError."""
+    with pytest.raises(WatiValidationError, match="UTC does not have"):
+        checks.utc_time(time, "scheduled_at")
 
 
 @pytest.mark.parametrize(
