@@ -179,11 +179,11 @@ def texts(values: Sequence[str], what: str, each: str) -> list[str]:
 
     :param values: the list, which may be empty.
     :param what: what an error calls the list.
-    :param each: what an error calls one of its texts.
+    :param each: what an error calls one of its texts, such as ``team name``.
     :raises WatiValidationError: for what is not a list, and for a text that cannot be right.
     """
     if not _is_list(values):
-        raise WatiValidationError(f"{what} is a list of texts, not {type(values).__name__}.")
+        raise WatiValidationError(f"{what} is a list of {each}s, not {type(values).__name__}.")
     return [text(value, each) for value in values]
 
 

@@ -290,7 +290,7 @@ class WatiClient:
         :param teams: the names of the teams. Whether they replace or join the present ones is not documented.
         :raises WatiRejectedError: when WATI answers that it did not do it.
         """
-        if not (names := checks.texts(teams, "teams", "team")):
+        if not (names := checks.texts(teams, "teams", "team name")):
             raise WatiValidationError("teams is a list of team names, and one is needed at least.")
         about = CONTACTS.check(target)
         body = {"target": str(about), "teams": names}

@@ -83,7 +83,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (AssignTeams, {"target": ADA, "teams": []}, "teams is a list of team names, and one is needed"),
     (AssignTeams, {"target": ADA, "teams": "Billing"}, "teams is a list of team names"),
     (AssignTeams, {"target": ADA, "teams": None}, "teams is a list of team names"),
-    (AssignTeams, {"target": ADA, "teams": ["Billing", ""]}, "team is empty"),
+    (AssignTeams, {"target": ADA, "teams": ["Billing", ""]}, "team name is empty"),
     (SendText, {"target": ADA, "text": "x" * 4097}, "text has 4097 characters; WATI allows 4096"),
     (SendText, {"target": ADA, "text": "\n"}, "text is empty"),
     (SendFileUrl, {"target": ADA, "file_url": "/tmp/a.png"}, "file_url starts with https://"),
