@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,8 +13,11 @@ log = logging.getLogger(__name__)
 
 #: The most rows that WATI gives in one page.
 PAGE_SIZE = 100
-_ID_FIELDS = ("id", "message_id", "local_message_id")
-#: Stands for all rows that are left out.
+#: What tells rows apart: the first of these that a row has. No other field, because it may change between two pages.
+_ID_FIELDS = (
+    "id", "message_id", "local_message_id", "contact_id", "contact_phone", "bsuid", "name", "created",
+)  # fmt: skip
+#: Stands for all rows that have none of these, and for those that are left out.
 _ODD = 0
 
 
@@ -91,10 +93,7 @@ def _full_page(page: Mapping[str, Any]) -> int:
 
 def _identity_of(row: Mapping[str, Any]) -> int:
     """Return a number that stands for a row; a set of numbers is small where one of ids is not."""
-    for field in _ID_FIELDS:
-        if row.get(field):
-            return hash(str(row[field]))
-    return hash(json.dumps(row, sort_keys=True))
+    return next((hash(row[field]) for field in _ID_FIELDS if row.get(field)), _ODD)
 
 
 def _number(value: object) -> int | None:

@@ -148,7 +148,9 @@ def test_no_total_cuts_the_recipients_of_a_campaign(total: object) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name.startswith("iter_")])
-@pytest.mark.parametrize("order", ["the same", "turned", "alternating", "a field that changes", "no objects"])
+@pytest.mark.parametrize(
+    "order", ["the same", "turned", "alternating", "a field that changes", "no id", "no objects"]
+)
 def test_each_list_without_end_is_an_error(name: str, order: str) -> None:
     """Each iterator of the client ends with an error when full pages bring no new id."""
     call, good = CALLS[name]
@@ -163,6 +165,8 @@ def test_each_list_without_end_is_an_error(name: str, order: str) -> None:
             rows.reverse()
         elif order == "a field that changes":
             rows = [{**row, "seen": n} for row in rows]
+        elif order == "no id":
+            rows = [{"teams": [n], "seen": row} for row in range(100)]
         elif order == "no objects":
             rows = [None, n, [n]] * 33 + ["x"]
         return answer(200, {key: rows})(connection)
@@ -229,3 +233,14 @@ def test_a_page_size_that_is_no_number_is_ignored(size: object) -> None:
     """A page size of another type neither crashes nor ends the list early."""
     with serving(page(*range(100), page_size=size), page(100, page_size=size)) as server:
         assert len(list(client_of(server).iter_contacts())) == 101
+
+
+@pytest.mark.parametrize("field", ["message_id", "contact_id", "contact_phone", "bsuid", "name", "created"])
+def test_rows_without_an_id_are_told_apart_by_other_fields(field: str) -> None:
+    """Recipients and events without an id are listed over several pages."""
+    pages = [
+        answer(200, {"recipients": [{"id": None, field: f"r{n}"} for n in range(at, at + 100)]})
+        for at in (0, 100)
+    ]
+    with serving(*pages, answer(200, {"recipients": []})) as server:
+        assert len(list(client_of(server).iter_campaign_recipients("abc"))) == 200
