@@ -72,7 +72,7 @@ class Sandbox(SandboxServer):
 
     def requests(self, method: str | None = None) -> list[str]:
         """The API calls that arrived."""
-        seen = self.control("GET", "/requests")["requests"]
+        seen = self.control("GET", "/requests?limit=1000")["requests"]
         return [f"{r['method']} {r['path']}" for r in seen if method in (None, r["method"])]
 
 
