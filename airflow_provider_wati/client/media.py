@@ -8,10 +8,11 @@ from email.utils import collapse_rfc2231_value
 
 import requests
 
-from airflow_provider_wati.exceptions import WatiConnectionError
-from airflow_provider_wati.masking import mask_numbers
+from airflow_provider_wati.client.bounds import MAX_MEDIA_BYTES, MEGABYTE, PIECE
+from airflow_provider_wati.exceptions import WatiConnectionError, WatiResponseError
 
-_CHUNK = 64 * 1024
+# A length with more digits than this is garbage, and Python refuses to read some thousands of them.
+_LONGEST_LENGTH = 15
 
 
 class Media:
@@ -31,21 +32,38 @@ class Media:
         self.content_type = headers.get_content_type()
         self.file_name = _file_name(headers)
         length = response.headers.get("Content-Length", "")
-        self.size = int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+        is_plain = length.isdecimal() and "Content-Encoding" not in response.headers
+        self.size = int(length) if is_plain and len(length) <= _LONGEST_LENGTH else None
 
-    def iter_bytes(self, chunk_size: int = _CHUNK) -> Iterator[bytes]:
+    def iter_bytes(self, chunk_size: int = PIECE) -> Iterator[bytes]:
         """
         Yield the file in pieces.
 
         :param chunk_size: bytes to hold in memory at a time.
-        :raises WatiConnectionError: when the connection breaks before the end; what came so far is incomplete.
+        :raises WatiConnectionError: when the connection breaks before the end, or the file takes longer than the
+            ``max_seconds`` of the client and one read timeout; what came so far is incomplete.
+        :raises WatiResponseError: when the file is larger than the 100 MB that WhatsApp allows.
         """
+        if (self.size or 0) > MAX_MEDIA_BYTES:
+            raise _too_large()
+        size = 0
         try:
-            yield from self._response.iter_content(chunk_size)
+            for piece in self._response.iter_content(chunk_size):
+                size += len(piece)
+                if size > MAX_MEDIA_BYTES:
+                    raise _too_large()
+                yield piece
         except requests.RequestException as error:
             raise WatiConnectionError(
-                f"The media file broke off before its end: {mask_numbers(type(error).__name__)}. Fetch it again."
+                f"The media file broke off before its end: {type(error).__name__}. Fetch it again."
             ) from None
+
+
+def _too_large() -> WatiResponseError:
+    return WatiResponseError(
+        f"The media file is larger than {MAX_MEDIA_BYTES // MEGABYTE} MB, the most that WhatsApp allows; it was not "
+        "read to its end."
+    )
 
 
 def _file_name(headers: Headers) -> str | None:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import stat
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -23,13 +24,34 @@ from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
 if TYPE_CHECKING:
-    from pyrate_limiter import InMemoryBucket, SQLiteBucket
+    from pyrate_limiter import InMemoryBucket, Rate, SQLiteBucket
 
     from airflow_provider_wati.client.endpoint import Endpoint
     from airflow_provider_wati.clock import Clock
 
 
 log = logging.getLogger(__name__)
+
+#: What a file of counts raises when it cannot be used, whatever it holds.
+_FILE_ERRORS = (OSError, sqlite3.Error, TypeError, ValueError)
+#: SQLite's codes for a file that is sound and cannot be used now: no permission, in use, no space, no memory.
+_OUT_OF_REACH = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+#: Milliseconds that a count may be ahead of the clock: another process may have counted while this one waited for
+#: the lock.
+_CLOCK_TOLERANCE_MS = 5_000
+_of_parent_processes: list[object] = []
 
 
 class EndpointGroup(StrEnum):
@@ -74,8 +96,9 @@ def rate_limits_of(plan: str, settings: Mapping[str, object] | None = None) -> d
         limits[EndpointGroup.TEMPLATES] = (_TEMPLATE_CALLS_PER_10_SECONDS[plan], 10.0)
     for name, value in settings.items():
         if name not in EndpointGroup._value2member_map_:
+            # Not repeated: a token pasted into the wrong field must not end up in a log.
             raise WatiConfigurationError(
-                f"rate_limits names the group {name!r}: known are {', '.join(EndpointGroup)} and * for all."
+                f"rate_limits names a group that does not exist: known are {', '.join(EndpointGroup)} and * for all."
             )
         limits[EndpointGroup(name)] = _limit_of(name, value)
     return limits
@@ -91,7 +114,7 @@ def _limit_of(name: str, value: object) -> RateLimit:
         limit = (0, 0.0)
     if limit[0] < 1 or not 0 < limit[1] < float("inf"):
         raise WatiConfigurationError(
-            f"rate_limits[{name!r}] is {value!r}: give [calls, seconds], as in [10, 10], or null for no limit."
+            f"rate_limits[{name!r}] is not a limit: give [calls, seconds], as in [10, 10], or null for no limit."
         )
     return limit
 
@@ -107,8 +130,9 @@ class Pacer:
     """
     Hold calls back so that WATI's limits are met, together with every other process of this user on this host.
 
-    The count is kept in a small SQLite file in the temporary directory, named after the account. Where that
-    cannot be used (a read-only disk), the pacing covers this process alone, and the log says so.
+    The count is kept in a small SQLite file in the temporary directory, named after the account. The directory must
+    be one that only this user can write. Where the file cannot be used (a read-only disk, a directory of another
+    user), the pacing covers this process alone, and the log says so. A file that is damaged is replaced.
 
     :param endpoint: the account whose limits are shared.
     :param limits: what :func:`rate_limits_of` gave.
@@ -126,6 +150,7 @@ class Pacer:
         self._clock = clock
         self._lock = threading.RLock()
         self._buckets: dict[EndpointGroup, SQLiteBucket | InMemoryBucket] = {}
+        self._process = os.getpid()
 
     def wait(self, group: EndpointGroup) -> None:
         """
@@ -136,24 +161,59 @@ class Pacer:
         limit = self._limits[group]
         if limit is None:
             return
-        with self._lock:
-            bucket = self._buckets.get(group)
-            if bucket is None:
-                bucket = self._buckets[group] = self._bucket(group, limit)
-            bucket.leak(self._now())
-        while seconds := self._seconds_to_wait(bucket, group):
+        self._leave_files_of_another_process()
+        while seconds := self._seconds_to_wait(group, limit):
             log.debug("Waiting for WATI's limit of %s %s calls in %s s.", limit[0], group.value, limit[1])
             self._clock.sleep(seconds)
 
-    def _seconds_to_wait(self, bucket: SQLiteBucket | InMemoryBucket, group: EndpointGroup) -> float:
+    def _leave_files_of_another_process(self) -> None:
+        """After a fork, start with files and locks of this process: SQLite forbids to use those of the parent."""
+        if self._process == os.getpid():
+            return
+        # Kept, because closing or collecting them here would release the parent's locks.
+        _of_parent_processes.append((self._buckets, self._lock))
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._buckets = {}
+
+    def _seconds_to_wait(self, group: EndpointGroup, limit: tuple[int, float]) -> float:
         """Take a place for one call; return 0, or the seconds until one may be free."""
+        with self._lock:
+            try:
+                return self._take_place(self._bucket(group, limit), group)
+            except _FILE_ERRORS as error:
+                problem: Exception = error
+            if _is_damaged(problem):
+                log.warning("The file of WATI's limits is damaged and is replaced: %s", problem)
+                try:
+                    self._close_buckets()
+                    _delete_database(self._path())
+                    return self._take_place(self._bucket(group, limit), group)
+                except _FILE_ERRORS as error:
+                    problem = error
+            log.warning("WATI's %s limit is kept by this process alone: %s", group.value, problem)
+            self._buckets[group] = _memory_bucket(limit)
+            return self._take_place(self._buckets[group], group)
+
+    def _take_place(self, bucket: SQLiteBucket | InMemoryBucket, group: EndpointGroup) -> float:
         from pyrate_limiter import RateItem
 
-        with self._lock:
-            item = RateItem(group.value, self._now())
+        now = self._now()
+        bucket.leak(now)
+        item = RateItem(group.value, now)
+        if bucket.put(item):
+            return 0.0
+        newest = bucket.peek(0)
+        if newest is not None and newest.timestamp > now + _CLOCK_TOLERANCE_MS:
+            log.warning(
+                "The clock of this machine was set back by %.0f s or more: the count of WATI's %s calls starts "
+                "again, and the next ones may exceed the limit.",
+                (newest.timestamp - now) / 1000, group.value,
+            )  # fmt: skip
+            bucket.flush()
             if bucket.put(item):
                 return 0.0
-            milliseconds = bucket.waiting(item)
+        milliseconds = bucket.waiting(item)
         if not isinstance(milliseconds, int):
             raise TypeError("a bucket that waits asynchronously")
         return (max(milliseconds, 0) + _BUFFER_MS) / 1000
@@ -163,25 +223,82 @@ class Pacer:
         return int(self._clock.now().timestamp() * 1000)
 
     def _bucket(self, group: EndpointGroup, limit: tuple[int, float]) -> SQLiteBucket | InMemoryBucket:
-        from pyrate_limiter import InMemoryBucket, Rate, SQLiteBucket
+        """Return the count of a group, opened at its first use."""
+        bucket = self._buckets.get(group)
+        if bucket is None:
+            bucket = self._buckets[group] = _file_bucket(self._path(), group, limit)
+        return bucket
 
-        rates = [Rate(limit[0], int(limit[1] * 1000 * _MARGIN))]
-        try:
-            directory = Path(tempfile.gettempdir()) / f"airflow-provider-wati-{os.getuid()}"
-            directory.mkdir(mode=0o700, exist_ok=True)
-            return SQLiteBucket.init_from_file(
-                rates,
-                table=f"{group.value}_{limit[0]}_{int(limit[1] * 1000)}",
-                db_path=str(directory / f"pace-{self._account}.sqlite"),
-                use_file_lock=True,
-            )
-        except (OSError, sqlite3.Error) as error:
-            log.warning("WATI's %s limit is kept by this process alone: %s", group.value, error)
-            return InMemoryBucket(rates)
+    def _path(self) -> Path:
+        return own_directory(Path(tempfile.gettempdir())) / f"pace-{self._account}.sqlite"
 
     def close(self) -> None:
         """Close the files."""
+        self._leave_files_of_another_process()
         with self._lock:
-            for bucket in self._buckets.values():
-                bucket.close()
-            self._buckets.clear()
+            self._close_buckets()
+
+    def _close_buckets(self) -> None:
+        for bucket in self._buckets.values():
+            bucket.close()
+        self._buckets.clear()
+
+
+def own_directory(parent: Path) -> Path:
+    """
+    Return the directory of the counts, made if there is none.
+
+    The temporary directory is shared, so another user may have made one of the same name, or a link to a directory
+    of this user, in which files would then be changed.
+
+    :param parent: the temporary directory.
+    :raises OSError: when it is not a directory of this user that nobody else can write.
+    """
+    directory = parent / f"airflow-provider-wati-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if not is_ours or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(
+            f"{directory} is a link, belongs to another user or can be written by others: remove it, or set TMPDIR."
+        )
+    return directory
+
+
+def _file_bucket(path: Path, group: EndpointGroup, limit: tuple[int, float]) -> SQLiteBucket:
+    from pyrate_limiter import SQLiteBucket
+
+    if path.is_symlink():
+        raise PermissionError(f"{path} is a link: remove it.")
+    return SQLiteBucket.init_from_file(
+        _rates(limit),
+        table=f"{group.value}_{limit[0]}_{int(limit[1] * 1000)}",
+        db_path=str(path),
+        use_file_lock=True,
+    )
+
+
+def _memory_bucket(limit: tuple[int, float]) -> InMemoryBucket:
+    from pyrate_limiter import InMemoryBucket
+
+    return InMemoryBucket(_rates(limit))
+
+
+def _rates(limit: tuple[int, float]) -> list[Rate]:
+    from pyrate_limiter import Rate
+
+    return [Rate(limit[0], int(limit[1] * 1000 * _MARGIN))]
+
+
+def _is_damaged(error: Exception) -> bool:
+    """Return whether an error comes from what a file of counts holds, so that a new file helps."""
+    if isinstance(error, sqlite3.Error):
+        # The lowest byte of an extended code is the code itself. Errors of Python's own module have none.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF
+        return code not in _OUT_OF_REACH
+    return not isinstance(error, OSError)
+
+
+def _delete_database(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

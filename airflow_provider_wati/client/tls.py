@@ -1,39 +1,49 @@
-"""Connections over TLS, also through a proxy, whose failed handshakes count as connections that never came about."""
+"""Connections, also over TLS and through a proxy, whose failed handshakes count as connections that never came about."""
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 
+from airflow_provider_wati.client.bounds import BoundedConnection
 
-class _Connection(HTTPSConnection):
+
+class _TlsConnection(BoundedConnection, HTTPSConnection):
     """Reports a failed handshake, or a refused CONNECT, as what it is: a connection that never came about."""
 
     def connect(self) -> None:
         try:
             super().connect()
-        except OSError as error:
-            raise NewConnectionError(self, str(error)) from error
+        # A proxy that answers in a broken way raises an HTTPException.
+        except (OSError, HTTPException) as error:
+            raise NewConnectionError(self, str(error) or type(error).__name__) from error
 
 
-class _Pool(HTTPSConnectionPool):
-    """Makes connections of our kind."""
-
-    ConnectionCls = _Connection
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = BoundedConnection
 
 
-class TlsAdapter(HTTPAdapter):
-    """Connects as :mod:`requests` does, and tells connections that never came about from those that broke."""
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class BoundedAdapter(HTTPAdapter):
+    """
+    Connects as :mod:`requests` does, within the bounds of :mod:`.bounds`.
+
+    It also tells connections that never came about from those that broke.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
-        _use_our_pool(self.poolmanager)
+        _use_our_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """
@@ -42,9 +52,9 @@ class TlsAdapter(HTTPAdapter):
         :param proxy: the address of the proxy.
         """
         manager = super().proxy_manager_for(proxy, **kwargs)
-        _use_our_pool(manager)
+        _use_our_pools(manager)
         return manager
 
 
-def _use_our_pool(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {**pool_classes_by_scheme, "https": _Pool}
+def _use_our_pools(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {**pool_classes_by_scheme, "http": _Pool, "https": _TlsPool}

@@ -1,23 +1,95 @@
-"""The access token as it goes over the wire."""
+"""The access token, kept out of everything that prints, copies or stores objects."""
 
 from __future__ import annotations
 
 import re
+from typing import Any, NoReturn, Self
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
 
-def bare_token(token: str) -> str:
+class AccessToken:
     """
-    Return the token without ``Bearer`` before it and space around it.
+    An access token that shows only in the header of a request.
 
+    Tools that print the local variables of a traceback use ``repr``; pickles and copies are refused.
+
+    :param text: the token, with or without ``Bearer`` before it and space around it.
     :raises WatiConfigurationError: for what cannot be a token, without repeating it.
     """
-    bare = re.sub(r"^bearer(\s+|$)", "", token.strip(), flags=re.IGNORECASE)
-    if not bare:
-        raise WatiConfigurationError("The access token is empty: make one in WATI under Connector, API.")
-    if not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise WatiConfigurationError(
-            "The access token contains a space, a line break or a letter that no token has: copy it again."
-        )
-    return bare
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = re.sub(r"^bearer(\s+|$)", "", text.strip(), flags=re.IGNORECASE)
+        # The traceback of the errors below holds this frame.
+        del text
+        if not self._text:
+            raise WatiConfigurationError("The access token is empty: make one in WATI under Connector, API.")
+        if not self._text.isascii() or not self._text.isprintable() or " " in self._text:
+            raise WatiConfigurationError(
+                "The access token contains a space, a line break or a letter that no token has: copy it again."
+            )
+
+    @classmethod
+    def of(cls, token: str | Self) -> AccessToken:
+        """
+        Return a token as an object of this class.
+
+        :param token: a token, wrapped already or not.
+        :raises WatiConfigurationError: for what cannot be a token.
+        """
+        return token if isinstance(token, AccessToken) else cls(token)
+
+    def reveal(self) -> str:
+        """Return the bare token."""
+        return self._text
+
+    def header(self) -> str:
+        """Return the value of the ``Authorization`` header; its ``repr`` does not show it."""
+        return _HiddenText(f"Bearer {self._text}")
+
+    def scrub(self, text: str) -> str:
+        """
+        Take the token out of a text.
+
+        :param text: words of a server, which may repeat the token.
+        """
+        return text.replace(self._text, "***")
+
+    def __repr__(self) -> str:
+        return "AccessToken(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccessToken) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("An access token is neither pickled nor copied: read it from the connection again.")
+
+
+class _HiddenText(str):
+    """A text as others, but for its ``repr``, and that of its parts: printers cut long texts first."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> str:
+        return _HiddenText(super().__getitem__(key))
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def refuse_copies(client: object) -> NoReturn:
+    """
+    Refuse to pickle or copy an object that holds the token; stands in for its ``__getstate__``.
+
+    :param client: the object.
+    :raises TypeError: always.
+    """
+    raise TypeError(
+        f"{type(client).__name__} holds the access token and open connections, and is neither pickled nor copied: "
+        "make another from the connection."
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import ssl
 import sys
@@ -25,6 +26,16 @@ from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ProxyError
 
 from airflow_provider_wati import __version__
+from airflow_provider_wati.client.bounds import (
+    MAX_ERROR_BYTES,
+    MAX_JSON_BYTES,
+    MAX_MEDIA_BYTES,
+    AnswerTooLargeError,
+    Bounds,
+    bounded,
+    hit_deadline,
+    read_body,
+)
 from airflow_provider_wati.client.endpoint import Endpoint, is_loopback
 from airflow_provider_wati.client.responses import decode_json
 from airflow_provider_wati.client.retry import (
@@ -36,7 +47,8 @@ from airflow_provider_wati.client.retry import (
     read_http_date,
     read_retry_after,
 )
-from airflow_provider_wati.client.tls import TlsAdapter
+from airflow_provider_wati.client.tls import BoundedAdapter
+from airflow_provider_wati.client.token import AccessToken, refuse_copies
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
@@ -130,25 +142,37 @@ Outcome = Answered[T] | Failed | Withdrawn
 
 
 class _Session(requests.Session):
-    """Follows no redirect by itself, and does not look at where one leads: the header may hold anything."""
+    """
+    Follows no redirect by itself, and takes proxies from the environment, but no CA bundle where one is set here.
+
+    :param own_verify: what beats the environment; None leaves it the choice.
+    """
+
+    def __init__(self, own_verify: bool | str | None) -> None:
+        super().__init__()
+        self._own_verify = own_verify
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # The header may hold anything, and requests would read it.
         return None
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+        settings = super().merge_environment_settings(*args, **kwargs)
+        if self._own_verify is not None:
+            # requests lets REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE replace the session's.
+            settings["verify"] = self._own_verify
+        return settings
 
 
 class _BearerToken(AuthBase):
     """Sets the header on each request, so that no session or dict that could be logged holds the token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: AccessToken) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = self._token.header()
         return request
-
-    def scrub(self, text: str) -> str:
-        """Take the token out of a text, should a server repeat it."""
-        return text.replace(self._token, "***")
 
 
 class _NoToken(AuthBase):
@@ -198,9 +222,12 @@ class Transport:
     :param token: the access token; it goes to the endpoint's host and nowhere else.
     :param pacer: holds each call back until its group's limit allows it.
     :param timeout: seconds to wait for a connection, and for each piece of the answer.
-    :param verify: whether to check TLS certificates, or the path of a CA bundle to check them with.
+    :param verify: whether to check TLS certificates, or the path of a CA bundle to check them with; None for what
+        the environment says, which is to check them with the public CAs if it says nothing.
     :param max_tries: how often one call goes out at the most.
-    :param max_seconds: how long one call may take with all its attempts; waiting for the pacer comes on top.
+    :param max_seconds: how long one call may take with all its attempts: none starts later, and the last one ends
+        within one read timeout more, however slowly its answer arrives. Waiting for the pacer comes on top, and so
+        does the resolver of the machine, which knows no limit of ours.
     :param clock: where times and pauses come from.
     :param adapter: what carries the requests, in place of the network.
     """
@@ -208,17 +235,18 @@ class Transport:
     def __init__(
         self,
         endpoint: Endpoint,
-        token: str,
+        token: AccessToken,
         *,
         pacer: Pacer,
         timeout: tuple[float, float],
-        verify: bool | str,
+        verify: bool | str | None,
         max_tries: int,
         max_seconds: float,
         clock: Clock = SYSTEM_CLOCK,
         adapter: BaseAdapter | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._token = token
         self._auth = _BearerToken(token)
         self._pacer = pacer
         self._timeout = timeout
@@ -229,11 +257,10 @@ class Transport:
         #: What WATI's clock is ahead of ours, by the last answer that told; None before.
         self.server_clock_offset: timedelta | None = None
         self._last_used = clock.monotonic()
-        self._session = _Session()
-        self._session.mount("https://", adapter or TlsAdapter())
-        if adapter is not None:
-            self._session.mount("http://", adapter)
-        self._session.verify = verify
+        self._process = os.getpid()
+        self._session = _Session(verify)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, adapter or BoundedAdapter())
         self._session.headers["User-Agent"] = (
             f"airflow-provider-wati/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
         )
@@ -260,7 +287,7 @@ class Transport:
         :return: the outcome of the last attempt. The error of an ambiguous one is a :class:`WatiUnknownOutcomeError`
             where the call is not idempotent.
         """
-        outcome = self._with_retries(call, lambda: self._attempt(call, read, hooks))
+        outcome = self._with_retries(call, lambda ends_at: self._attempt(call, read, hooks, ends_at))
         if not isinstance(outcome, Failed) or outcome.kind is not FailureKind.AMBIGUOUS:
             return outcome
         if call.safety is not Safety.NON_IDEMPOTENT:
@@ -283,7 +310,8 @@ class Transport:
 
         :param call: what to call.
         """
-        with _value_of(self._with_retries(call, lambda: self._open(call)), call) as response:
+        opened = self._with_retries(call, lambda ends_at: self._open(call, ends_at))
+        with _value_of(opened, call) as response:
             yield response
 
     def close(self) -> None:
@@ -291,7 +319,15 @@ class Transport:
         self._session.close()
         self._pacer.close()
 
-    def _with_retries(self, call: Call, attempt: Callable[[], Outcome[T]]) -> Outcome[T]:
+    __getstate__ = refuse_copies
+
+    def _with_retries(self, call: Call, attempt: Callable[[float], Outcome[T]]) -> Outcome[T]:
+        """
+        Make the attempts of a call.
+
+        :param attempt: makes one; it is given the monotonic second at which ``max_seconds`` are over.
+        """
+
         def pause(seconds: float) -> None:
             self._clock.sleep(seconds)
             self._pacer.wait(call.group)
@@ -319,16 +355,25 @@ class Transport:
             before_sleep=report,
             retry_error_callback=_last_outcome,
         )
+        self._drop_connections_of_another_process()
         self._pacer.wait(call.group)
         started = self._clock.monotonic()
-        return retrying(attempt)
+        return retrying(attempt, started + self._max_seconds)
+
+    def _drop_connections_of_another_process(self) -> None:
+        """After a fork, parent and child would read each other's answers from one socket."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._session.close()
 
     def _how_long(self, state: RetryCallState) -> float:
         retry_after = _failed(state).error.retry_after
         return retry_after if retry_after is not None else self._backoff(state)
 
-    def _attempt(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None) -> Outcome[T]:
-        outcome = self._once(call, read, hooks)
+    def _attempt(
+        self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None, ends_at: float
+    ) -> Outcome[T]:
+        outcome = self._once(call, read, hooks, ends_at)
         if (
             hooks is not None
             and call.safety is Safety.NON_IDEMPOTENT
@@ -338,16 +383,18 @@ class Transport:
             hooks.not_sent()
         return outcome
 
-    def _once(self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None) -> Outcome[T]:
-        response = self._send(call, call.url, self._auth, hooks)
+    def _once(
+        self, call: Call, read: Callable[[Any], T], hooks: SendHooks | None, ends_at: float
+    ) -> Outcome[T]:
+        response = self._send(call, hooks, ends_at)
         if not isinstance(response, requests.Response):
             return response
         with response:
             if not is_success(response.status_code):
                 return self._refusal(call, response)
             try:
-                answer = decode_json(response.content, str(call))
-            except requests.RequestException as error:
+                answer = decode_json(read_body(response, MAX_JSON_BYTES), str(call))
+            except (requests.RequestException, AnswerTooLargeError) as error:
                 return Failed(FailureKind.AMBIGUOUS, self._no_answer(call, error))
             except (ValueError, RecursionError):
                 return Failed(FailureKind.AMBIGUOUS, _unreadable(call, "it is not JSON"))
@@ -360,11 +407,14 @@ class Transport:
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             return Failed(FailureKind.AMBIGUOUS, _unreadable(call, f"it lacks or misplaces {error}"))
 
-    def _open(self, call: Call) -> Outcome[requests.Response]:
+    def _open(self, call: Call, ends_at: float) -> Outcome[requests.Response]:
         url, auth = call.url, cast("AuthBase", self._auth)
+        headers = {"Accept": call.accept}
+        # One deadline for all redirects.
+        bounds = self._bounds(ends_at, MAX_MEDIA_BYTES)
         refusal: Failed | None = None
         for _ in range(_REDIRECTS):
-            response = self._send(call, url, auth)
+            response = self._request(call, url, auth, headers, None, bounds)
             if not isinstance(response, requests.Response):
                 return response
             if is_success(response.status_code):
@@ -373,27 +423,14 @@ class Transport:
                 refusal = self._refusal(call, response)
             if not response.is_redirect:
                 break
-            try:
-                url = urljoin(url, response.headers["location"])
-                auth = self._auth_for(url)
-            except WatiResponseError as error:
-                return Failed(FailureKind.REFUSED, error)
-            except ValueError:
-                break
+            target = redirect_target(url, response.headers["location"], self._endpoint.base_url)
+            if target is None:
+                return Failed(FailureKind.REFUSED, self._redirect_error(call, response))
+            url, auth = target, self._auth if is_within(target, self._endpoint.base_url) else _NoToken()
         return refusal or Withdrawn()
 
-    def _auth_for(self, url: str) -> AuthBase:
-        origin = urlsplit(url)
-        if f"{origin.scheme}://{origin.netloc}" == self._endpoint.base_url:
-            return self._auth
-        if origin.scheme != "https" and not is_loopback(origin.hostname or ""):
-            raise WatiResponseError(
-                f"WATI redirects to {origin.hostname} without TLS, which is not followed."
-            )
-        return _NoToken()
-
     def _send(
-        self, call: Call, url: str, auth: AuthBase, hooks: SendHooks | None = None
+        self, call: Call, hooks: SendHooks | None, ends_at: float
     ) -> requests.Response | Failed | Withdrawn:
         is_send = call.safety is Safety.NON_IDEMPOTENT
         if is_send and self._clock.monotonic() - self._last_used > _STALE_AFTER:
@@ -408,11 +445,22 @@ class Transport:
         # Nothing that waits may come after this.
         if is_send and hooks is not None and not hooks.before_send():
             return Withdrawn()
+        return self._request(call, call.url, self._auth, headers, data, self._bounds(ends_at, MAX_JSON_BYTES))
+
+    def _bounds(self, ends_at: float, max_bytes: int) -> Bounds:
+        # Hooks and the pacer may have taken until later, and an attempt that starts has time for its answer.
+        deadline = max(ends_at, self._clock.monotonic()) + self._timeout[1]
+        return Bounds(deadline=deadline, max_bytes=max_bytes, clock=self._clock)
+
+    def _request(
+        self, call: Call, url: str, auth: AuthBase, headers: dict[str, str], data: Any, bounds: Bounds
+    ) -> requests.Response | Failed:
         try:
-            response = self._session.request(
-                call.method, url, params=call.params, data=data, headers=headers, auth=auth,
-                timeout=self._timeout, allow_redirects=False, stream=True,
-            )  # fmt: skip
+            with bounded(bounds):
+                response = self._session.request(
+                    call.method, url, params=call.params, data=data, headers=headers, auth=auth,
+                    timeout=self._timeout, allow_redirects=False, stream=True,
+                )  # fmt: skip
         except requests.RequestException as error:
             return Failed(_kind_of(error), self._no_answer(call, error))
         except (OSError, HTTPError, ValueError) as error:
@@ -437,9 +485,14 @@ class Transport:
         if date is not None:
             self.server_clock_offset = date - self._clock.now()
 
-    def _no_answer(self, call: Call, error: requests.RequestException) -> WatiError:
+    def _no_answer(self, call: Call, error: requests.RequestException | AnswerTooLargeError) -> WatiError:
         host = self._endpoint.host
+        if isinstance(_innermost(error), AnswerTooLargeError):
+            return _unreadable(call, str(_innermost(error)))
         reason = _never_connected(error)
+        if reason is None and hit_deadline(error):
+            seconds = self._max_seconds + self._timeout[1]
+            return WatiConnectionError(f"{host} did not complete its answer to {call} within {seconds:g} s.")
         if reason is not None and isinstance(reason.__cause__, ssl.SSLError):
             return WatiConnectionError(
                 f"No secure connection to {host}: {_reason(reason)}. Check the API endpoint; if a company "
@@ -483,20 +536,24 @@ class Transport:
 
     def _redirect_error(self, call: Call, response: requests.Response) -> WatiError:
         try:
-            where = urlsplit(response.headers["location"]).hostname
+            where = urlsplit(response.headers["location"]).hostname or self._endpoint.host
         except ValueError:
-            where = "an address that cannot be read"
+            where = ""
+        if not where.isprintable() or not where.isascii():
+            where = ""
         return WatiResponseError(
-            f"{self._endpoint.host} answers {call} with a redirect to {where or self._endpoint.host}, which is not "
-            "followed because the token is for the API endpoint alone: check the API endpoint.",
+            f"{self._endpoint.host} answers {call} with a redirect to "
+            f"{mask_numbers(where) or 'an address that cannot be read'}, which is not followed. Only a media file may "
+            "be elsewhere, at an https address, because the token is for the API endpoint alone: check the API "
+            "endpoint.",
             status_code=response.status_code,
         )
 
     def _message_of(self, response: requests.Response) -> str | None:
         """Return WATI's own words, if there are any: 401, 404, 409 and 429 promise none."""
         try:
-            body = response.content
-        except (requests.RequestException, RuntimeError):
+            body = read_body(response, MAX_ERROR_BYTES)
+        except (requests.RequestException, AnswerTooLargeError, RuntimeError):
             return None
         try:
             answer = json.loads(body)
@@ -508,7 +565,7 @@ class Transport:
             )
         else:
             said = str(answer.get("message") or "") if isinstance(answer, dict) else ""
-        said = " ".join(self._auth.scrub(said).split())
+        said = " ".join(self._token.scrub(said).split())
         return mask_numbers(said[:_MESSAGE_LENGTH]) or None
 
 
@@ -526,6 +583,43 @@ def encode_json(body: object) -> bytes:
         raise WatiValidationError(
             "A text holds half a character (a lone surrogate), which cannot be sent: repair it at its source."
         ) from None
+
+
+def redirect_target(url: str, location: str, base_url: str) -> str | None:
+    """
+    Return where a redirect of a media file leads, if it may be followed there.
+
+    :param url: the address that answered.
+    :param location: the ``Location`` header, which may hold anything.
+    :param base_url: the API endpoint.
+    :return: an absolute https address, or one of the endpoint itself; a plain http endpoint, which is on this
+        machine, may also lead to other ports of this machine. None for anything else: what an https endpoint
+        answers must not reach into this machine, nor travel unencrypted.
+    """
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        host = parts.hostname
+        parts.port  # raises for one that is not a number
+    except ValueError:
+        return None
+    if not host or not target.isprintable():
+        return None
+    if parts.scheme == "https" or is_within(target, base_url):
+        return target
+    is_local = parts.scheme == "http" and is_loopback(host) and base_url.startswith("http://")
+    return target if is_local else None
+
+
+def is_within(url: str, base_url: str) -> bool:
+    """
+    Say if an address is on the API endpoint, so that the token may go there.
+
+    :param url: an absolute address.
+    :param base_url: scheme, host and port of the endpoint.
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" == base_url
 
 
 def _value_of(outcome: Outcome[T], call: Call) -> T:
@@ -573,7 +667,7 @@ def _kind_of(error: requests.RequestException) -> FailureKind:
     return FailureKind.NOT_SENT
 
 
-def _never_connected(error: requests.RequestException) -> HTTPError | None:
+def _never_connected(error: Exception) -> HTTPError | None:
     """
     Return why no connection came about; None if one did, so that the call may have reached WATI.
 
@@ -586,17 +680,17 @@ def _never_connected(error: requests.RequestException) -> HTTPError | None:
 
 def _reason(error: BaseException) -> str:
     """Return the innermost cause in words; the outer layers repeat the address, number included."""
-    cause = error
-    while inner := _inner(cause):
-        cause = inner
+    cause = _innermost(error)
     # urllib3 puts a description of its object first: HTTPConnection(host='...', port=443): ...
     text = re.sub(r"^\w+\(.*?\): ", "", str(cause))
     return mask_numbers(text).rstrip(".") or type(cause).__name__
 
 
-def _inner(error: BaseException) -> BaseException | None:
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error that the layers around it report."""
     candidates = (getattr(error, "reason", None), *error.args)
-    return next((item for item in candidates if isinstance(item, BaseException)), None)
+    inner = next((item for item in candidates if isinstance(item, BaseException)), None)
+    return error if inner is None else _innermost(inner)
 
 
 class _MaskNumbersInPaths(logging.Filter):

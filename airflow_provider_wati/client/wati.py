@@ -16,7 +16,7 @@ from airflow_provider_wati.client.paging import PAGE_SIZE, iter_pages
 from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, rate_limits_of
 from airflow_provider_wati.client.retry import Safety
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
-from airflow_provider_wati.client.token import bare_token
+from airflow_provider_wati.client.token import AccessToken, refuse_copies
 from airflow_provider_wati.client.transport import Answered, Call, Failed, Outcome, Transport, encode_json
 from airflow_provider_wati.client.types import (
     Accepted,
@@ -91,9 +91,11 @@ class WatiClient:
     :param rate_limits: ``{group: (calls, seconds) or None}`` in place of WATI's published limits, for the
         groups ``contacts``, ``conversations``, ``templates``, ``campaigns``, ``other``, and ``*`` for all.
     :param timeout: seconds to connect and to wait for each piece of an answer, as one number or as a pair.
-    :param verify: False to skip the check of TLS certificates, or the path of a CA bundle.
+    :param verify: True or False to check TLS certificates or not, or the path of a CA bundle; each beats the
+        environment. None for ``REQUESTS_CA_BUNDLE`` of the environment, else the public CAs.
     :param max_tries: how often one call goes out at the most.
-    :param max_seconds: how long one call may take with all its attempts; a ``Retry-After`` beyond it raises at once.
+    :param max_seconds: how long one call may take with all its attempts; a ``Retry-After`` beyond it raises at once,
+        and an answer that is slower ends with one read timeout more.
     :param clock: where times and pauses come from.
     :param adapter: what carries the requests in place of the network, for tests.
     :raises WatiConfigurationError: when one of these cannot be right.
@@ -102,14 +104,14 @@ class WatiClient:
     def __init__(
         self,
         endpoint: str,
-        token: str,
+        token: str | AccessToken,
         *,
         tenant_id: str | None = None,
         channel: str | None = None,
         plan: str = "growth",
         rate_limits: Mapping[str, Any] | None = None,
         timeout: float | tuple[float, float] = (5.0, 30.0),
-        verify: bool | str = True,
+        verify: bool | str | None = None,
         max_tries: int = 5,
         max_seconds: float = 120.0,
         clock: Clock = SYSTEM_CLOCK,
@@ -130,7 +132,7 @@ class WatiClient:
         self.rate_limits = rate_limits_of(plan, rate_limits)
         self._transport = Transport(
             self.endpoint,
-            bare_token(token),
+            AccessToken.of(token),
             pacer=Pacer(self.endpoint, self.rate_limits, clock),
             timeout=self.timeout,
             verify=verify,
@@ -139,6 +141,8 @@ class WatiClient:
             clock=clock,
             adapter=adapter,
         )
+
+    __getstate__ = refuse_copies
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeVar
 
+from airflow_provider_wati.client.token import AccessToken
 from airflow_provider_wati.connection_form import ACCESS_TOKEN, API_ENDPOINT, FIELDS, PLACEHOLDERS
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
@@ -29,13 +30,14 @@ _SWITCHES = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "0"), False
 )
 _LONGEST_TIMEOUT = 3600
+_FIELD_NAME = re.compile(r"[A-Za-z_ -]{1,30}")
 
 
 class ClientArguments(TypedDict):
     """The arguments of :class:`~airflow_provider_wati.client.WatiClient`; what is left out has its default."""
 
     endpoint: str
-    token: str
+    token: AccessToken
     tenant_id: NotRequired[str]
     channel: NotRequired[str]
     plan: NotRequired[str]
@@ -43,6 +45,7 @@ class ClientArguments(TypedDict):
     timeout: NotRequired[tuple[float, float]]
     verify: NotRequired[bool | str]
     max_tries: NotRequired[int]
+    max_seconds: NotRequired[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +55,26 @@ class Settings:
 
     :param client_arguments: for the client. Not shown, because the token is among them.
     :param default_region: two capital letters, the country of phone numbers without a country code.
-    :param unknown: the keys of the extra that mean nothing here, misspelt ones perhaps.
+    :param unknown: the keys of the extra that mean nothing here, misspelt ones perhaps; one that does not look like
+        the name of a field is left out, because it may be a token.
     """
 
     client_arguments: ClientArguments = field(repr=False)
     default_region: str | None = None
     unknown: tuple[str, ...] = ()
+
+
+class _Fields:
+    """The fields of a connection, without a repr that shows them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.conn_id = connection.conn_id
+        self.host = (connection.host or "").strip()
+        self.schema = (connection.schema or "").strip()
+        self.port = connection.port
+        self.login = connection.login
+        self.password = connection.password or ""
+        self.extra = connection.extra or "{}"
 
 
 def settings_of(connection: Connection) -> Settings:
@@ -67,9 +84,12 @@ def settings_of(connection: Connection) -> Settings:
     :param connection: of type ``wati``.
     :raises WatiConfigurationError: naming the connection, the field and the remedy.
     """
-    with naming(connection.conn_id):
-        arguments: ClientArguments = {"endpoint": _endpoint(connection), "token": _token(connection)}
-        extra = _extra(connection)
+    fields = _Fields(connection)
+    # Airflow shows the password in the repr of a connection, and tracebacks may show the variables of this frame.
+    del connection
+    with naming(fields.conn_id):
+        arguments: ClientArguments = {"endpoint": _endpoint(fields), "token": _token(fields)}
+        extra = _extra(fields)
         if (tenant_id := _read(extra, "tenant_id", _tenant_id)) is not None:
             arguments["tenant_id"] = tenant_id
         if (channel := _read(extra, "channel", _channel)) is not None:
@@ -85,7 +105,7 @@ def settings_of(connection: Connection) -> Settings:
         return Settings(
             client_arguments=arguments,
             default_region=_read(extra, "default_region", _default_region),
-            unknown=tuple(sorted(extra.keys() - _CHOICES.keys())),
+            unknown=tuple(sorted(filter(_FIELD_NAME.fullmatch, extra.keys() - _CHOICES.keys()))),
         )
 
 
@@ -103,14 +123,14 @@ def name_of(conn_id: str) -> str:
     return f"Connection {conn_id!r}: "
 
 
-def _endpoint(connection: Connection) -> str:
+def _endpoint(fields: _Fields) -> str:
     """
     Join the parts into which a URI is split.
 
     ``wati://:token@live-mt-server.wati.io/123456`` leaves the tenant in the schema, and a port in the port.
     What the result means is for the client to judge.
     """
-    host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
+    host, schema = fields.host, fields.schema
     if not host:
         raise WatiConfigurationError(
             f"The {API_ENDPOINT} (host) is missing: copy it from the WATI dashboard, like {PLACEHOLDERS['host']}."
@@ -121,8 +141,8 @@ def _endpoint(connection: Connection) -> str:
     authority, _, path = rest.partition("/")
     if authority.count(":") > 1 and not authority.startswith("["):
         authority = f"[{authority}]"
-    if connection.port:
-        authority = f"{authority}:{connection.port}"
+    if fields.port:
+        authority = f"{authority}:{fields.port}"
     return (
         scheme
         + separator
@@ -130,19 +150,23 @@ def _endpoint(connection: Connection) -> str:
     )
 
 
-def _token(connection: Connection) -> str:
-    token = connection.password or ""
-    if token.strip():
-        return token
-    in_a_uri = " In a URI, a colon comes before it: wati://:TOKEN@..." if connection.login else ""
+def _token(fields: _Fields) -> AccessToken:
+    # No variable holds the text: tools print those of a traceback.
+    if re.match(r"\s*https?://", fields.password, re.IGNORECASE):
+        raise WatiConfigurationError(
+            f"The {ACCESS_TOKEN} (password) is a web address: perhaps the {API_ENDPOINT} (host) stands in its place."
+        )
+    if fields.password.strip():
+        return AccessToken(fields.password)
+    in_a_uri = " In a URI, a colon comes before it: wati://:TOKEN@..." if fields.login else ""
     raise WatiConfigurationError(
         f"The {ACCESS_TOKEN} (password) is missing: make one in the WATI dashboard, under Connector, API.{in_a_uri}"
     )
 
 
-def _extra(connection: Connection) -> dict[str, Any]:
+def _extra(fields: _Fields) -> dict[str, Any]:
     # Not extra_dejson, which takes a broken extra for an empty one.
-    extra = _json_of(connection.extra or "{}")
+    extra = _json_of(fields.extra)
     if isinstance(extra, dict):
         return extra
     raise WatiConfigurationError('The extra is no JSON object: expected one like {"plan": "pro"}.')
@@ -152,7 +176,7 @@ def _json_of(text: str) -> object:
     """Return what a JSON text stands for, None if it is no JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

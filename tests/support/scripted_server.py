@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -51,6 +52,40 @@ def cut_short(connection: socket.socket) -> bool:
     """Promise more bytes than come."""
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"message": ')
     return False
+
+
+def raw(data: bytes) -> Step:
+    """Send bytes as they are."""
+
+    def step(connection: socket.socket) -> bool:
+        connection.sendall(data)
+        return True
+
+    return step
+
+
+def drip(head: bytes, piece: bytes = b" ", pause: float = 0.05) -> Step:
+    """Send the beginning of an answer at once, and then one more piece after each pause, without an end."""
+
+    def step(connection: socket.socket) -> bool:
+        connection.sendall(head)
+        while True:
+            time.sleep(pause)
+            connection.sendall(piece)
+
+    return step
+
+
+def flood(head: bytes, piece: bytes, count: int) -> Step:
+    """Send the beginning of an answer and then many equal pieces, as fast as they are taken."""
+
+    def step(connection: socket.socket) -> bool:
+        connection.sendall(head)
+        for _ in range(count):
+            connection.sendall(piece)
+        return False
+
+    return step
 
 
 @dataclass

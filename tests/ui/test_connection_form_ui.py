@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from airflow_provider_wati.client.token import AccessToken
 from airflow_provider_wati.connection_form import FIELDS
 from airflow_provider_wati.hooks.settings import settings_of
 from tests.ui.announced import announce
@@ -167,7 +168,7 @@ def test_a_connection_is_made_in_the_form(airflow: str, browser: Chrome) -> None
     )
     assert settings.client_arguments == {
         "endpoint": ENDPOINT,
-        "token": TOKEN,
+        "token": AccessToken(TOKEN),
         "plan": "growth",
         "timeout": (5.0, 30.0),
         "verify": True,

@@ -320,11 +320,15 @@ def test_settings_take_the_place_of_published_limits(settings: Any, expected: di
     ("plan", "settings", "says"),
     [
         ("enterprise", None, "Plan 'enterprise' is not one of growth, pro, business"),
-        ("growth", {"contact": [1, 1]}, "the group 'contact': known are contacts, .* and \\* for all"),
+        (
+            "growth",
+            {"contact": [1, 1]},
+            "a group that does not exist: known are contacts, .* and \\* for all",
+        ),
         (
             "growth",
             {"contacts": [0, 1]},
-            "rate_limits\\['contacts'\\] is \\[0, 1\\]: give \\[calls, seconds\\]",
+            "rate_limits\\['contacts'\\] is not a limit: give \\[calls, seconds\\]",
         ),
         ("growth", {"contacts": [1, 0]}, "give \\[calls, seconds\\], as in \\[10, 10\\], or null"),
         ("growth", {"contacts": [-1, 1]}, "give \\[calls, seconds\\]"),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import socket
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,9 +19,11 @@ from requests.adapters import HTTPAdapter
 
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
     WatiConnectionError,
     WatiError,
     WatiResponseError,
+    WatiUnknownOutcomeError,
 )
 from tests.support.clients import NUMBER, TOKEN, client_of
 from tests.support.clock import FakeClock
@@ -27,6 +32,8 @@ from tests.support.scripted_server import (
     answer,
     closed_port,
     cut_short,
+    hang_up,
+    raw,
     reset,
     serving,
     stay_silent,
@@ -220,17 +227,157 @@ def test_an_adapter_stands_in_for_the_network() -> None:
     ]
 
 
-@pytest.mark.parametrize("status", [102, 103])
-def test_an_interim_answer_is_never_taken_for_another_calls(status: int) -> None:
-    """An interim answer fails its own call, and what follows it on the connection reaches no other."""
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+@pytest.mark.parametrize("count", [1, 3])
+def test_interim_answers_are_followed_by_the_answer(status: int, count: int) -> None:
+    """The answer after interim ones is the call's, whatever their status, and each call gets its own."""
+    interim = (
+        f"HTTP/1.1 {status} Wait\r\nLink: </x>; rel=preload\r\nContent-Length: 5\r\n\r\n".encode() * count
+    )
 
-    def interim(connection: socket.socket) -> bool:
-        first = f"HTTP/1.1 {status} Wait\r\n\r\n".encode()
-        connection.sendall(first + b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"id": "one"}')
-        return True
+    def one(connection: socket.socket) -> bool:
+        connection.sendall(interim)
+        return answer(200, {"id": "one"})(connection)
 
-    with serving(interim, answer(200, {"id": "two"})) as server:
+    with serving(one, answer(200, {"id": "two"}), one) as server:
+        wati = client_of(server)
+        got = [wati.get_contact("507f1f77bcf86cd799439011")["id"] for _ in range(3)]
+    assert got == ["one", "two", "one"]
+    assert {request.connection for request in server.requests} == {1}
+
+
+def test_a_refusal_after_an_interim_answer_counts() -> None:
+    """A 103 before a 400 does not make a cancel succeed."""
+    refusal = b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}"
+    with serving(raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" + refusal)) as server:
+        with pytest.raises(WatiBadRequestError):
+            client_of(server).cancel_scheduled_campaign("abc")
+
+
+def test_a_change_of_protocol_is_a_failure() -> None:
+    """A 101 is not an answer, and what follows it reaches no other call."""
+    switch = raw(b'HTTP/1.1 101 Switching\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"id":"one"}')
+    with serving(switch, answer(200, {"id": "two"})) as server:
         wati = client_of(server)
         with pytest.raises(WatiError):
             wati.get_contact("507f1f77bcf86cd799439011")
         assert wati.get_contact("507f1f77bcf86cd799439012")["id"] == "two"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_an_answer_too_many_is_nobodys(pause: float) -> None:
+    """A second answer to one request is not taken for the answer to the next."""
+
+    def twice(connection: socket.socket) -> bool:
+        answer(200, {"id": "one"})(connection)
+        time.sleep(pause)
+        return answer(200, {"id": "stray"})(connection)
+
+    with serving(twice, answer(200, {"id": "two"})) as server:
+        wati = client_of(server)
+        assert wati.get_contact("507f1f77bcf86cd799439011")["id"] == "one"
+        time.sleep(5 * pause)
+        assert wati.get_contact("507f1f77bcf86cd799439012")["id"] == "two"
+
+
+@pytest.mark.parametrize("use", [lambda wati: wati.close(), lambda wati: wati.__exit__()])
+def test_a_client_that_is_closed_leaves_no_connection_open(use: Callable[[WatiClient], None]) -> None:
+    """The server sees the end of the connection once the client is closed."""
+    ended = threading.Event()
+
+    def answer_and_wait(connection: socket.socket) -> bool:
+        answer(200, {"credit": 1})(connection)
+        if connection.recv(1) == b"":
+            ended.set()
+        return False
+
+    with serving(answer_and_wait) as server:
+        wati = client_of(server)
+        wati.get_credits()
+        assert not ended.wait(0.2)
+        use(wati)
+        assert ended.wait(10)
+
+
+def test_after_a_fork_parent_and_child_have_connections_of_their_own() -> None:
+    """A child never reads the answer to a call of its parent."""
+    with serving(answer(200, {"credit": 1})) as server:
+        wati = client_of(server)
+        wati.get_credits()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = 0 if wati.get_credits() == {"credit": 1} else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        wati.get_credits()
+    assert [request.connection for request in server.requests] == [1, 2, 1]
+
+
+BROKEN_ANSWERS: dict[str, Step] = {
+    "a Location that is not UTF-8": raw(
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\xe9\r\nContent-Length: 0\r\n\r\n"
+    ),
+    "a Location that is no address": answer(302, headers={"Location": "http://[::1"}),
+    "a Location with half a port": answer(302, headers={"Location": "https://a.example:port/x"}),
+    "an empty Location": answer(302, headers={"Location": ""}),
+    "a Retry-After of the year 99999": answer(
+        503, headers={"Retry-After": "Wed, 21 Oct 99999 07:28:00 GMT", "Date": "Wed, 99 Foo 99999 0:0:0 GMT"}
+    ),
+    "deeply nested JSON": answer(200, raw=b"[" * 1_000_000),
+    "deeply nested JSON in an error": answer(400, raw=b'{"message":' * 5_000),
+    "a Content-Length of 5,000 digits": raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n[]"
+    ),
+    "a Content-Length of 300 digits": raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 300 + b"\r\n\r\n[]"
+    ),
+    "a negative Content-Length": raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n[]"),
+    "two Content-Lengths": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]"),
+    "a status line without a status": raw(b"HTTP/1.1 \r\n\r\n"),
+    "a status of 5,000 digits": raw(b"HTTP/1.1 " + b"2" * 5_000 + b" OK\r\n\r\n"),
+    "a header of 100 kB": answer(200, [], headers={"X-Large": "x" * 100_000}),
+    "1,000 headers": answer(200, [], headers={f"X-{n}": "x" for n in range(1_000)}),
+    "a chunk of another size": raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n0\r\n\r\n"
+    ),
+    "a chunk of size -1": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n[]\r\n0\r\n\r\n"),
+    "gzip that is none": answer(200, raw=b"not gzip", headers={"Content-Encoding": "gzip"}),
+    "twenty encodings": answer(200, raw=b"x", headers={"Content-Encoding": ", ".join(["gzip"] * 20)}),
+}
+
+
+def read_media(wati: WatiClient) -> bytes:
+    with wati.get_media("abc") as media:
+        return b"".join(media.iter_bytes())
+
+
+@pytest.mark.parametrize("name", BROKEN_ANSWERS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda wati: wati.get_credits(),
+        lambda wati: wati.send_text(NUMBER, "Hello"),
+        read_media,
+    ],
+    ids=["read", "send", "media"],
+)
+def test_a_broken_answer_is_a_typed_error(name: str, call: Callable[[WatiClient], Any]) -> None:
+    """Whatever an answer holds, the caller of a JSON call gets a WatiError, and of a file no other error."""
+    with serving(BROKEN_ANSWERS[name], hang_up) as server:
+        wati = client_of(server)
+        try:
+            got = call(wati)
+        except WatiError:
+            return
+    # These are no errors of a file, whose content and length may be anything.
+    assert isinstance(got, bytes)
+
+
+def test_a_send_that_draws_a_408_is_ambiguous() -> None:
+    """A 408 does not tell whether the request was carried out."""
+    with serving(answer(408)) as server, pytest.raises(WatiUnknownOutcomeError):
+        client_of(server, max_tries=3).send_text(NUMBER, "Hello")
+    assert len(server.requests) == 1

@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk import BaseHook, Connection
 
 from airflow_provider_wati.client import WatiClient
-from airflow_provider_wati.client.token import bare_token
+from airflow_provider_wati.client.token import AccessToken
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.hooks import wati as hook_module
 from airflow_provider_wati.hooks.settings import settings_of
@@ -203,7 +203,7 @@ def test_everything_is_text_in_the_query_of_a_uri(define: Define) -> None:
     )
     assert hook.settings.client_arguments == {
         "endpoint": f"{HOST}/123456",
-        "token": f"Bearer {TOKEN}",
+        "token": AccessToken(TOKEN),
         "timeout": (10.0, 10.0),
         "verify": False,
         "rate_limits": {"*": None},
@@ -310,7 +310,7 @@ def test_the_token_is_stripped_of_bearer_and_masked(
     """ "Bearer" before the token is removed, and Airflow masks the token itself."""
     masked: list[str] = []
     monkeypatch.setattr(hook_module, "mask_secret", masked.append)
-    assert bare_token(pasted) == TOKEN
+    assert AccessToken(pasted).reveal() == TOKEN
     WatiHook(define({"host": HOST, "password": pasted})).get_conn()
     assert masked == [TOKEN]
 
