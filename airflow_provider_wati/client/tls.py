@@ -8,7 +8,7 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, SSLError
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 
 from airflow_provider_wati.client.bounds import BoundedConnection
@@ -20,9 +20,10 @@ class _TlsConnection(BoundedConnection, HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()
-        # A proxy that answers in a broken way raises an HTTPException.
-        except (OSError, HTTPException) as error:
-            raise NewConnectionError(self, str(error) or type(error).__name__) from error
+        # A proxy that answers in a broken way raises an HTTPException, a CA bundle without certificates an SSLError.
+        except (OSError, HTTPException, SSLError) as error:
+            cause = error.__cause__ if isinstance(error, SSLError) else error
+            raise NewConnectionError(self, str(error) or type(error).__name__) from cause
 
 
 class _Pool(HTTPConnectionPool):
