@@ -198,8 +198,9 @@ class Pacer:
     def _take_place(self, bucket: SQLiteBucket | InMemoryBucket, group: EndpointGroup) -> float:
         from pyrate_limiter import RateItem
 
+        bucket.leak(self._now())
+        # The time of the call, which the wait for the lock of the file must not make older.
         now = self._now()
-        bucket.leak(now)
         item = RateItem(group.value, now)
         if bucket.put(item):
             return 0.0

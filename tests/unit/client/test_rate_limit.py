@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_wati.client import WatiClient
-from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of
+from airflow_provider_wati.client.endpoint import Endpoint
+from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, own_directory, rate_limits_of
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sandbox.settings import Settings
@@ -244,20 +249,212 @@ def test_where_no_file_can_be_kept_this_process_keeps_the_limit(
     ]
 
 
-def test_a_file_that_is_no_database_is_no_obstacle(
-    counter: Counter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def the_directory(tmp_path: Path) -> Path:
+    return tmp_path / f"airflow-provider-wati-{os.getuid()}"
+
+
+def link_to_a_directory_of_ours(directory: Path) -> None:
+    (directory.parent / "home").mkdir()
+    directory.symlink_to(directory.parent / "home")
+
+
+def open_to_all(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+
+
+def open_to_the_group(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o770)
+
+
+def link_as_the_file(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    victim = directory.parent / "airflow.db"
+    victim.touch()
+    account = WatiClient("http://127.0.0.1:1/100001", "token")._transport._pacer._account
+    (directory / f"pace-{account}.sqlite").symlink_to(victim)
+
+
+@pytest.mark.parametrize(
+    "prepare", [link_to_a_directory_of_ours, open_to_all, open_to_the_group, link_as_the_file, Path.touch]
+)
+def test_a_directory_that_others_can_change_is_refused(
+    prepare: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A broken count file is replaced by a limit of the process."""
+    """Counts are written to no link and to no directory that others can write: the process keeps the limit."""
+    prepare(the_directory(tmp_path))
+    before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+    clock = FakeClock()
     caplog.set_level(logging.WARNING)
-    client_of(counter).get_contact(NUMBER)
-    [database] = tmp_path.glob("*/pace-*.sqlite")
-    for path in database.parent.iterdir():
-        path.write_bytes(b"no database" * 1000)
-    wati = client_of(counter, rate_limits={"contacts": [3, 0.4]})
+    pacer = WatiClient(
+        "http://127.0.0.1:1/100001", "token", rate_limits={"contacts": [3, 60]}, clock=clock
+    )._transport._pacer
     for _ in range(4):
-        wati.get_contact(NUMBER)
-    assert counter.most_within(0.4) <= 4
+        pacer.wait(EndpointGroup.CONTACTS)
+    assert clock.monotonic() - 1000 >= 60
     assert "kept by this process alone" in caplog.text
+    assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+
+
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that somebody else made is refused with the remedy."""
+    own_directory(tmp_path)
+    ours = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: ours + 1)
+    (tmp_path / f"airflow-provider-wati-{ours}").rename(the_directory(tmp_path))
+    with pytest.raises(PermissionError, match="belongs to another user.*TMPDIR"):
+        own_directory(tmp_path)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_clock_set_back_does_not_block_calls(
+    in_memory: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counts of the future are dropped with a warning, and the limit holds from then on."""
+    if in_memory:
+        open_to_all(the_directory(tmp_path))
+    clock = FakeClock()
+    pacer = Pacer(Endpoint("http://127.0.0.1:1"), rate_limits_of("growth", {"contacts": [3, 60]}), clock)
+    for _ in range(3):
+        pacer.wait(EndpointGroup.CONTACTS)
+    caplog.clear()
+    clock.advance(-86_400)
+    for _ in range(3):
+        pacer.wait(EndpointGroup.CONTACTS)
+    assert clock.sleeps == []
+    assert [(record.levelname, "clock of this machine was set back by 86400 s" in record.message) for record in caplog.records] == [
+        ("WARNING", True)
+    ]  # fmt: skip
+    pacer.wait(EndpointGroup.CONTACTS)
+    assert 60 <= sum(clock.sleeps) < 62
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+
+
+def run_sql(statement: str) -> Callable[[Path], None]:
+    def prepare(path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(f"DROP TABLE IF EXISTS contacts_3_60000; {statement}")
+
+    return prepare
+
+
+_TABLE = "CREATE TABLE contacts_3_60000"
+DAMAGES = {
+    "no database": not_a_database,
+    "another column": run_sql(f"{_TABLE} (a, b)"),
+    "a column that must be filled": run_sql(f"{_TABLE} (name, item_timestamp, other NOT NULL)"),
+    "a unique column": run_sql(f"{_TABLE} (name UNIQUE, item_timestamp)"),
+    "a view": run_sql("CREATE VIEW contacts_3_60000 AS SELECT 1 AS name, 2 AS item_timestamp"),
+    "texts for times": run_sql(
+        f"{_TABLE} (name, item_timestamp); INSERT INTO contacts_3_60000 VALUES ('a','b'),('a','b'),('a','b')"
+    ),
+    "no times": run_sql(
+        f"{_TABLE} (name, item_timestamp); INSERT INTO contacts_3_60000 VALUES ('a', X'00'),('a', X'00'),('a', X'00')"
+    ),
+}
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "while it is open"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_replaced(
+    damage: str, when: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that another program wrote is replaced with a warning, and the limit holds."""
+    limits = rate_limits_of("growth", {"contacts": [3, 60]})
+    endpoint, clock = Endpoint("http://127.0.0.1:1"), FakeClock()
+    first = Pacer(endpoint, limits, clock)
+    first.wait(EndpointGroup.CONTACTS)
+    [path] = tmp_path.glob("*/pace-*.sqlite")
+    if when == "before it is opened":
+        first.close()
+    caplog.set_level(logging.WARNING)
+    DAMAGES[damage](path)
+    clock.advance(61)
+    # One more than two windows hold, and one for a place that was taken in the damaged file.
+    for _ in range(8):
+        first.wait(EndpointGroup.CONTACTS)
+    assert sum(clock.sleeps) >= 120
+    # What is written over an open file, SQLite may not notice: it works with its log beside it.
+    is_noticed = (damage, when) != ("no database", "while it is open")
+    assert ("is damaged and is replaced" in caplog.text) >= is_noticed
+    assert "alone" not in caplog.text
+    # Another process shares the new file.
+    second = Pacer(endpoint, limits, clock)
+    before = sum(clock.sleeps)
+    for _ in range(3):
+        second.wait(EndpointGroup.CONTACTS)
+    assert sum(clock.sleeps) > before
+
+
+def test_a_file_in_use_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is sound and cannot be written now is left alone."""
+    pacer = Pacer(Endpoint("http://127.0.0.1:1"), rate_limits_of("growth"), FakeClock())
+    pacer.wait(EndpointGroup.CONTACTS)
+    [path] = tmp_path.glob("*/pace-*.sqlite")
+    before = path.stat().st_ino
+
+    def locked(*_: object) -> None:
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+    monkeypatch.setattr("pyrate_limiter.SQLiteBucket.put", locked)
+    pacer.wait(EndpointGroup.CONTACTS)
+    assert "kept by this process alone: database is locked" in caplog.text
+    assert path.stat().st_ino == before
+
+
+def test_a_pacer_after_a_fork_shares_the_limit_with_its_parent() -> None:
+    """Parent and child count together, and neither uses the open file of the other."""
+    clock = FakeClock()
+    pacer = Pacer(Endpoint("http://127.0.0.1:1"), rate_limits_of("growth", {"contacts": [3, 60]}), clock)
+    pacer.wait(EndpointGroup.CONTACTS)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            pacer.wait(EndpointGroup.CONTACTS)
+            pacer.close()
+            pacer.wait(EndpointGroup.CONTACTS)
+            status = 0 if not clock.sleeps else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    pacer.wait(EndpointGroup.CONTACTS)
+    assert sum(clock.sleeps) >= 60
+
+
+def test_a_fork_while_another_thread_holds_the_lock_does_not_hang_the_child() -> None:
+    """The lock of a thread that the child does not have is not waited for."""
+    pacer = Pacer(Endpoint("http://127.0.0.1:1"), rate_limits_of("growth"), FakeClock())
+    pacer.wait(EndpointGroup.CONTACTS)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pacer._lock:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            pacer.wait(EndpointGroup.CONTACTS)
+        finally:
+            os._exit(0)
+    ended = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert ended == 0
 
 
 def test_at_wati_s_limit_no_429_is_drawn() -> None:

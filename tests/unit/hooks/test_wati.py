@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import pickle
 import re
 import socket
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +24,7 @@ from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.hooks import wati as hook_module
 from airflow_provider_wati.hooks.settings import settings_of
 from airflow_provider_wati.hooks.wati import WatiHook
+from tests.support.scripted_server import answer, drip, serving
 
 TOKEN = "eyJhbGciOi.TheToken-of_this.test"
 HOST = "live-mt-server.wati.io"
@@ -529,3 +533,127 @@ def test_with_the_connection_of_the_test_button(serve: Any, monkeypatch: pytest.
     monkeypatch.setenv("AIRFLOW_CONN_JXKQWZ", row.get_uri())
     verdict, message = WatiHook("jxkqwz").test_connection()
     assert (verdict, "100001" in message) == (True, True), message
+
+
+# Time, copies and the token
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"]
+)
+def test_a_server_that_answers_byte_by_byte(head: bytes, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection test ends within its time also when the answer never stops coming."""
+    assert hook_module.PATIENCE[1] + hook_module._MARGIN <= 5
+    monkeypatch.setattr(hook_module, "PATIENCE", (1.0, 0.2))
+    monkeypatch.setattr(hook_module, "_MARGIN", 0.2)
+    with serving(drip(head)) as server:
+        began = time.monotonic()
+        verdict, message = check(f"http://127.0.0.1:{server.port}/1", timeout=600)
+    assert time.monotonic() - began < 4
+    assert verdict is False
+    assert "0.4 s" in message
+
+
+def test_a_connection_test_leaves_no_connection_open(check: Any) -> None:
+    """The server sees the end of the connection once the test is over."""
+    ended = threading.Event()
+
+    def answer_and_wait(connection: socket.socket) -> bool:
+        answer(200, CREDITS)(connection)
+        if connection.recv(1) == b"":
+            ended.set()
+        return False
+
+    with serving(answer_and_wait) as server:
+        assert check(f"http://127.0.0.1:{server.port}/1")[0] is True
+        assert ended.wait(10)
+
+
+@pytest.mark.parametrize("verify", [False, True, __file__])
+def test_verify_of_the_connection_reaches_the_session(verify: bool | str) -> None:
+    """What `verify` of the connection says is what requests uses, whatever the environment names."""
+    client = WatiClient(**settings_of(connection({"verify": verify})).client_arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", "/elsewhere.pem")
+        merged = client._transport._session.merge_environment_settings(
+            f"https://{HOST}", {}, True, None, None
+        )
+    assert merged["verify"] == verify
+
+
+@pytest.mark.parametrize(
+    "copies",
+    [lambda hook: pickle.loads(pickle.dumps(hook)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deep"],
+)
+def test_a_copy_of_a_hook_reads_the_connection_again(
+    define: Define, copies: Callable[[WatiHook], WatiHook]
+) -> None:
+    """Neither a copy nor a pickle of a hook holds the token, and both work."""
+    hook = WatiHook(define({"host": HOST, "password": TOKEN}))
+    hook.get_conn()
+    assert TOKEN.encode() not in pickle.dumps(hook)
+    other = copies(hook)
+    assert not {"settings", "client"} & vars(other).keys()
+    assert other.settings == hook.settings
+    assert other.get_conn() is not hook.get_conn()
+
+
+SECRET_TOKEN = "eyJhbGciOi.A-secret.in-the.wrong-place"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"extra": {"rate_limits": {SECRET_TOKEN: [1, 1]}}},
+        {"extra": {"rate_limits": {"contacts": SECRET_TOKEN}}},
+        {"extra": {"rate_limits": {"*": [SECRET_TOKEN, 1]}}},
+        {"extra": {"rate_limits": SECRET_TOKEN}},
+        {"extra": {"tenant_id": SECRET_TOKEN}},
+        {"extra": {"plan": SECRET_TOKEN}},
+        {"extra": {"timeout": SECRET_TOKEN}},
+        {"extra": {"verify": SECRET_TOKEN}},
+        {"extra": {"default_region": SECRET_TOKEN}},
+        {"extra": SECRET_TOKEN},
+        {"extra": {SECRET_TOKEN: ""}},
+        {"password": f"{SECRET_TOKEN}\n{SECRET_TOKEN}"},
+        {"password": f"https://{HOST}/123456?token={SECRET_TOKEN}"},
+        {"password": "", "login": SECRET_TOKEN},
+    ],
+)
+def test_a_token_in_another_field_is_not_repeated(fields: dict[str, Any], check: Any, define: Define) -> None:
+    """No error about a connection repeats what a field holds, in its text or in the variables of its traceback."""
+    with serving(answer(200, CREDITS)) as server:
+        conn_id = define({"host": f"http://127.0.0.1:{server.port}/1", "password": TOKEN, **fields})
+        _, message = WatiHook(conn_id).test_connection()
+    assert SECRET_TOKEN not in message
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"timeout": "never"}, {"plan": "none"}, {"rate_limits": {"none": [1, 1]}}, {"tenant_id": "none"}],
+)
+def test_a_traceback_of_a_wrong_setting_shows_no_token(define: Define, extra: dict[str, Any]) -> None:
+    """Tools that print the variables of a traceback find no token in the frames of this package."""
+    hook = WatiHook(define({"host": HOST, "password": TOKEN, "extra": extra}))
+    with pytest.raises(WatiConfigurationError) as raised:
+        hook.get_conn()
+    frames = [frame for frame, _ in walk_tb(raised.tb)]
+    ours = [frame for frame in frames if "airflow_provider_wati" in frame.f_code.co_filename]
+    assert len(ours) > 2
+    for frame in ours:
+        for name, value in frame.f_locals.items():
+            assert TOKEN not in repr(value), (frame.f_code.co_qualname, name)
+
+
+def test_an_address_in_the_place_of_the_token_is_explained(define: Define) -> None:
+    """An API endpoint in the field of the token gets an error that names both fields."""
+    hook = WatiHook(define({"host": HOST, "password": f"https://{HOST}/1"}))
+    with pytest.raises(WatiConfigurationError, match="Access Token.*is a web address.*API Endpoint"):
+        hook.get_conn()
+
+
+def test_a_deeply_nested_extra_is_a_configuration_error() -> None:
+    """An extra that JSON cannot read for its depth is refused as one that is no object."""
+    with pytest.raises(WatiConfigurationError, match="The extra is no JSON object"):
+        settings_of(connection("[" * 100_000))
