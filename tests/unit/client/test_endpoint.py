@@ -141,7 +141,7 @@ def test_what_is_no_token_is_refused_without_repeating_it(token: str) -> None:
     ("settings", "says"),
     [
         ({"plan": "gold"}, "Plan 'gold' is not one of growth, pro, business"),
-        ({"rate_limits": {"contact": [1, 1]}}, "group 'contact'"),
+        ({"rate_limits": {"contact": [1, 1]}}, "a group that does not exist"),
         ({"rate_limits": {"contacts": [0, 1]}}, r"give \[calls, seconds\]"),
         ({"rate_limits": {"contacts": [1]}}, r"give \[calls, seconds\]"),
         ({"rate_limits": {"contacts": "fast"}}, r"give \[calls, seconds\]"),
