@@ -222,12 +222,16 @@ class WatiClient:
                 raise
             raise WatiNotFoundError(str(error), status_code=400, wati_message=error.wati_message) from None
 
-    def update_contacts(self, contacts: Sequence[Mapping[str, Any]]) -> list[Contact]:
+    def update_contacts(
+        self, contacts: Sequence[Mapping[str, Any]], *, safety: Safety = Safety.IDEMPOTENT
+    ) -> list[Contact]:
         """
         Set attributes of contacts. Attributes that are not named keep their values as far as is known.
 
         :param contacts: dicts with ``target`` and ``custom_params`` (a dict, or WATI's list); WATI states no
             limit, and 100 at a time are known to work. Consent is refused.
+        :param safety: ``NON_IDEMPOTENT`` for a call that is not repeated after a failure without a usable answer, which
+            then raises ``WatiUnknownOutcomeError``.
         :return: the contacts that WATI updated, which may be fewer or, as WATI names them, others: compare them.
         :raises WatiValidationError: for a target or attribute that cannot be right; nothing was sent.
         :raises WatiRejectedError: when WATI answers that it updated none.
@@ -241,7 +245,7 @@ class WatiClient:
             "PUT",
             "contacts",
             EndpointGroup.CONTACTS,
-            Safety.IDEMPOTENT,
+            safety,
             responses.read_updated_contacts,
             body=body,
         )

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wati.syncing.snapshot import vals_of
+from airflow_provider_wati.syncing.values import Value, is_same, shown_text, shown_value, vals_of
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact
+
+
+class Seen(NamedTuple):
+    """
+    What WATI shows of one contact.
+
+    :param phone_number: in the spelling that WATI has.
+    :param name: None where there is none.
+    :param vals: the mapped attributes, see :func:`.values.vals_of`.
+    """
+
+    phone_number: str
+    name: str | None
+    vals: str
 
 
 class Person(NamedTuple):
@@ -17,6 +32,7 @@ class Person(NamedTuple):
     A person to be written to WATI.
 
     :param id: the row in the scratch database.
+    :param phone_number: in the spelling that WATI has, as far as is known.
     :param values: the mapped attributes as they should be, empty where there is none.
     :param was: the same as WATI has them; None if that is not known.
     :param done: the status when the write succeeds.
@@ -27,7 +43,7 @@ class Person(NamedTuple):
     phone_number: str
     name: str | None
     values: list[str]
-    was: list[str] | None
+    was: list[Value] | None
     done: str
     switched: bool
 
@@ -39,7 +55,7 @@ def attributes_to_create(attributes: Sequence[str], person: Person) -> dict[str,
 
 def attributes_to_update(attributes: Sequence[str], person: Person) -> dict[str, str]:
     """Return what an update sets: every value, and an empty one where WATI has an old value, or may have one."""
-    was: Sequence[str | None] = person.was or [None] * len(person.values)
+    was: Sequence[Value | None] = person.was or [None] * len(person.values)
     return {
         name: value
         for name, value, old in zip(attributes, person.values, was, strict=True)
@@ -52,25 +68,61 @@ def different_attribute(written: dict[str, str], contact: Contact) -> str | None
     if not shows_attributes(contact):
         return None
     shown = _params_of(contact)
-    return next((name for name, value in written.items() if shown.get(name, "") != value), None)
+    return next((name for name, value in written.items() if not is_same(value, shown.get(name, ""))), None)
 
 
 def shows_attributes(contact: Contact) -> bool:
     """Return whether an answer has the attributes of a contact; some answers of WATI leave them out."""
-    return contact.get("custom_params") is not None
+    return isinstance(contact.get("custom_params"), (list, dict))
 
 
-def vals_in(attributes: Sequence[str], contact: Contact) -> str:
-    """Return the mapped attributes of a contact in the form of the snapshot."""
+def vals_in(attributes: Sequence[str], contact: Contact, written: Sequence[str] | None = None) -> str:
+    """
+    Return the mapped attributes of a contact in the form of the snapshot.
+
+    :param attributes: their names.
+    :param contact: what WATI shows.
+    :param written: the texts of the row, which are taken where WATI shows the same value in another form.
+    """
     params = _params_of(contact)
-    return vals_of([params.get(name, "") for name in attributes])
+    shown = [params.get(name, "") for name in attributes]
+    if written is not None:
+        shown = [mine if is_same(mine, value) else value for mine, value in zip(written, shown, strict=True)]
+    return vals_of(shown)
 
 
 def phone_numbers_of(contact: Contact) -> set[str]:
     """Return the phone numbers of a contact as digits: WATI writes them in two fields, with a plus sign and without."""
-    written = (contact.get("phone"), contact.get("wa_id"))
-    found = {re.sub(r"\D", "", phone_number) for phone_number in written if phone_number}
-    return found - {""}
+    written: tuple[Any, ...] = (contact.get("phone"), contact.get("wa_id"))
+    return {digits for value in written if (digits := _digits_of(value))}
+
+
+def _digits_of(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    return "".join(re.findall(r"[0-9]", str(value)))
+
+
+def seen_in(attributes: Sequence[str], contact: Contact, phone_number: str) -> Seen:
+    """
+    Return what WATI shows of a person.
+
+    :param attributes: the mapped attributes.
+    :param contact: the contact of the person.
+    :param phone_number: the person as a row has it; where WATI shows another spelling of it only, that one is taken.
+    """
+    shown = sorted(phone_numbers_of(contact))
+    same = [each for each in shown if dedupe_key_of(each) == dedupe_key_of(phone_number)]
+    spelling = phone_number if phone_number in same or not same else same[0]
+    return Seen(spelling, shown_text(contact.get("name")), vals_in(attributes, contact))
+
+
+def listed_in(attributes: Sequence[str], contact: Contact) -> list[Seen]:
+    """Return what a listed contact shows, once for each of its phone numbers."""
+    name, vals = shown_text(contact.get("name")), vals_in(attributes, contact)
+    return [Seen(phone_number, name, vals) for phone_number in sorted(phone_numbers_of(contact))]
 
 
 def match_answer(
@@ -79,21 +131,32 @@ def match_answer(
     """
     Return the contact of each person in the answer to an update, and the people that the answer leaves out.
 
-    WATI may know a phone number in another spelling of its country than the one that was sent. So where an answer
-    has as many contacts that nobody asked for as people are left out, these are taken to be the same, and their
-    contact is empty.
+    A contact belongs to a person under each spelling of the phone number. Where an answer has as many contacts that
+    were not asked for as people are left out, these are taken to be the same, and their contact is empty.
     """
-    answer = list(answer)
-    contacts = {phone_number: contact for contact in answer for phone_number in phone_numbers_of(contact)}
-    asked = {person.phone_number for person in people}
-    others = sum(asked.isdisjoint(phone_numbers_of(contact)) for contact in answer)
-    left_out = [person for person in people if person.phone_number not in contacts]
+    keyed = [(contact, set(map(dedupe_key_of, phone_numbers_of(contact)))) for contact in answer]
+    contacts = {key: contact for contact, keys in keyed for key in keys}
+    asked = {dedupe_key_of(person.phone_number) for person in people}
+    others = sum(asked.isdisjoint(keys) for _, keys in keyed)
+    left_out = [person for person in people if dedupe_key_of(person.phone_number) not in contacts]
     if len(left_out) <= others:
-        contacts.update((person.phone_number, {"id": ""}) for person in left_out)
+        contacts.update((dedupe_key_of(person.phone_number), {"id": ""}) for person in left_out)
         left_out = []
-    found = [(person, contacts[person.phone_number]) for person in people if person.phone_number in contacts]
+    found = [
+        (person, contacts[key])
+        for person in people
+        if (key := dedupe_key_of(person.phone_number)) in contacts
+    ]
     return found, left_out
 
 
-def _params_of(contact: Contact) -> dict[str, str]:
-    return {param["name"]: param.get("value") or "" for param in contact.get("custom_params") or ()}
+def _params_of(contact: Contact) -> dict[str, Value]:
+    """Return the attributes by name, whatever form WATI gives them in; one without a name is left out."""
+    params: Any = contact.get("custom_params")
+    if isinstance(params, dict):
+        pairs = list(params.items())
+    elif isinstance(params, list):
+        pairs = [(param.get("name"), param.get("value")) for param in params if isinstance(param, dict)]
+    else:
+        pairs = []
+    return {name: shown_value(value) for name, value in pairs if isinstance(name, str)}

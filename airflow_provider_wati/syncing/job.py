@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.rate_limit import EndpointGroup, seconds_at
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
-from airflow_provider_wati.syncing.contact_db import ContactDb
-from airflow_provider_wati.syncing.diff import phone_numbers_of, vals_in
+from airflow_provider_wati.syncing.changes import Changes
+from airflow_provider_wati.syncing.diff import listed_in, seen_in
+from airflow_provider_wati.syncing.known_contacts import KnownContacts
 from airflow_provider_wati.syncing.row_mapping import read_row
+from airflow_provider_wati.syncing.scratch_tables import ScratchTables
 from airflow_provider_wati.syncing.snapshot import read_snapshot, write_snapshot
-from airflow_provider_wati.syncing.writer import BATCH, ContactWriter
+from airflow_provider_wati.syncing.sync_rows import SyncRows
+from airflow_provider_wati.syncing.write_queue import WriteQueue
+from airflow_provider_wati.syncing.writer import BATCH, LOOK_UP_FAILURES, ContactWriter
 from airflow_provider_wati.tables.outcomes import DRY_RUN, most_of
 from airflow_provider_wati.tables.phone_numbers import TargetReader
 from airflow_provider_wati.tables.progress import Progress
@@ -92,8 +96,13 @@ class ContactSync:
                 "option [wati] state_path, to a directory or an object-storage URI that all workers reach."
             )
         self._attributes = list(self.columns.attributes)
-        self._db = ContactDb(len(self._attributes))
-        self._writer = ContactWriter(self.client, self._db, self._attributes, self.mode, self._after_call)
+        self._tables = ScratchTables()
+        self._rows = SyncRows(self._tables)
+        self._known = KnownContacts(self._tables)
+        self._changes = Changes(self._tables, len(self._attributes))
+        self._writer = ContactWriter(
+            self.client, WriteQueue(self._tables), self._attributes, self.mode, self._after_outcome
+        )
         #: Whether the rows have been read to the end; until then the outcomes lack some of them.
         self.has_all_rows = False
         self._contacts = 0
@@ -108,10 +117,10 @@ class ContactSync:
     def read(self, rows: Iterable[Row]) -> None:
         """Read all rows. WATI is not called, so that a cursor can be closed before the first call."""
         try:
-            self._db.load_rows(read_row(row, self.columns, self.targets) for row in rows)
+            self._rows.load(read_row(row, self.columns, self.targets) for row in rows)
             self.has_all_rows = True
         except BaseException:
-            self._db.explain_unsent("not attempted: the rows could not be read to the end")
+            self._rows.explain_unsent("not attempted: the rows could not be read to the end")
             raise
 
     def run(self) -> None:
@@ -119,26 +128,26 @@ class ContactSync:
         Write what changed. :meth:`summary` and :meth:`outcomes` give the result, also after an error.
 
         :raises WatiValidationError: before anything is written, when too many people are no longer in the rows.
-        :raises WatiError: when it cannot go on (401, 403, 429, no connection).
+        :raises WatiError: when it cannot go on: 401, 429, no connection, an outage.
         """
         try:
             self._load_known()
-            self._db.compare(self.mode)
+            self._changes.compare(self.mode)
             if self.on_removed == "clear":
                 self._clear_removed()
             self._announce()
             if self.dry_run:
-                self._db.explain_unsent(DRY_RUN)
+                self._rows.explain_unsent(DRY_RUN)
             else:
                 self._write()
         except BaseException as error:
             why = str(error) if isinstance(error, WatiError) else type(error).__name__
-            self._db.explain_unsent(f"not attempted: {why}")
+            self._rows.explain_unsent(f"not attempted: {why}")
             raise
 
     def close(self) -> None:
         """Delete the scratch database; summary and outcomes are not available any more."""
-        self._db.close()
+        self._tables.close()
 
     # Before anything is written
 
@@ -153,7 +162,7 @@ class ContactSync:
         else:
             with read_snapshot(self.snapshot, self._attributes) as snapshot:
                 if snapshot is not None:
-                    self._db.load_known(snapshot.known)
+                    self._known.load_snapshot(snapshot.known)
                     self._contacts = snapshot.contacts
                     complete = snapshot.complete
         if complete:
@@ -163,9 +172,9 @@ class ContactSync:
 
     def _resolve_uncertain(self) -> None:
         """Ask WATI about the people for whom the snapshot is not certain: one by one, or by a listing if that is cheaper."""
-        uncertain = self._db.count_uncertain()
+        uncertain = self._known.count_uncertain()
         # A person who wrote to us since the last run is a new contact that the snapshot does not have.
-        new = self.mode == "update" and self._db.count_new() > uncertain
+        new = self.mode == "update" and self._known.count_new() > uncertain
         if not uncertain and not new:
             return
         contacts = self._count_contacts() if new or uncertain > 1 else self._contacts
@@ -173,12 +182,18 @@ class ContactSync:
             self._list(contacts)
             return
         self._news = True
-        for phone_number in self._db.uncertain():
-            contact = self._writer.look_up(phone_number)
+        for phone_number in self._known.uncertain():
+            try:
+                contact = self._writer.look_up(phone_number)
+            except LOOK_UP_FAILURES as error:
+                # It may be this contact alone. In an outage, the count fails too, and ends the run.
+                self._count_contacts()
+                self._rows.set_unknown(phone_number, f"the contact could not be looked up: {error}")
+                continue
             if contact is None:
-                self._db.record_missing(phone_number)
+                self._known.record_missing(phone_number)
             else:
-                self._db.record_found(phone_number, contact.get("name"), vals_in(self._attributes, contact))
+                self._known.record_found(seen_in(self._attributes, contact, phone_number))
 
     def _count_contacts(self) -> int:
         self._reads += 1
@@ -194,10 +209,8 @@ class ContactSync:
         )
         self._news = True
         self._contacts = contacts
-        self._db.load_listed(
-            (phone_number, contact.get("name"), vals_in(self._attributes, contact))
-            for contact in self._each_contact()
-            for phone_number in phone_numbers_of(contact)
+        self._known.load_listed(
+            seen for contact in self._each_contact() for seen in listed_in(self._attributes, contact)
         )
 
     def _each_contact(self) -> Iterator[Contact]:
@@ -209,10 +222,10 @@ class ContactSync:
                 self._reads += 1
 
     def _clear_removed(self) -> None:
-        written, removed = self._db.count_written()
+        written, removed = self._changes.count_written()
         if not removed:
             return
-        if not self._db.count_rows():
+        if not self._rows.count():
             raise WatiValidationError(
                 f"There are no rows, and on_removed='clear' would empty all {written:,} contacts that this sync has "
                 "written. Nothing was written. If that is intended, send rows with empty values."
@@ -225,15 +238,15 @@ class ContactSync:
                 "Check the rows; if they are right, raise max_removed for one run."
             )
         why_not = None
-        if self._db.count_unreadable():
+        if self._rows.count_unreadable():
             why_not = _NOT_CLEARED
             log.warning("Nobody is cleared: there are rows whose phone number cannot be read.")
         self._news = True
-        self._db.clear_removed(why_not)
+        self._changes.clear_removed(why_not)
 
     def _announce(self) -> None:
         """Log what is about to be written, with its calls and seconds."""
-        counts, plan = self._db.counts(), self._db.plan()
+        counts, plan = self._rows.counts(), self._changes.plan()
         calls = plan["to_create"] + -(-(plan["to_update"] + plan["to_clear"]) // BATCH)
         self._plan = {
             **{name: counts[name] for name in ("unchanged", "invalid", "skipped")},
@@ -245,7 +258,7 @@ class ContactSync:
         log.info(
             "Read %s rows: %s unchanged, %s to create, %s to update, %s invalid, %s skipped; %s people to clear. "
             "%s takes %s calls, %s s or more at the pace of the connection.",
-            f"{self._db.count_rows():,}",
+            f"{self._rows.count():,}",
             *(
                 f"{self._plan[name]:,}"
                 for name in ("unchanged", "to_create", "to_update", "invalid", "skipped", "to_clear")
@@ -262,7 +275,7 @@ class ContactSync:
 
     def _write(self) -> None:
         if self._plan["calls"]:
-            self._db.begin()
+            self._changes.begin()
         elif not self._news:
             return
         self._store()
@@ -271,15 +284,15 @@ class ContactSync:
         try:
             self._writer.write()
         finally:
-            self._db.finish()
+            self._changes.finish()
             self._store()
 
     def _store(self) -> None:
         if self.snapshot is not None:
-            write_snapshot(self.snapshot, self._attributes, self._contacts, self._db.known())
+            write_snapshot(self.snapshot, self._attributes, self._contacts, self._known.all())
         self._stored = time.monotonic()
 
-    def _after_call(self, people: int) -> None:
+    def _after_outcome(self, people: int) -> None:
         self._progress.add(people)
         if time.monotonic() - self._stored > _SECONDS_BETWEEN_SNAPSHOTS:
             self._store()
@@ -292,11 +305,11 @@ class ContactSync:
 
         The columns are ``SYNC_COLUMNS``.
         """
-        return self._db.outcomes()
+        return self._rows.outcomes()
 
     def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield what became of each row, in order, as ``SYNC_COLUMNS`` names it."""
-        return (tuple(outcome.values()) for outcome in self._db.outcomes())
+        return (tuple(outcome.values()) for outcome in self._rows.outcomes())
 
     def summary(self) -> dict[str, Any]:
         """
@@ -307,15 +320,15 @@ class ContactSync:
         reads = self._reads + self._writer.reads
         summary = {
             "sync_key": self.sync_key,
-            "rows_read": self._db.count_rows(),
-            **self._db.counts(),
+            "rows_read": self._rows.count(),
+            **self._rows.counts(),
             "plan": self._plan,
             "calls": reads + self._writer.writes,
             "reads": reads,
             "writes": self._writer.writes,
             "seconds": round(time.monotonic() - self._started, 3),
             "outcomes": None,
-            "problems": self._db.problems(),
+            "problems": self._rows.problems(),
         }
         if self.dry_run:
             summary["dry_run"] = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wati.client.validation import is_consent
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.syncing.snapshot import vals_of
+from airflow_provider_wati.syncing.values import vals_of
 from airflow_provider_wati.tables.values import as_written, cell, complaint_of, text_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CheckedRow(NamedTuple):
     :param phone_number: digits only, country code first; None if it cannot be read.
     :param target: the same; if it cannot be read, as the row has it.
     :param name: None where there is none.
-    :param vals: the mapped attributes, see :func:`.snapshot.vals_of`; None if the row has an error.
+    :param vals: the mapped attributes, see :func:`.values.vals_of`; None if the row has an error.
     :param complaint: what is wrong with the row; None if nothing is.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -13,12 +14,20 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.syncing.values import shown_text, vals_of
 
 _VERSION = 1
+_DIGITS = re.compile(r"[0-9]{1,40}")
+#: What reading a file raises that is cut, changed, or not one of ours.
+_DAMAGES = (ValueError, LookupError, TypeError, EOFError, RecursionError, zlib.error, gzip.BadGzipFile)
 
 
 class SnapshotFile(Protocol):
     """The file of a snapshot: a local file or an object, read and written as a whole."""
+
+    @property
+    def path(self) -> object:
+        """Where it is, as errors name it."""
 
     def read(self) -> AbstractContextManager[BinaryIO | None]:
         """Open the file for reading; None if it does not exist yet."""
@@ -61,18 +70,13 @@ class Snapshot:
     known: Iterator[Known]
 
 
-def vals_of(values: Sequence[str]) -> str:
-    """Return the values of the mapped attributes as JSON, the form in which they are compared."""
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-
-
 @contextmanager
 def read_snapshot(file: SnapshotFile, attributes: Sequence[str]) -> Iterator[Snapshot | None]:
     """
     Open a snapshot; None if there is none yet.
 
     :param attributes: the attributes that are mapped now; others are dropped.
-    :raises WatiConfigurationError: for a file that is damaged.
+    :raises WatiConfigurationError: for a file that is damaged, also while its content is read.
     """
     with file.read() as packed:
         if packed is None:
@@ -83,26 +87,54 @@ def read_snapshot(file: SnapshotFile, attributes: Sequence[str]) -> Iterator[Sna
                 header = json.loads(lines.readline())
                 if header["version"] != _VERSION:
                     raise ValueError(f"version {header['version']}")
-                stored: list[str] = header["attributes"]
+                stored, contacts = header["attributes"], header["contacts"]
+                if not isinstance(stored, list) or not _is_count(contacts):
+                    raise ValueError("header")
                 places = [stored.index(name) if name in stored else None for name in attributes]
-                yield Snapshot(
-                    None not in places, header["contacts"], _known(cast("BinaryIO", lines), places)
-                )
-        except (ValueError, LookupError, TypeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+                known = _known(cast("BinaryIO", lines), places, len(stored))
+                yield Snapshot(None not in places, contacts, known)
+        except _DAMAGES as error:
             raise WatiConfigurationError(
-                f"The snapshot of this sync is damaged ({type(error).__name__}). Nothing was written to WATI. "
-                "Restore the file, or remove it: the next run then lists WATI's contacts."
+                f"The snapshot of this sync, {file.path}, is damaged ({type(error).__name__}). Nothing was written to "
+                "WATI. Restore the file, or remove it: the next run then lists WATI's contacts, and does not clear "
+                "contacts that earlier runs have written."
             ) from None
 
 
-def _known(lines: BinaryIO, places: Sequence[int | None]) -> Iterator[Known]:
+def _known(lines: BinaryIO, places: Sequence[int | None], stored: int) -> Iterator[Known]:
     for line in lines:
         phone_number, written, certain, name, values = json.loads(line)
+        if not (
+            isinstance(phone_number, str)
+            and _DIGITS.fullmatch(phone_number)
+            and written in (0, 1)
+            and certain in (0, 1)
+            and (name is None or _is_whole(name))
+            and (values is None or _are_values(values, stored))
+        ):
+            raise ValueError("line")
         if values is not None:
             values = vals_of(["" if place is None else values[place] for place in places])
         elif not places:
             values = "[]"
-        yield Known(phone_number, written, certain, name, values)
+        yield Known(phone_number, int(written), int(certain), name, values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_whole(text: object) -> bool:
+    """Return whether a value is a text without half characters, which a database would refuse."""
+    return isinstance(text, str) and shown_text(text) == text
+
+
+def _are_values(values: object, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(_is_whole(value) or isinstance(value, (int, float)) for value in values)
+    )
 
 
 def write_snapshot(

@@ -7,88 +7,98 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from airflow_provider_wati.client.retry import Safety
 from airflow_provider_wati.exceptions import (
-    WatiAuthenticationError,
     WatiBadRequestError,
     WatiConflictError,
     WatiConnectionError,
     WatiError,
     WatiNotFoundError,
     WatiPermissionError,
-    WatiRateLimitError,
     WatiRejectedError,
+    WatiResponseError,
     WatiServerError,
-    WatiUnknownOutcomeError,
 )
-from airflow_provider_wati.syncing.contact_db import KNOWN, NO_NAME
+from airflow_provider_wati.syncing.changes import KNOWN, NO_NAME
 from airflow_provider_wati.syncing.diff import (
     Person,
     attributes_to_create,
     attributes_to_update,
     different_attribute,
     match_answer,
+    seen_in,
     shows_attributes,
     vals_in,
 )
-from airflow_provider_wati.syncing.snapshot import vals_of
+from airflow_provider_wati.syncing.isolation import (
+    PROBE_AFTER,
+    Cause,
+    Health,
+    Proof,
+    Step,
+    cause_of,
+    may_have_worked,
+    next_step,
+)
+from airflow_provider_wati.syncing.values import is_same_list, shown_text, vals_of
 from airflow_provider_wati.tables.outcomes import SyncStatus
+from airflow_provider_wati.tables.phone_numbers import spellings_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Contact
-    from airflow_provider_wati.syncing.contact_db import ContactDb
+    from airflow_provider_wati.syncing.write_queue import WriteQueue
 
 log = logging.getLogger(__name__)
 
 #: Contacts in one update. WATI states no limit; 100 are known to work.
 BATCH = 100
-# One contact that WATI fails at must not stop the others; several failures in a row are an outage.
-_MOST_UNANSWERED = 3
+# Where most rows are at fault, to write them one by one takes fewer calls than to search for them.
+_MOST_HALVINGS = BATCH.bit_length()
 
-#: WATI refused the call, and would refuse it again.
-_REFUSALS = (WatiBadRequestError, WatiConflictError, WatiNotFoundError, WatiRejectedError)
-#: WATI did not act, and would refuse every other call now.
-_NOT_NOW = (WatiAuthenticationError, WatiPermissionError, WatiRateLimitError)
+#: How a look-up says that WATI has no contact under a phone number, or does not take it.
+_MISSING = (WatiBadRequestError, WatiConflictError, WatiNotFoundError, WatiRejectedError)
+#: A look-up that fails because of the contact, or of an outage.
+LOOK_UP_FAILURES = (WatiPermissionError, WatiServerError, WatiConnectionError, WatiResponseError)
 
-_ENDED = "the sync ended during the call"
 _NO_LONGER = "WATI does not have the contact any more"
 _LEFT_OUT = "WATI's answer leaves the contact out, so it was not updated"
 
 
 class ContactWriter:
     """
-    Write the people in a scratch database to WATI.
+    Write the people in a queue to WATI.
 
     :param client: the account.
-    :param db: holds the people, and gets the outcomes.
+    :param queue: holds the people, and gets the outcomes.
     :param attributes: the names of the mapped attributes, in the order of the values.
     :param mode: ``upsert``, ``update`` or ``insert``.
-    :param after: called after each call with the number of people in it.
+    :param after: called after each outcome with the number of people.
     """
 
     def __init__(
         self,
         client: WatiClient,
-        db: ContactDb,
+        queue: WriteQueue,
         attributes: Sequence[str],
         mode: str,
         after: Callable[[int], None],
     ) -> None:
         self._client = client
-        self._db = db
+        self._queue = queue
         self._attributes = attributes
         self._mode = mode
         self._after = after
-        self._unanswered = 0
+        self._health = Health()
         #: Calls that were made, look-ups and writes.
         self.reads = 0
         self.writes = 0
 
     def write(self) -> None:
         """
-        Write everybody.
+        Write everybody. A row at which a call fails is recorded, and the rest goes on.
 
-        :raises WatiError: when it cannot go on: 401, 403, 429, no connection, several calls in a row without an answer.
+        :raises WatiError: when it cannot go on: 401, 429, no connection, an outage.
         """
         # Updates first: with a hundred in a call, they are quick. An update may find that a contact is gone, and a
         # create that it exists; nobody is switched twice, so a third pass ends it.
@@ -97,162 +107,226 @@ class ContactWriter:
         self._put_all()
 
     def look_up(self, phone_number: str) -> Contact | None:
-        """Return the contact of a phone number; None where WATI has none, or refuses the phone number."""
-        self.reads += 1
+        """Return the contact of a person under any spelling; None where WATI has none, or refuses the phone number."""
+        for spelling in sorted(spellings_of(phone_number), key=phone_number.__ne__):
+            self.reads += 1
+            try:
+                return self._client.get_contact(spelling)
+            except _MISSING:
+                continue
+        return None
+
+    def _next(self, act: str, most: int) -> list[Person]:
+        """Return who is written next; after several failures somebody from the other end, because bad rows are neighbours."""
+        if self._health.failures >= PROBE_AFTER:
+            return self._queue.last(act)
+        return self._queue.next(act, most)
+
+    # Failures
+
+    def _go_on(self, error: WatiError, rows: int) -> None:
+        """
+        Go on after a failed write that one row can have caused.
+
+        :param rows: how many rows were in it.
+        :raises WatiError: when an outage, or something else that concerns everybody, has caused it.
+        """
+        cause = cause_of(error)
+        if cause is Cause.ROW_OR_OUTAGE:
+            self._health = self._health.after_failure(asks_to_wait=error.retry_after is not None)
+        step = next_step(cause, rows, self._health)
+        if step is Step.PROBE:
+            self._probe(error)
+            step = next_step(cause, rows, self._health)
+        if step is Step.STOP:
+            raise error
+
+    def _probe(self, error: WatiError) -> None:
+        """
+        Repeat a write that has worked before, or read where there is none; the client repeats it through a short outage.
+
+        :param error: what raised the question.
+        :raises WatiError: when the probe fails too.
+        """
+        good = self._queue.known_good()
         try:
-            return self._client.get_contact(phone_number)
-        except _REFUSALS:
-            return None
-
-    def _put_all(self) -> None:
-        while batch := self._db.next("put", BATCH):
-            self._put(batch)
-            self._after(len(batch))
-
-    def _post_all(self) -> None:
-        while batch := self._db.next("post", BATCH):
-            for person in batch:
-                self._post(person)
-                self._after(1)
+            if good is None:
+                self.reads += 1
+                self._client.count_contacts()
+            else:
+                self.writes += 1
+                self._client.update_contacts([self._update_of(good)])
+        except WatiError as failure:
+            cause = cause_of(failure)
+            if cause is Cause.EVERYBODY:
+                raise
+            if cause is Cause.ROW_OR_OUTAGE:
+                raise error from failure
+        self._health = self._health.after_probe(Proof.READS if good is None else Proof.WRITES)
 
     @contextmanager
-    def _call(self, people: Sequence[Person]) -> Iterator[None]:
-        """Make one write; however it ends, the outcome of these people is what is known at that moment."""
-        self._db.mark(people, SyncStatus.UNKNOWN, _ENDED)
-        self.writes += 1
+    def _looking_up(self, person: Person) -> Iterator[None]:
+        """Let a look-up that fails cost this person only, unless it is an outage."""
         try:
             yield
-        except _NOT_NOW:
-            self._db.mark(people, SyncStatus.UNSENT)
-            raise
-        except _REFUSALS:
-            self._unanswered = 0
-            raise
-        except WatiError as error:
-            self._db.mark(people, SyncStatus.UNKNOWN, str(error))
-            raise
-        self._unanswered = 0
-
-    def _no_answer(self, error: WatiError) -> None:
-        """Go on after a call with an unknown outcome, unless it is one of several in a row."""
-        self._unanswered += 1
-        if isinstance(error, WatiConnectionError) or self._unanswered >= _MOST_UNANSWERED:
-            raise error
-        log.warning("No answer, so the outcome is unknown; the next run writes it again. %s", error)
+        except LOOK_UP_FAILURES as error:
+            self._probe(error)
+            self._queue.record_unknown(person, f"the contact could not be looked up: {error}")
 
     # Updates
 
-    def _put(self, batch: Sequence[Person]) -> None:
-        """Update a batch; one that WATI refuses, or fails at, is halved until the row at fault stands alone."""
+    def _put_all(self) -> None:
+        self._health = Health()
+        halvings = 0
+        while batch := self._next("put", max(1, BATCH >> max(0, halvings - 1))):
+            if self._put(batch):
+                halvings = max(0, halvings - 1)
+            else:
+                halvings = min(halvings + 1, _MOST_HALVINGS + 1)
+
+    def _put(self, batch: Sequence[Person]) -> bool:
+        """
+        Update a batch. If it fails, find one row at fault by halving; the rows that may be good stay in the queue.
+
+        :return: whether it worked at once.
+        """
+        error = self._update(batch)
+        if error is None:
+            return True
+        suspects = batch
+        while len(suspects) > 1:
+            middle = len(suspects) // 2
+            failure = self._update(suspects[:middle])
+            # If the first half is good, the row at fault is in the second one.
+            suspects, error = (suspects[:middle], failure) if failure else (suspects[middle:], None)
+        if error is None or (len(batch) == 1 and self._health.failures == 1):
+            error = self._update(suspects)
+        if error is not None:
+            self._blame(suspects[0], error)
+        return False
+
+    def _update(self, people: Sequence[Person]) -> WatiError | None:
+        """
+        Make one update.
+
+        :return: why it failed, for a cause that one of the people may be; None if it worked.
+        """
+        self._queue.begin_call(people)
+        self.writes += 1
         try:
-            with self._call(batch):
-                answer = self._client.update_contacts(
-                    [
-                        {"target": person.phone_number, "custom_params": self._changes(person)}
-                        for person in batch
-                    ]
-                )
-        except _REFUSALS as error:
-            if len(batch) == 1:
-                self._not_updated(batch[0], str(error))
-                return
-            self._db.mark(batch, SyncStatus.UNSENT)
-            self._put_halves(batch)
-        except _NOT_NOW:
-            raise
-        except WatiServerError as error:
-            if len(batch) == 1:
-                self._no_answer(error)
-                return
-            # All of them stay unknown until they are written again.
-            self._put_halves(batch)
+            # Made once: to halve a call that fails takes as many calls as to repeat it, and writes half of the people.
+            answer = self._client.update_contacts(
+                [self._update_of(person) for person in people], safety=Safety.NON_IDEMPOTENT
+            )
         except WatiError as error:
-            self._no_answer(error)
-        else:
-            self._record_update(batch, answer)
+            self._queue.put_back(people, str(error) if may_have_worked(error) else None)
+            self._go_on(error, len(people))
+            return error
+        self._health = self._health.after_success()
+        self._record_update(people, answer)
+        self._after(len(people))
+        return None
 
-    def _put_halves(self, batch: Sequence[Person]) -> None:
-        middle = len(batch) // 2
-        self._put(batch[:middle])
-        self._put(batch[middle:])
-
-    def _changes(self, person: Person) -> dict[str, str]:
-        return attributes_to_update(self._attributes, person)
+    def _update_of(self, person: Person) -> dict[str, object]:
+        changes = attributes_to_update(self._attributes, person)
+        return {"target": person.phone_number, "custom_params": changes}
 
     def _record_update(self, batch: Sequence[Person], answer: Sequence[Contact]) -> None:
         """Record the answer to an update. It may leave people out, which is the only sign that they were not updated."""
         found, left_out = match_answer(batch, answer)
         done: list[tuple[Person, str | None, str | None]] = []
         for person, contact in found:
-            name = different_attribute(self._changes(person), contact)
+            name = different_attribute(attributes_to_update(self._attributes, person), contact)
             if name is None:
                 # Attributes that were not sent may have changed since the last run.
-                shown = vals_in(self._attributes, contact) if shows_attributes(contact) else None
-                done.append((person, contact.get("name"), shown))
+                shown = (
+                    vals_in(self._attributes, contact, person.values) if shows_attributes(contact) else None
+                )
+                done.append((person, shown_text(contact.get("name")), shown))
             else:
                 reason = f"WATI answers with another value of {name!r} than the one that was written"
-                self._db.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
-        self._db.record_written(done)
+                self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
+        self._queue.record_written(done)
         for person in left_out:
             self._not_updated(person, _LEFT_OUT)
 
+    def _blame(self, person: Person, error: WatiError) -> None:
+        """Record the failure of a row that stands alone."""
+        if may_have_worked(error):
+            self._queue.record_unknown(person, str(error))
+        elif cause_of(error) is Cause.CONTENT:
+            self._not_updated(person, str(error))
+        else:
+            self._queue.record_refused(person, SyncStatus.REJECTED, str(error), missing=False)
+        self._after(1)
+
     def _not_updated(self, person: Person, reason: str) -> None:
         """Find out why an update was refused: the contact may have been deleted in WATI."""
-        if self.look_up(person.phone_number) is not None:
-            self._db.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
-        elif person.done == SyncStatus.CLEARED or self._mode == "update":
-            self._db.record_refused(person, SyncStatus.SKIPPED, _NO_LONGER, missing=True)
-        elif person.switched:
-            self._db.record_refused(person, SyncStatus.REJECTED, reason, missing=True)
-        elif person.name is None:
-            self._db.record_refused(person, SyncStatus.INVALID, NO_NAME, missing=True)
-        else:
-            self._db.switch(person, "post", SyncStatus.CREATED)
+        with self._looking_up(person):
+            if self.look_up(person.phone_number) is not None:
+                self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
+            elif person.done == SyncStatus.CLEARED or self._mode == "update":
+                self._queue.record_refused(person, SyncStatus.SKIPPED, _NO_LONGER, missing=True)
+            elif person.switched:
+                self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=True)
+            elif person.name is None:
+                self._queue.record_refused(person, SyncStatus.INVALID, NO_NAME, missing=True)
+            else:
+                self._queue.switch(person, "post", SyncStatus.CREATED)
 
     # Creates
 
+    def _post_all(self) -> None:
+        self._health = Health()
+        while people := self._next("post", 1):
+            self._post(people[0])
+            self._after(1)
+
     def _post(self, person: Person) -> None:
         """Create a contact; one that exists is updated."""
+        self._queue.begin_call([person])
+        self.writes += 1
         try:
-            with self._call([person]):
-                contact = self._client.create_contact(
-                    person.phone_number, person.name or "", attributes_to_create(self._attributes, person)
-                )
-        except _REFUSALS as error:
+            contact = self._client.create_contact(
+                person.phone_number, person.name or "", attributes_to_create(self._attributes, person)
+            )
+        except WatiError as error:
+            self._queue.put_back([person], str(error) if may_have_worked(error) else None)
+            self._go_on(error, 1)
+            self._not_created(person, error)
+        else:
+            self._health = self._health.after_success()
+            self._created(person, contact)
+
+    def _not_created(self, person: Person, error: WatiError) -> None:
+        """Find out what a create that failed has left in WATI."""
+        with self._looking_up(person):
             existing = self.look_up(person.phone_number)
-            if existing is None:
-                self._db.record_refused(person, SyncStatus.REJECTED, str(error), missing=True)
+            if existing is None and may_have_worked(error):
+                self._queue.record_unknown(person, str(error))
+            elif existing is None:
+                self._queue.record_refused(person, SyncStatus.REJECTED, str(error), missing=True)
+            elif may_have_worked(error):
+                self._created(person, existing)
             else:
                 self._exists(person, existing)
-        except WatiUnknownOutcomeError as error:
-            existing = self.look_up(person.phone_number)
-            if existing is None:
-                self._no_answer(error)
-            else:
-                self._created(person, existing)
-        except WatiConnectionError:
-            # A create whose connection broke off is an unknown outcome; this one was never sent.
-            self._db.mark([person], SyncStatus.UNSENT)
-            raise
-        else:
-            self._created(person, contact)
 
     def _created(self, person: Person, contact: Contact) -> None:
         """Record the contact after a create; WATI may have had it before, and left it as it was."""
-        vals = vals_in(self._attributes, contact)
-        if vals == vals_of(person.values):
-            self._db.record_written([(person, contact.get("name"), None)])
+        seen = seen_in(self._attributes, contact, person.phone_number)
+        if is_same_list(seen.vals, vals_of(person.values)):
+            self._queue.record_written([(person, seen.name, None)])
         elif not shows_attributes(contact):
             # Whether they were stored is not known; to write them again is harmless.
-            self._db.switch(person, "put", SyncStatus.CREATED, vals)
+            self._queue.switch(person, "put", SyncStatus.CREATED, seen)
         else:
             self._exists(person, contact)
 
     def _exists(self, person: Person, contact: Contact) -> None:
-        vals = vals_in(self._attributes, contact)
+        seen = seen_in(self._attributes, contact, person.phone_number)
         if self._mode == "insert":
-            self._db.record_existing(person, contact.get("name"), vals, KNOWN)
-        elif vals == vals_of(person.values):
-            self._db.record_unchanged(person, contact.get("name"))
+            self._queue.record_existing(person, seen, KNOWN)
+        elif is_same_list(seen.vals, vals_of(person.values)):
+            self._queue.record_unchanged(person, seen)
         else:
-            self._db.switch(person, "put", SyncStatus.UPDATED, vals)
+            self._queue.switch(person, "put", SyncStatus.UPDATED, seen)

@@ -93,7 +93,7 @@ def test_a_failing_sync_has_pushed_its_summary(run_dag: RunDag, sandbox: Sandbox
     """The summary is in XCom also when the task fails."""
     rejected, stopped = tmp_path / "rejected", tmp_path / "stopped"
     sandbox.fault("status", method="POST", status=400, contains=ROWS[1]["phone"])
-    sandbox.fault("status", method="POST", status=403, contains=ROWS[3]["phone"])
+    sandbox.fault("status", method="POST", status=401, contains=ROWS[3]["phone"])
     with DAG("failing", schedule=None) as dag:
         for rows, path in ((ROWS[:3], rejected), (ROWS[3:], stopped)):
             WatiSyncContactsOperator(task_id=path.name, rows=rows, state_path=str(path), **COLUMNS)

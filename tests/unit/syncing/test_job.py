@@ -17,7 +17,8 @@ from tenacity import wait_none
 
 from airflow_provider_wati.exceptions import (
     WatiConfigurationError,
-    WatiServerError,
+    WatiError,
+    WatiPermissionError,
     WatiValidationError,
 )
 from airflow_provider_wati.state.directory import StateDirectory, StateFile
@@ -463,9 +464,9 @@ def test_a_create_without_an_answer_is_looked_up(syncer: Syncer, when: str) -> N
     assert syncer.params(1) == {"tier": "gold", "city": "Pune"}
 
 
-@pytest.mark.parametrize("status", [401, 403, 429])
+@pytest.mark.parametrize("status", [401, 429])
 def test_a_stopped_run_leaves_the_rest_to_the_next_one(syncer: Syncer, status: int) -> None:
-    """After a 401, 403 or 429 the rest is unsent, and the next run writes it."""
+    """After a 401 or 429 the rest is unsent, and the next run writes it."""
     rows = [row(n) for n in range(5)]
     syncer.sandbox.fault("status", status=status, method="POST", skip=2, retry_after=9_999)
     with pytest.raises(Exception, match=str(status)) as caught:
@@ -491,14 +492,118 @@ def test_a_contact_that_wati_fails_at_stops_nobody_else(syncer: Syncer) -> None:
     assert syncer.run(rows) == {"updated": 1, "unchanged": 249}
 
 
-def test_an_outage_stops_the_run(syncer: Syncer) -> None:
-    """Several failures in a row stop the run."""
-    syncer.add(*((n, {}) for n in range(500)))
-    syncer.sandbox.fault("status", method="PUT", status=500)
-    with pytest.raises(WatiServerError):
+FAULTS: dict[str, dict[str, Any]] = {
+    "500": {"kind": "status", "status": 500},
+    "403": {"kind": "status", "status": 403},
+    "reset": {"kind": "drop", "reset": True},
+    "timeout": {"kind": "delay", "seconds": 1.0},
+}
+
+
+def impatient(syncer: Syncer, **settings: Any) -> Any:
+    """A client that waits less than the fault ``timeout`` takes."""
+    return syncer.sandbox.client(timeout=(2.0, 0.25), **settings)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_row_that_draws_a_failure_in_an_update_is_named_and_costs_no_other(
+    syncer: Syncer, fault: str
+) -> None:
+    """Finding B1: a batch that fails because of one row is written without it, and the failure is this row's outcome."""
+    rows = [row(n, tier="poison" if n == 77 else "new") for n in range(120)]
+    syncer.add(*((n, {}) for n in range(120)))
+    syncer.sandbox.fault(method="PUT", contains="poison", **FAULTS[fault])
+    expected = "rejected" if fault == "403" else "unknown"
+    for written in ("updated", "unchanged"):
+        syncer.run(rows, client=impatient(syncer))
+        assert syncer.statuses() == [written] * 77 + [expected] + [written] * 42
+    assert all(syncer.params(n) == {"tier": "new", "city": "Pune"} for n in range(120) if n != 77)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_new_rows_that_draw_a_failure_are_named_and_cost_no_other(syncer: Syncer, fault: str) -> None:
+    """Finding B1: neighbours that fail in a row are named, and everybody behind them is created."""
+    bad = range(3, 9)
+    rows = [row(n, city="poison" if n in bad else "Pune") for n in range(30)]
+    syncer.sandbox.fault(method="POST", contains="poison", **FAULTS[fault])
+    expected = "rejected" if fault == "403" else "unknown"
+    syncer.run(rows, client=impatient(syncer))
+    assert syncer.statuses() == [expected if n in bad else "created" for n in range(30)]
+    assert all(syncer.params(n) for n in range(30) if n not in bad)
+
+
+@pytest.mark.parametrize("fault", ["500", "403", "reset"])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("reads_work", [True, False])
+def test_an_outage_ends_the_run_after_few_calls(
+    syncer: Syncer, fault: str, method: str, reads_work: bool
+) -> None:
+    """Where every write fails, a run ends with the error and a bounded number of calls, also if reads work."""
+    if method == "PUT":
+        syncer.add(*((n, {}) for n in range(500)))
+    syncer.run([])
+    syncer.calls()
+    kind = FAULTS[fault]
+    syncer.sandbox.fault(method=method, **kind)
+    if not reads_work:
+        syncer.sandbox.fault(method="GET", **kind)
+    with pytest.raises(WatiError):
         syncer.run([row(n) for n in range(500)])
-    assert (syncer.summary["unknown"], syncer.summary["unsent"]) == (100, 400)
-    assert syncer.summary["writes"] <= 12
+    calls = syncer.calls()
+    assert calls[f"{method} /contacts"] <= (20 if reads_work else 1)
+    assert calls.total() <= (60 if reads_work else 12)
+    assert syncer.summary["unsent"] >= 380
+    syncer.sandbox.control("DELETE", "/faults")
+    counts = syncer.run([row(n) for n in range(500)])
+    assert counts == {"updated" if method == "PUT" else "created": 500}
+
+
+def test_an_outage_in_the_middle_is_told_by_a_write_that_worked_before(syncer: Syncer) -> None:
+    """After some writes have worked, one of them is repeated, and its failure ends the run at once."""
+    syncer.add(*((n, {}) for n in range(500)))
+    syncer.sandbox.fault("status", method="PUT", status=403, skip=2)
+    with pytest.raises(WatiPermissionError):
+        syncer.run([row(n) for n in range(500)])
+    assert (syncer.summary["updated"], syncer.summary["unsent"]) == (200, 300)
+    assert syncer.calls()["PUT /contacts"] <= 6
+
+
+def test_a_short_outage_is_waited_out_by_the_probe(syncer: Syncer) -> None:
+    """Failures that pass while the probe is repeated cost no row its update."""
+    syncer.add(*((n, {}) for n in range(200)))
+    syncer.run([])
+    syncer.sandbox.fault("status", method="*", status=502, skip=1, count=6)
+    assert syncer.run([row(n) for n in range(200)]) == {"updated": 200}
+
+
+def test_a_single_row_survives_one_failure(syncer: Syncer) -> None:
+    """Where there is nothing to halve, the update is made once more after the probe."""
+    syncer.add((1, {}))
+    syncer.run([])
+    syncer.sandbox.fault("status", method="PUT", status=502, count=1)
+    assert syncer.run([row(1)]) == {"updated": 1}
+
+
+def test_rows_that_are_all_refused_take_one_call_each(syncer: Syncer) -> None:
+    """Where every row is at fault, the search does not multiply the calls."""
+    syncer.add(*((n, {}) for n in range(300)))
+    syncer.sandbox.fault("status", method="PUT", status=400)
+    assert syncer.run([row(n) for n in range(300)]) == {"rejected": 300}
+    assert syncer.calls()["PUT /contacts"] <= 340
+
+
+def test_a_contact_that_cannot_be_looked_up_costs_its_row_only(syncer: Syncer) -> None:
+    """A look-up that fails for one contact leaves this row unknown, in each of the places that look up."""
+    syncer.sandbox.fault("drop", method="POST", contains=number(2))
+    lookup = syncer.sandbox.fault("status", method="GET", status=500, path=f"*{number(2)}")
+    rows = [row(n) for n in range(1, 5)]
+    for created in ("created", "unchanged"):
+        syncer.run(rows, client=syncer.sandbox.client(max_tries=2))
+        assert syncer.statuses() == [created, "unknown", created, created]
+        assert "looked up" in str(syncer.reasons()[1])
+    syncer.sandbox.control("DELETE", f"/faults/{lookup}")
+    syncer.sandbox.control("DELETE", "/faults")
+    assert syncer.run(rows) == {"created": 1, "unchanged": 3}
 
 
 def test_nothing_happens_when_the_rows_end_in_an_error(syncer: Syncer) -> None:
@@ -574,6 +679,7 @@ class Life:
 class MortalSnapshot:
     def __init__(self, real: StateFile, life: Life) -> None:
         self.real = real
+        self.path = real.path
         self.life = life
 
     def read(self) -> Any:

@@ -1,0 +1,69 @@
+"""The scratch database of a contact sync, which the tables of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.syncing.values import is_same_list
+from airflow_provider_wati.tables.scratch_db import open_scratch_db
+
+if TYPE_CHECKING:
+    import sqlite3
+
+# A person is the dedupe key of a phone number: two spellings of one line are one person.
+# `people` is the snapshot: at any moment what the next run has to know if this one dies now. Its `phone_number` is the
+# spelling that WATI knows. `written`: this sync has written to the contact, or may have; `certain`: it is known that the
+# contact exists.
+# `rows` has the rows, and after them the people who are no longer in them. A row that is yet to be written is `unsent`,
+# or `unknown` after a call that failed without saying why (`doubt`); `act` is how (`put` or `post`), None once it is
+# done; `done` its status when that succeeds, `was` and `was_written` what `people` had.
+_TABLES = """
+CREATE TABLE people (
+    person TEXT PRIMARY KEY, phone_number TEXT NOT NULL, written INTEGER NOT NULL, certain INTEGER NOT NULL,
+    name TEXT, vals TEXT
+) WITHOUT ROWID;
+CREATE TABLE listed (phone_number TEXT PRIMARY KEY, person TEXT NOT NULL, name TEXT, vals TEXT) WITHOUT ROWID;
+CREATE TABLE rows (
+    id INTEGER PRIMARY KEY, row INTEGER, status TEXT NOT NULL, reason TEXT, act TEXT, done TEXT, switched INTEGER,
+    person TEXT, phone_number TEXT, target TEXT NOT NULL, name TEXT, vals TEXT, was TEXT, was_written INTEGER, doubt TEXT
+);
+"""
+
+
+class ScratchTables:
+    """One scratch database with the tables of a sync."""
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection = open_scratch_db()
+        self.connection.executescript(_TABLES)
+        self.connection.create_function("same_values", 2, is_same_list, deterministic=True)
+
+    def close(self) -> None:
+        """Delete the database."""
+        self.connection.close()
+
+
+class TablesPart:
+    """
+    Base of the parts of a sync that work on its tables.
+
+    :param tables: the database.
+    """
+
+    def __init__(self, tables: ScratchTables) -> None:
+        self._db = tables.connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Write many rows in one transaction. There is no journal to roll back with, so an error keeps what was written."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
+    def _count(self, what: str, *parameters: Any) -> int:
+        (count,) = self._db.execute(f"SELECT COUNT(*) FROM {what}", parameters).fetchone()
+        return int(count)
