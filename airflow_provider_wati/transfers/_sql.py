@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 CHUNK = 5_000
 #: The columns that identify the outcomes of one task; each attempt of it has the same values.
 TASK_COLUMNS = ("dag_id", "task_id", "run_id", "map_index")
-#: A table name with schema and quotes; it is put into statements as it is.
-_TABLE_NAME = re.compile(r"[\w.$\"`\[\]-]+")
+#: One part of a table name, such as its schema: bare, or quoted in the way of some database. A dash stands within
+#: quotes only, and never twice, because two begin a comment in SQL; a per cent sign is a placeholder to some drivers.
+_QUOTED = r"(?!-)(?!.*--)[\w$ -]+"
+_PART = re.compile(
+    rf"(?P<bare>[^\W\d][\w$]*)|\"(?P<double>{_QUOTED})\"|`(?P<back>{_QUOTED})`|\[(?P<square>{_QUOTED})\]"
+)
+_MOST_PARTS = 3
 _TEXT_LENGTH = 1_000
 _TEXT = f"VARCHAR({_TEXT_LENGTH})"
 _TYPES = {"map_index": "INTEGER", "source_row": "INTEGER"}
@@ -143,25 +148,28 @@ class OutcomesTable:
     """
 
     def __init__(self, hook: DbApiHook, name: str, columns: Sequence[str]) -> None:
-        if not _TABLE_NAME.fullmatch(name):
-            raise WatiValidationError(f"outcomes_table is {name!r}, which is not the name of a table.")
         self._hook = hook
         self._name = name
+        #: The name as it stands in statements.
+        self._table = _quoted(name, hook)
         named = (_RESERVED.get(column, column) for column in columns)
         self._columns = [*TASK_COLUMNS, *named, "written_at"]
 
     def create(self) -> None:
         """
-        Create the table if it does not exist.
+        Create the table if it does not exist, and find out whether outcomes can be written to it.
 
         :raises WatiConfigurationError: when that fails, or a table of that name has other columns.
         """
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-            if self._exists(connection, cursor):
-                return
+            self._create(connection, cursor)
+            self._try_row(connection, cursor)
+
+    def _create(self, connection: Any, cursor: Any) -> None:
+        if not self._exists(connection, cursor):
             types = ", ".join(f"{column} {_TYPES.get(column, _TEXT)}" for column in self._columns)
             try:
-                cursor.execute(f"CREATE TABLE {self._name} ({types})")
+                cursor.execute(f"CREATE TABLE {self._table} ({types})")
                 connection.commit()
             except Exception as error:
                 connection.rollback()
@@ -169,9 +177,38 @@ class OutcomesTable:
                 if not self._exists(connection, cursor):
                     raise self._not_created(error) from error
 
+    def _try_row(self, connection: Any, cursor: Any) -> None:
+        """Write a row and take it back: other types, or a column of somebody else's that must not be NULL, refuse it."""
+        values = [0 if column in _TYPES else "x" for column in self._columns]
+        # A database without transactions keeps the row until it is deleted, so it must not look like a task's.
+        values[TASK_COLUMNS.index("run_id")] = f"check {uuid.uuid4()}"
+        # The look for the table has begun a transaction, within which this cannot be set.
+        connection.rollback()
+        if self._hook.supports_autocommit:
+            self._hook.set_autocommit(connection, False)
+        try:
+            cursor.execute(self._insert_statement(), tuple(values))
+            cursor.execute(self._delete_statement(), tuple(values[: len(TASK_COLUMNS)]))
+        except Exception as error:
+            raise WatiConfigurationError(
+                f"outcomes_table {self._name!r} does not take a row of outcomes: {error}. Nothing was sent or written to "
+                "WATI. Give the name of a table that does not exist yet, or correct this one: map_index and source_row "
+                "are integers, the other columns are text."
+            ) from error
+        finally:
+            connection.rollback()
+
+    def _insert_statement(self) -> str:
+        marks = ", ".join([self._hook.placeholder] * len(self._columns))
+        return f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES ({marks})"
+
+    def _delete_statement(self) -> str:
+        same_task = " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
+        return f"DELETE FROM {self._table} WHERE {same_task}"
+
     def _exists(self, connection: Any, cursor: Any) -> bool:
         try:
-            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._name} WHERE 1 = 0")
+            cursor.execute(f"SELECT {', '.join(self._columns)} FROM {self._table} WHERE 1 = 0")
             cursor.fetchall()
         except Exception:
             # Each driver has its own error for a missing table; after any other error, creating the table fails
@@ -194,20 +231,44 @@ class OutcomesTable:
         :param task: the values of ``TASK_COLUMNS``.
         :param outcomes: the values of the outcome columns, row by row.
         """
-        mark = self._hook.placeholder
-        marks = ", ".join([mark] * len(self._columns))
-        insert = f"INSERT INTO {self._name} ({', '.join(self._columns)}) VALUES ({marks})"
-        same_task = " AND ".join(f"{column} = {mark}" for column in TASK_COLUMNS)
+        insert = self._insert_statement()
         task = tuple(map(_fitting, task))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = ((*task, *map(_fitting, outcome), now) for outcome in outcomes)
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             if self._hook.supports_autocommit:
                 self._hook.set_autocommit(connection, False)
-            cursor.execute(f"DELETE FROM {self._name} WHERE {same_task}", task)
+            cursor.execute(self._delete_statement(), task)
             while chunk := list(islice(rows, CHUNK)):
                 _insert_many(cursor, insert, chunk)
             connection.commit()
+
+
+def _quoted(name: str, hook: DbApiHook) -> str:
+    """
+    Return the name of a table as it stands in a statement, quoted in the way of the database.
+
+    :param name: up to three parts with dots between them. A bare part stays bare unless the database reserves the word,
+        because quotes would make its case count.
+    :raises WatiValidationError: for anything else.
+    """
+    parts: list[str] = []
+    place = 0
+    while len(parts) < _MOST_PARTS and (found := _PART.match(name, place)):
+        if found["bare"]:
+            parts.append(hook.dialect.escape_word(found["bare"]))
+        else:
+            within = found["double"] or found["back"] or found["square"]
+            parts.append(hook.dialect.escape_word_format.format(within))
+        place = found.end() + 1
+        if place > len(name):
+            return ".".join(parts)
+        if name[place - 1] != ".":
+            break
+    raise WatiValidationError(
+        f"outcomes_table is {name!r}, which is not the name of a table: give a name of letters, digits and underscores, "
+        "with its schema before it if it needs one, and quotes around a part with other characters."
+    )
 
 
 def _insert_many(cursor: Any, insert: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -63,6 +63,7 @@ class _SqlSource(RowsOperator):
         self.sql_hook_params = sql_hook_params
         self.outcomes_table = outcomes_table
         self.outcomes_conn_id = outcomes_conn_id
+        self._remember("outcomes_table", "outcomes_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
         summary: dict[str, Any] = super().execute(context)
@@ -72,7 +73,7 @@ class _SqlSource(RowsOperator):
 
     def _check(self, context: Context) -> None:
         super()._check(context)
-        if self.outcomes_table:
+        if self.outcomes_table is not None:
             self._table().create()
 
     @property
@@ -109,7 +110,7 @@ class _SqlSource(RowsOperator):
     def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> None:
         """Write the outcomes to the table too, in place of those of an earlier attempt."""
         super()._keep_outcomes(job, summary, context)
-        if self.outcomes_table:
+        if self.outcomes_table is not None:
             ti = context["ti"]
             task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
             key = summary[self.key_name]

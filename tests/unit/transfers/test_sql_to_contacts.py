@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
+from airflow_provider_wati.transfers._sql import OutcomesTable, hook_of
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiContactsOperator
 
 if TYPE_CHECKING:
@@ -98,3 +99,66 @@ def test_sql_that_fails_half_way_writes_nothing(run: Any, sandbox: Sandbox, ware
     assert writes(sandbox) == 0
     [summary] = run.pushed
     assert summary["total"] == summary["unsent"] + summary["invalid"]
+
+
+COLUMNS = ("sync_key", "row", "target", "status", "reason")
+
+
+@pytest.mark.parametrize(
+    "table", ["t--", '"t--"', "t /*", "t;", "", "None", "a.b.c.d", "t%s", "t.", '"t" WHERE 1=1 --']
+)
+def test_a_bad_name_of_the_outcomes_table_ends_the_task_before_anything_is_written(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, table: str
+) -> None:
+    """Finding B5: a name that is not one of a table, or that rendering left empty, is refused before the first call."""
+    fill(warehouse, [row[:3] for row in MESSY])
+    task = operator(state_path=state, outcomes_table="{{ none }}")
+    task.outcomes_table = table
+    with pytest.raises(WatiValidationError, match="outcomes_table"):
+        run(task)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "dag_id TEXT",
+        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
+        "status TEXT, reason TEXT, written_at TEXT, extra TEXT NOT NULL",
+        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
+        "status TEXT CHECK (status = 'ok'), reason TEXT, written_at TEXT",
+    ],
+    ids=["missing", "not null", "check"],
+)
+def test_a_table_that_takes_no_outcomes_ends_the_task_before_anything_is_written(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, columns: str
+) -> None:
+    """Finding B5: a table with other columns is found out before the first call, and stays as it is."""
+    fill(warehouse, [row[:3] for row in MESSY])
+    warehouse.execute(f"CREATE TABLE t ({columns})")
+    with pytest.raises(WatiConfigurationError, match="Nothing was sent or written to WATI"):
+        run(operator(state_path=state, outcomes_table="t"))
+    assert sandbox.requests() == []
+    assert warehouse.execute("SELECT COUNT(*) FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize("table", ["synced", '"order"', '"My Table"', "`my-table`", "[select]"])
+def test_a_name_is_quoted_in_the_way_of_the_database(
+    run: Any, warehouse: Warehouse, state: str, table: str
+) -> None:
+    """A quoted name, a reserved word among them, is a table like others, and another task's outcomes stay."""
+    fill(warehouse, [row[:3] for row in MESSY])
+    for run_id in ("a", "b", "b"):
+        run(operator(state_path=state, outcomes_table=table), run_id=run_id)
+    quoted = '"' + table.strip('"`[]') + '"'
+    found = warehouse.execute(f"SELECT run_id, COUNT(*) FROM {quoted} GROUP BY run_id ORDER BY run_id")
+    assert found == [("a", len(MESSY)), ("b", len(MESSY))]
+
+
+@pytest.mark.parametrize("name", ["t--", '"t--"', "t -- ", "t/**/", "t--\n"])
+def test_no_name_removes_the_condition_of_the_delete(warehouse: Warehouse, name: str) -> None:
+    """Finding B5: a driver may put values into a comment, so a name that begins one never reaches a statement."""
+    warehouse.execute("CREATE TABLE t (dag_id TEXT)", "INSERT INTO t VALUES ('precious')")
+    with pytest.raises(WatiError):
+        OutcomesTable(hook_of("warehouse"), name, COLUMNS).replace(("d", "t", "r", -1), [])
+    assert warehouse.execute("SELECT dag_id FROM t") == [("precious",)]
