@@ -1,0 +1,85 @@
+"""Two spellings of one phone line in Brazil, Mexico or Argentina are one person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.syncer import Syncer
+
+LINES = [
+    ("551187654321", "5511987654321"),
+    ("5215512345678", "525512345678"),
+    ("541123456789", "5491123456789"),
+]
+BOTH_WAYS = [*LINES, *((new, old) for old, new in LINES)]
+
+
+def row(phone: str, tier: Any = "gold") -> dict[str, Any]:
+    return {"phone": phone, "name": "Ada", "tier": tier, "city": "Recife"}
+
+
+def tier_of(syncer: Syncer, phone: str) -> str | None:
+    person = syncer.sandbox.state.by_phone.get(phone)
+    return None if person is None else (person.custom_params or {}).get("tier")
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_a_change_of_spelling_clears_nobody(syncer: Syncer, old: str, new: str) -> None:
+    """Finding B4: with ``clear``, a row in another spelling is the same person: nothing is set and cleared at once."""
+    syncer.run([row(old)], on_removed="clear", max_removed=1)
+    syncer.calls()
+    assert syncer.run([row(new)], on_removed="clear", max_removed=1) == {"unchanged": 1}
+    assert syncer.calls() == {}
+    assert syncer.run([row(new, "silver")], on_removed="clear", max_removed=1) == {"updated": 1}
+    assert syncer.calls() == {"PUT /contacts": 1}
+    # WATI has the contact in the old spelling, and knows no other.
+    assert (tier_of(syncer, old), tier_of(syncer, new)) == ("silver", None)
+    assert syncer.run([row(old, "silver")], on_removed="clear", max_removed=1) == {"unchanged": 1}
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_both_spellings_in_one_table_are_one_person_twice(syncer: Syncer, old: str, new: str) -> None:
+    """Finding B4: rows in both spellings are refused as duplicates, in each run."""
+    for _ in range(2):
+        assert syncer.run([row(old), row(new, "silver")]) == {"invalid": 2}
+        assert "2 rows, in two spellings of its country, of which row 1 is the first" in str(
+            syncer.reasons()[1]
+        )
+    assert not syncer.sandbox.state.contacts
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_a_row_updates_the_contact_in_the_spelling_that_wati_lists(
+    syncer: Syncer, old: str, new: str
+) -> None:
+    """A contact that WATI lists in the other spelling is updated there, and no second one is created."""
+    syncer.sandbox.control("POST", "/contacts", {"contacts": [{"phone": old, "name": "Ada"}]})
+    assert syncer.run([row(new)]) == {"updated": 1}
+    assert tier_of(syncer, old) == "gold"
+    assert len(syncer.sandbox.state.contacts) == 1
+    assert syncer.run([row(new)], snapshot=None) == {"unchanged": 1}
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_where_wati_has_both_spellings_the_one_of_the_row_is_written(
+    syncer: Syncer, old: str, new: str
+) -> None:
+    """Of two contacts of one line, the one that the row names is updated once, and the other one is left alone."""
+    people = [{"phone": phone, "name": "Ada", "custom_params": {"tier": "x"}} for phone in (old, new)]
+    syncer.sandbox.control("POST", "/contacts", {"contacts": people})
+    for expected in ({"updated": 1}, {"unchanged": 1}):
+        assert syncer.run([row(new)], snapshot=None) == expected
+        assert (tier_of(syncer, old), tier_of(syncer, new)) == ("x", "gold")
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_a_new_contact_that_exists_in_the_other_spelling_is_found(syncer: Syncer, old: str, new: str) -> None:
+    """After a create that is refused, the contact is looked up in both spellings before it is called missing."""
+    syncer.run([])
+    syncer.sandbox.control("POST", "/contacts", {"contacts": [{"phone": old, "name": "Ada"}]})
+    syncer.sandbox.fault("status", method="POST", path="*/contacts", status=400)
+    assert syncer.run([row(new)]) == {"updated": 1}
+    assert tier_of(syncer, old) == "gold"
