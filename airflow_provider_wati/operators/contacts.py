@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from airflow_provider_wati._compat import AirflowSkipException
-from airflow_provider_wati.client.responses import attributes_of
 from airflow_provider_wati.client.target import CONTACTS, Target, TargetKind
 from airflow_provider_wati.client.validation import contact_attributes, text
 from airflow_provider_wati.exceptions import (
@@ -21,6 +19,8 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.operators._base import WatiOperator, unredacted
 from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
 from airflow_provider_wati.operators._single_send import act_once
+from airflow_provider_wati.syncing.diff import params_of, phone_numbers_of
+from airflow_provider_wati.syncing.values import is_same
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact, SendHooks
     from airflow_provider_wati.client.validation import CustomParams
     from airflow_provider_wati.sending.conversation_index import Sighting
+    from airflow_provider_wati.syncing.values import Value
     from airflow_provider_wati.tables.values import Row
 
 
@@ -342,17 +343,20 @@ def _same_contact(contact: Contact, name: str, custom_params: CustomParams | Non
 
 
 def _has_attributes(contact: Contact, custom_params: CustomParams | None) -> bool:
-    """Say if a contact has all these attributes with these values."""
-    there = attributes_of(contact)
+    """Say if a contact has all these attributes with these values; a number counts as the text that it was written as."""
+    there = params_of(contact)
     wanted = {param["name"]: param["value"] for param in contact_attributes(custom_params, "custom_params")}
     # An attribute that is to be empty may as well be gone.
-    return all(there.get(name, "").strip() == value.strip() for name, value in wanted.items())
+    return all(_is_value(value, there.get(name, "")) for name, value in wanted.items())
+
+
+def _is_value(wanted: str, there: Value) -> bool:
+    return is_same(wanted.strip(), there.strip() if isinstance(there, str) else there)
 
 
 def _is_target(contact: Contact, target: Target) -> bool:
     """Say if a contact is the one that a target names."""
     if target.kind is TargetKind.PHONE:
-        written = (re.sub(r"\D", "", str(contact.get(field) or "")) for field in ("phone", "wa_id"))
-        return dedupe_key_of(target.value) in {dedupe_key_of(digits) for digits in written if digits}
+        return dedupe_key_of(target.value) in set(map(dedupe_key_of, phone_numbers_of(contact)))
     field = "bsuid" if target.kind is TargetKind.BSUID else "id"
     return str(contact.get(field) or "").casefold() == target.value.casefold()

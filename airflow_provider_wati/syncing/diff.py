@@ -67,7 +67,7 @@ def different_attribute(written: dict[str, str], contact: Contact) -> str | None
     """Return an attribute that an answer shows with another value than was written; None if it shows no such one."""
     if not shows_attributes(contact):
         return None
-    shown = _params_of(contact)
+    shown = params_of(contact)
     return next((name for name, value in written.items() if not is_same(value, shown.get(name, ""))), None)
 
 
@@ -84,7 +84,7 @@ def vals_in(attributes: Sequence[str], contact: Contact, written: Sequence[str] 
     :param contact: what WATI shows.
     :param written: the texts of the row, which are taken where WATI shows the same value in another form.
     """
-    params = _params_of(contact)
+    params = params_of(contact)
     shown = [params.get(name, "") for name in attributes]
     if written is not None:
         shown = [mine if is_same(mine, value) else value for mine, value in zip(written, shown, strict=True)]
@@ -150,7 +150,7 @@ def match_answer(
     return found, left_out
 
 
-def _params_of(contact: Contact) -> dict[str, Value]:
+def params_of(contact: Contact) -> dict[str, Value]:
     """Return the attributes by name, whatever form WATI gives them in; one without a name is left out."""
     params: Any = contact.get("custom_params")
     if isinstance(params, dict):

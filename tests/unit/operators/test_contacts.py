@@ -127,6 +127,17 @@ def test_an_update_that_shows_the_old_value_is_refused(
         execute(update())
 
 
+@pytest.mark.parametrize(("value", "shown"), [("1.50", 1.5), ("007", 7), ("true", True)])
+def test_an_update_whose_answer_shows_a_number_is_green(
+    execute: Execute, sandbox: Sandbox, value: str, shown: Any
+) -> None:
+    """Finding B3: a number counts as the text that it was written as, and a phone number may be a number too."""
+    contact = {"id": "c", "phone": float(ADA), "custom_params": {"tier": shown, "other": None}}
+    sandbox.fault("answer", method="PUT", answer={"contact_list": [None, contact]})
+    operator = WatiUpdateContactOperator(task_id="update", target=ADA, custom_params={"tier": value})
+    assert execute(operator)["id"] == "c"
+
+
 def test_an_update_finds_its_contact_among_others(execute: Execute, sandbox: Sandbox) -> None:
     """The contact asked for is found in any spelling of its number, in any place."""
     contact = {"id": "1", "phone": "+1 (202) 555-0143", "custom_params": BLACK}
