@@ -27,8 +27,8 @@ class ContactSyncOperator(RowsOperator):
 
     A snapshot under ``state_path`` holds what was written, so that unchanged rows cost no call. See :doc:`/sync`.
 
-    :param phone_column: the column with the phone number (templated); one that occurs in several rows makes all of
-        them invalid.
+    :param phone_column: the column with the phone number (templated); one that occurs in several rows, also in two
+        spellings of Brazil, Mexico or Argentina, makes all of them invalid.
     :param name_column: the column with the name that a new contact gets (templated); None where no
         contact is to be created. WATI's API cannot change a name; the outcomes report one that differs.
     :param attribute_columns: ``{attribute in WATI: column}`` (templated). Values become text by one rule; NULL and

@@ -183,7 +183,7 @@ class OutcomesTable:
         # A database without transactions keeps the row until it is deleted, so it must not look like a task's.
         values[TASK_COLUMNS.index("run_id")] = f"check {uuid.uuid4()}"
         # The look for the table has begun a transaction, within which this cannot be set.
-        connection.rollback()
+        _roll_back(connection)
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)
         try:
@@ -196,7 +196,7 @@ class OutcomesTable:
                 "are integers, the other columns are text."
             ) from error
         finally:
-            connection.rollback()
+            _roll_back(connection)
 
     def _insert_statement(self) -> str:
         marks = ", ".join([self._hook.placeholder] * len(self._columns))
@@ -242,6 +242,13 @@ class OutcomesTable:
             while chunk := list(islice(rows, CHUNK)):
                 _insert_many(cursor, insert, chunk)
             connection.commit()
+
+
+def _roll_back(connection: Any) -> None:
+    """End a transaction without effect, where there is one."""
+    # Drivers of databases without transactions (BigQuery, Databricks, Trino) lack the method, or raise errors of their own.
+    with suppress(Exception):
+        connection.rollback()
 
 
 def _quoted(name: str, hook: DbApiHook) -> str:

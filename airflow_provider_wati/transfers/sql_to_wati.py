@@ -154,7 +154,9 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         ``target``, ``status``, ``reason``, ``local_message_id``, ``campaign_id``, ``campaign_name``,
         ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
-    :raises WatiValidationError: before anything is sent, when the query lacks a column.
+    :raises WatiValidationError: before anything is sent, when the query lacks a column, or ``outcomes_table`` is not the
+        name of a table.
+    :raises WatiConfigurationError: before anything is sent, when that table does not take a row of outcomes.
 
     The other parameters, the result and the errors are those of
     :class:`~airflow_provider_wati.operators._template_send.WatiBulkSendOperator`.
@@ -207,7 +209,9 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
         ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``sync_key``, ``source_row``, ``target``, ``status``,
         ``reason``, ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
-    :raises WatiValidationError: before anything is written, when the query lacks a column.
+    :raises WatiValidationError: before anything is written, when the query lacks a column, or ``outcomes_table`` is not
+        the name of a table.
+    :raises WatiConfigurationError: before anything is written, when that table does not take a row of outcomes.
 
     The other parameters, the result and the errors are those of
     :class:`~airflow_provider_wati.operators._contact_sync.ContactSyncOperator`.
