@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import mimetypes
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.state.storage import is_local, replacing, storage_path
+from airflow_provider_wati.tables.csv_cells import safe_rows
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -26,6 +28,9 @@ T = TypeVar("T")
 
 #: Bytes of UTF-8: file systems allow 255.
 _LONGEST_NAME = 150
+_LONGEST_SUFFIX = 10
+#: An id that is itself part of a file name; WATI's have 24 hexadecimal characters. A hyphen marks any other.
+_PLAIN_ID = re.compile(r"[0-9a-z]{8,64}")
 _TABLES = (".csv", ".jsonl", ".parquet")
 _ROWS_A_PART = 10_000
 _PIECE = 1024 * 1024
@@ -63,6 +68,9 @@ def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Iterable[
     """
     Open a file of rows; what is yielded writes rows, each with a value for each column.
 
+    In a CSV file, a text that a spreadsheet would run gets a quote before it, as
+    :func:`~airflow_provider_wati.tables.csv_cells.safe_cell` says.
+
     :param uri: a path or URI; the suffix ``.csv``, ``.jsonl`` or ``.parquet`` gives the format.
     :param columns: the columns, in order.
     :raises WatiValidationError: for another suffix.
@@ -80,7 +88,7 @@ def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Iterable[
         if suffix == ".csv":
             table = csv.writer(text)
             table.writerow(columns)
-            yield table.writerows
+            yield lambda rows: table.writerows(safe_rows(rows))
         else:
             yield partial(_write_json_lines, text, columns)
 
@@ -223,16 +231,35 @@ def guess_type(file_name: str) -> str:
 
 def name_of(media: Media, message_id: str) -> str:
     """
-    Return a safe file name for a file of WATI.
+    Return the name under which the file of a message is stored: ``<message id>_<sender's name>``.
 
-    The sender of the file chooses its name, so it must not lead out of the directory that it is stored in.
+    The sender chooses the second half, so it neither leads out of the directory nor decides which file is meant: names
+    of different messages differ, also where capitals do not count, whatever their senders wrote. The suffix stays.
+
+    :param media: the file; without a name, the message id and the suffix of its media type are the name.
+    :param message_id: WATI's id of the message.
+    :return: at most 150 bytes of UTF-8; never a name that Windows keeps for devices, such as ``con``.
     """
     given = re.split(r"[/\\]", media.file_name or "")[-1]
     safe = re.sub(r"[^\w .()+,=@-]", "_", given).strip(" .")
+    key = _file_key(message_id)
     if not safe:
-        safe = re.sub(r"\W", "_", message_id) + (mimetypes.guess_extension(media.content_type) or "")
+        return key + (mimetypes.guess_extension(media.content_type) or "")
     stem, dot, suffix = safe.rpartition(".")
-    if not stem or len(suffix) > 10:
+    if not stem or len(suffix) > _LONGEST_SUFFIX:
         stem, dot, suffix = safe, "", ""
-    room = _LONGEST_NAME - len(f"{dot}{suffix}".encode())
-    return stem.encode()[:room].decode(errors="ignore") + dot + suffix
+    room = _LONGEST_NAME - len(f"{key}_{dot}{suffix}".encode())
+    return f"{key}_{stem.encode()[:room].decode(errors='ignore')}{dot}{suffix}"
+
+
+def _file_key(message_id: str) -> str:
+    """
+    Return a message id as a part of a file name, different for different ids.
+
+    It has no ``_``, so that the first one in the name ends it, and at least 8 characters, which no device has.
+    """
+    if _PLAIN_ID.fullmatch(message_id):
+        return message_id
+    digest = hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    readable = re.sub("[^0-9A-Za-z]+", "-", message_id)[:32].strip("-")
+    return f"{readable or 'id'}-{digest}"

@@ -387,11 +387,12 @@ class WatiGetMediaOperator(WatiOperator):
 
     :param message_id: WATI's id of the message, which its webhooks call ``id`` (templated); not WhatsApp's wamid.
     :param destination: where to write the file, as a local path or any Airflow object-storage URI (templated).
-        One that ends in ``/`` is a directory, in which the file gets the name that WATI tells, made safe. Without
-        a destination the file is in the result as Base64, up to 256 kB.
+        One that ends in ``/`` is a directory, in which the file is called ``<message id>_<sender's name>``, so that
+        it replaces no file of another message. A local file is created with mode 0600. Without a destination the
+        file is in the result as Base64, up to 256 kB.
     :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: ``message_id``, ``file_name``, ``content_type``, ``size`` in bytes, and ``destination`` or
-        ``content_base64``.
+    :return: ``message_id``, ``file_name`` (as in a directory), ``content_type``, ``size`` in bytes, and
+        ``destination`` or ``content_base64``.
     :raises WatiNotFoundError: when WATI does not know the message, or it has no file.
     :raises WatiValidationError: when the file is larger than 256 kB and there is no destination.
     :raises WatiConnectionError: when the file breaks off; nothing of it is left at the destination.

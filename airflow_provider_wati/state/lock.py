@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.state.storage import make_private_directory
 
 if TYPE_CHECKING:
     from airflow_provider_wati.state.directory import StateDirectory
-
 
 #: How long a lease in object storage holds without being renewed.
 LEASE_SECONDS = 600.0
@@ -38,9 +38,9 @@ def locked(directory: StateDirectory, key: str, what: str, owner: str) -> Iterat
     if path.protocol in ("file", "local"):
         import filelock
 
-        os.makedirs(os.path.dirname(path.path), exist_ok=True)
+        make_private_directory(os.path.dirname(path.path))
         try:
-            with filelock.FileLock(path.path, timeout=0):
+            with filelock.FileLock(path.path, timeout=0, mode=0o600):
                 yield
         except filelock.Timeout:
             raise _not_alone(what) from None

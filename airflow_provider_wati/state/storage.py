@@ -27,7 +27,8 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
     Replace a file; the old one stays until the new one is complete.
 
     An object appears when it is closed, and an error closes it too, so the content is written to a temporary file
-    first. A local file is written under another name, synced to the disk and renamed.
+    first. A local file is written under another name, synced to the disk and renamed. It has mode 0600, and directories
+    that are created for it have 0700, whatever the umask: it holds data of people.
     """
     if not is_local(path):
         with tempfile.TemporaryFile() as whole:
@@ -37,10 +38,10 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(whole, file)
         return
     target = os.path.realpath(path.path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    make_private_directory(os.path.dirname(target))
     beside = f"{target}.{secrets.token_hex(4)}.tmp"
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb", opener=_open_private) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -49,6 +50,26 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def make_private_directory(path: str) -> None:
+    """
+    Create a local directory and the missing ones above it with mode 0700; existing ones keep theirs.
+
+    ``os.makedirs`` gives a mode to the last one only.
+    """
+    path = os.path.abspath(path)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another task has created it meanwhile
+            os.mkdir(directory, 0o700)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def is_local(path: ObjectStoragePath) -> bool:

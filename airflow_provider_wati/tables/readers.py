@@ -11,6 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.tables.csv_cells import original_text
+from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -77,6 +79,9 @@ def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
     """
     Yield the rows of a CSV file, in UTF-8 with a header; an empty field is None.
 
+    In a file with the columns of our outcomes, the quotes that ``safe_cell`` put before formulas are removed. Other
+    files are read as they are.
+
     :raises WatiValidationError: for a line with more or fewer fields than the header, and a column that occurs twice.
     :raises csv.Error: for a quote that is not closed, and a field over ``LONGEST_FIELD`` characters.
     """
@@ -87,9 +92,11 @@ def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
         _, header = next(lines, (0, []))
         if len(set(header)) < len(header):
             raise WatiValidationError("the header of the CSV file has a column twice")
+        is_ours = set(SYNC_COLUMNS) <= set(header)
         for line_number, fields in lines:
             if len(fields) == len(header):
-                values = fields if all(fields) else [field or None for field in fields]
+                texts = list(map(original_text, fields)) if is_ours else fields
+                values = texts if all(texts) else [text or None for text in texts]
                 yield dict(zip(header, values, strict=True))
             elif fields:
                 raise WatiValidationError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from tests.support.tasks import Execute
 
 ADA, BEN, MESSAGE_ID = "12025550143", "12025550144", "507f1f77bcf86cd799439011"
-UNNAMED = f"{MESSAGE_ID}.bin"
 
 
 @pytest.fixture
@@ -62,48 +63,58 @@ def names_in(folder: str) -> list[str]:
     return sorted(each.name for each in path.iterdir()) if path.exists() else []
 
 
+#: What a sender calls a file, and what stands behind the message id.
 HOSTILE = {
-    "../../x": "x",
-    "/etc/passwd": "passwd",
-    "..\\..\\windows\\x.ini": "x.ini",
-    "C:\\x.txt": "x.txt",
-    "a/../..": UNNAMED,
-    "..": UNNAMED,
-    ".": UNNAMED,
-    "": UNNAMED,
-    "   ": UNNAMED,
-    "x/": UNNAMED,
-    ".bashrc": "bashrc",
-    "~root": "_root",
-    "a\x00b\nc\x7f\x1b[31m.pdf": "a_b_c___31m.pdf",
-    "a:b|c<d>e\"f?g*h'.pdf": "a_b_c_d_e_f_g_h_.pdf",
-    "\u202egpj.exe": "_gpj.exe",
-    "$(id);`id`&.sh": "_(id)__id__.sh",
-    "Rechnung für Müller (1).pdf": "Rechnung für Müller (1).pdf",
-    "發票.pdf": "發票.pdf",
-    "no suffix": "no suffix",
-    "trailing.": "trailing",
+    "../../x": "_x",
+    "/etc/passwd": "_passwd",
+    "..\\..\\windows\\x.ini": "_x.ini",
+    "C:\\x.txt": "_x.txt",
+    "a/../..": ".bin",
+    "..": ".bin",
+    ".": ".bin",
+    "": ".bin",
+    "   ": ".bin",
+    "x/": ".bin",
+    ".bashrc": "_bashrc",
+    "~root": "__root",
+    "a\x00b\nc\x7f\x1b[31m.pdf": "_a_b_c___31m.pdf",
+    "a:b|c<d>e\"f?g*h'.pdf": "_a_b_c_d_e_f_g_h_.pdf",
+    "\u202egpj.exe": "__gpj.exe",
+    "$(id);`id`&.sh": "__(id)__id__.sh",
+    "half \ud83d.pdf": "_half _.pdf",
+    "con": "_con",
+    "NUL.txt": "_NUL.txt",
+    "Rechnung für Müller (1).pdf": "_Rechnung für Müller (1).pdf",
+    "發票.pdf": "_發票.pdf",
+    "no suffix": "_no suffix",
+    "trailing.": "_trailing",
 }
+
+
+def name_for(given: str | None, message_id: str = MESSAGE_ID, content_type: str = "x/unknown") -> str:
+    media: Any = SimpleNamespace(file_name=given, content_type=content_type)
+    return name_of(media, message_id)
 
 
 @pytest.mark.parametrize("given", HOSTILE)
 def test_a_file_name_of_a_stranger_is_made_safe(given: str) -> None:
-    """A file name that a sender chose has no path and no control characters."""
-    media: Any = SimpleNamespace(file_name=given, content_type="application/octet-stream")
-    assert name_of(media, MESSAGE_ID) == HOSTILE[given]
+    """A sender's file name stands behind the message id, without a path and control characters."""
+    assert name_for(given, content_type="application/octet-stream") == MESSAGE_ID + HOSTILE[given]
 
 
 @pytest.mark.parametrize(
     ("given", "suffix"),
     [("a" * 400 + ".pdf", ".pdf"), ("發" * 400 + ".pdf", ".pdf"), ("a." + "b" * 400, ""), ("é" * 400, "")],
 )
-def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(given: str, suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("message_id", [MESSAGE_ID, "a" * 64, "wamid." + "A" * 400])
+def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(
+    message_id: str, given: str, suffix: str, tmp_path: Path
+) -> None:
     """A long name is cut in bytes, and its suffix stays."""
-    media: Any = SimpleNamespace(file_name=given, content_type="application/pdf")
-    name = name_of(media, MESSAGE_ID)
+    name = name_for(given, message_id)
     assert 100 < len(name.encode()) <= 150
     assert name.endswith(suffix)
-    assert name.removesuffix(suffix) == given[: len(name) - len(suffix)]
+    assert name.partition("_")[2].removesuffix(suffix) in given
     (tmp_path / name).write_bytes(b"")
 
 
@@ -112,9 +123,44 @@ def test_a_long_name_fits_a_file_system_and_keeps_its_suffix(given: str, suffix:
 )
 def test_an_unnamed_file_is_called_after_its_message_and_kind(content_type: str, suffix: str) -> None:
     """A file without a name gets the message id and the suffix of its type."""
-    media: Any = SimpleNamespace(file_name=None, content_type=content_type)
-    assert name_of(media, MESSAGE_ID) == MESSAGE_ID + suffix
-    assert name_of(media, "../../etc/x") == "______etc_x" + suffix
+    assert name_for(None, content_type=content_type) == MESSAGE_ID + suffix
+    assert re.fullmatch(r"etc-x-[0-9a-f]{16}" + suffix, name_for(None, "../../etc/x", content_type))
+
+
+#: Ids that become one where signs are replaced or capitals do not count, and an id that is the name of another.
+SIMILAR_IDS = [
+    "a/b",
+    "a_b",
+    "a-b",
+    "A-b",
+    "wamid.A==",
+    "wamid.a==",
+    "wamid_a",
+    "con",
+    "..",
+    "",
+    "a",
+    "a_b-1.pdf",
+    "é",
+]
+
+
+def test_no_two_messages_share_a_name() -> None:
+    """Whatever ids and names from outside look like, the files of two messages have two names."""
+    ids = [*SIMILAR_IDS, MESSAGE_ID, MESSAGE_ID.upper(), MESSAGE_ID[:-1]]
+    endings = ["invoice.pdf", None, "x", "_x"]
+    endings += [
+        name_for(given, message_id).partition(other)[2]
+        for message_id in ids
+        for given in ("x", None)
+        for other in "_-"
+    ]
+    owners: dict[str, str] = {}
+    for message_id in ids:
+        for given in endings:
+            name = name_for(given, message_id).casefold()
+            assert owners.setdefault(name, message_id) == message_id
+            assert name.split(".")[0] not in {"con", "nul", "aux", "prn", "com1", "lpt1"}
 
 
 @pytest.mark.parametrize("given", ["../../x", "/etc/passwd", "..\\..\\x", "..", ".", "~root", "a\x00b"])
@@ -131,6 +177,26 @@ def test_no_name_leads_out_of_the_destination(
     assert storage_path(f"{folder}{name}").read_bytes() == b"data"
     assert {path.name for path in tmp_path.iterdir()} <= {"inbox"}
     assert {path.name for path in tmp_path.parent.iterdir()} == around
+
+
+def test_files_of_two_messages_with_one_name_are_kept_apart(
+    execute: Execute, sandbox: Sandbox, folder: str
+) -> None:
+    """Two customers' invoice.pdf are two files; a retry of one message replaces its own file alone."""
+    own = storage_path(f"{folder}prices.csv")
+    with new_file(own) as file:
+        file.write(b"ours")
+    ids = [customer_sends(sandbox, "invoice.pdf", data) for data in (b"first", b"second")]
+    ids.append(customer_sends(sandbox, "prices.csv", b"theirs"))
+    for message_id in (*ids, ids[0]):
+        execute(WatiGetMediaOperator(task_id="a", message_id=message_id, destination=folder))
+    contents = {name: storage_path(f"{folder}{name}").read_bytes() for name in names_in(folder)}
+    assert contents == {
+        f"{ids[0]}_invoice.pdf": b"first",
+        f"{ids[1]}_invoice.pdf": b"second",
+        f"{ids[2]}_prices.csv": b"theirs",
+        "prices.csv": b"ours",
+    }
 
 
 @pytest.mark.parametrize(
@@ -154,8 +220,8 @@ def test_no_header_leads_out_of_the_destination(
         operator = WatiGetMediaOperator(
             task_id="a", message_id=MESSAGE_ID, destination=f"{tmp_path}/in/", wati_conn_id="scripted"
         )
-        assert execute(operator)["file_name"] == "x"
-    assert [path.name for path in tmp_path.rglob("*")] == ["in", "x"]
+        assert execute(operator)["file_name"] == f"{MESSAGE_ID}_x"
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", f"{MESSAGE_ID}_x"]
 
 
 def test_a_download_that_breaks_off_leaves_nothing(
@@ -215,6 +281,17 @@ def test_a_file_that_cannot_be_opened_is_left_alone(tmp_path: Path, monkeypatch:
     with pytest.raises(PermissionError), new_file(storage_path(f"{tmp_path}/kept")) as file:
         file.write(b"data")
     assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_table_has_no_cell_that_a_spreadsheet_runs(folder: str) -> None:
+    """A name from WhatsApp that is a formula is text in a CSV file, and unchanged in a JSONL file."""
+    row = ("+919810000001", '=HYPERLINK("http://x.example","Ada")', -3)
+    for suffix in ("csv", "jsonl"):
+        with open_table(f"{folder}a.{suffix}", ["phone", "name", "n"]) as write:
+            write([row])
+    text = storage_path(f"{folder}a.csv").read_text()
+    assert text.splitlines()[1] == '+919810000001,"\'=HYPERLINK(""http://x.example"",""Ada"")",-3'
+    assert list(json.loads(storage_path(f"{folder}a.jsonl").read_text()).values()) == list(row)
 
 
 def test_base64_goes_up_to_a_stated_size(execute: Execute, sandbox: Sandbox) -> None:
