@@ -4,28 +4,62 @@ from __future__ import annotations
 
 import re
 
-#: Seven or more digits without letters around them; digits in groups with a + before them; or nine or more digits in
-#: groups. Ids of WATI (24 hexadecimal characters) have letters around their digits; a date is not matched.
-_NUMBER = re.compile(
-    r"(?<![0-9A-Za-z])\+?\d{7,}(?![0-9A-Za-z])"
-    r"|\+\d[\d ()./-]{5,}\d"
-    r"|(?<![\w.-])(?!\d{4}-\d\d-\d\d)(?=(?:[ ()-]{0,2}\d){9})\d{2,6}(?:[ ()-]{1,2}\d{2,6}){1,4}(?![0-9A-Za-z])"
+_SHOWN = 4
+_LONGEST = 40
+
+# What stands between the digits of a phone number: spaces and dashes of any kind, signs, and marks that are not
+# visible, such as those that a chat puts around phone numbers. Not a colon, which stands in times and before the port.
+_BETWEEN = (
+    r"[\s()\[\]{}+.,/_~*'\\\-\u00b7\u2019"
+    r"\u00ad\u058a\u180e\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212\u30fb\u30fc\ufe58\ufe63\ufeff"
+    r"\uff08\uff09\uff0b\uff0d\uff0e\uff0f]"
+)
+#: Seven or more digits of any script, with at most three signs between two of them; a comma is one without a space.
+_NUMBER = re.compile(rf"[+\uff0b]?\d(?:(?!,\s){_BETWEEN}{{0,3}}\d){{6,}}")
+#: What has digits and is not a phone number; it is left as it is.
+_KEPT = re.compile(
+    r"(?<![0-9A-Za-z])(?:"
+    # ids of WATI, and other hexadecimal ids with a letter in them
+    r"[0-9a-fA-F]{24}|(?=[0-9]*[a-f])[0-9a-f]{16,128}|(?=[0-9]*[A-F])[0-9A-F]{16,128}"
+    # UUIDs
+    r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    r")(?![0-9A-Za-z])"
+    # dates and times of ISO 8601; not where digits go on, as in a phone number written alike
+    r"|(?<![\d+])(?<!\d[-./])(?:"
+    r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?(?:Z|[+-][0-2][0-9]:?[0-5][0-9])?)?"
+    r"|(?:19|20)[0-9]{6}T[0-9]{6}"
+    r"|[0-9]{1,3}:[0-5][0-9]:[0-6][0-9](?:[.,][0-9]{1,9})?"
+    r")(?!\d|[-./]\d)"
+    # amounts with a comma at each thousand
+    r"|(?<![\d+])(?<!\d[-.,/()\s])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?(?![-./(]?\d|,\d)"
+    # sizes and durations
+    r"|(?<![\d+])(?<!\d[-.,/()\s])(?:[0-9]+ ?(?:[kMG]i?B|bytes|ms|seconds)|[0-9]{1,4}\.[0-9]+ ?(?:s|seconds|[kMG]i?B))\b"
 )
 #: A whole text that may be a phone number in any spelling.
 _WRITTEN_NUMBER = re.compile(r"[\d\s()+./,eE-]{7,}")
 _ID = re.compile(r"[0-9a-fA-F]{24}")
-_SHOWN = 4
-_LONGEST = 40
 
 
 def mask_numbers(text: str) -> str:
     """
     Mask all but the last four digits of every phone number in a text.
 
+    The rule: seven or more digits, of any script, are a phone number, whatever spaces, dashes, dots, slashes, brackets
+    and invisible marks stand between them, and whatever letters stand around them. Left as they are: fewer digits; ids of
+    WATI (24 hexadecimal characters), other hexadecimal ids of 16 characters or more with a letter in them, and UUIDs; dates and times of
+    ISO 8601; amounts such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
+    ``0.1234567 s``. Where it is not clear, digits are masked.
+
     :param text: any text that is about to be logged or raised, including messages of WATI.
     :return: the same text, ``85264318722`` written as ``*******8722``.
     """
-    return _NUMBER.sub(lambda found: _mask(found.group()), clean(text))
+    text = clean(text)
+    shown, end = [], 0
+    for kept in _KEPT.finditer(text):
+        shown += [_NUMBER.sub(_masked, text[end : kept.start()]), kept.group()]
+        end = kept.end()
+    return "".join([*shown, _NUMBER.sub(_masked, text[end:])])
 
 
 def clean(text: str) -> str:
@@ -46,6 +80,10 @@ def mask_target(text: str) -> str:
         return _mask(text)[-_LONGEST:]
     hidden = max(sum(map(str.isdecimal, text)) - _SHOWN, 0)
     return re.sub(r"\d", "*", text, count=hidden)[:_LONGEST] if hidden else text[:_LONGEST]
+
+
+def _masked(number: re.Match[str]) -> str:
+    return _mask(number.group())
 
 
 def _mask(number: str) -> str:

@@ -115,13 +115,12 @@ def test_a_public_file_is_replaced_by_a_private_one(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed on Linux only")
 def test_scratch_databases_are_for_their_owner_alone() -> None:
     """The file of a scratch database has mode 0600 and no name."""
-    before = set(os.listdir("/proc/self/fd"))
     database = open_scratch_db()
     database.execute("CREATE TABLE t (text)")
     database.execute("PRAGMA cache_size = 1")
     database.executemany("INSERT INTO t VALUES (?)", (("x" * 1_000,) for _ in range(1_000)))
-    opened = [Path("/proc/self/fd", n) for n in set(os.listdir("/proc/self/fd")) - before]
-    files = [path for path in opened if path.exists()]  # the listing itself was open too
+    opened = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    files = [path for path in opened if "etilqs_" in os.readlink(path)]
     assert files
     assert {mode_of(path) for path in files} == {0o600}
     database.close()
