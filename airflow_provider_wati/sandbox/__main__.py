@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ipaddress
 import logging
 import sys
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sandbox.app import create_app
+from airflow_provider_wati.sandbox.callers import is_loopback
 from airflow_provider_wati.sandbox.server import LOOPBACK, build_server, listen
 from airflow_provider_wati.sandbox.settings import PLANS, Settings
 from airflow_provider_wati.sandbox.workspace import Workspace
@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _welcome(options.host, listening.getsockname()[1], options.tenant, options.token)
         # Ctrl-C comes back as an exception after uvicorn has shut down in an orderly way.
         with contextlib.suppress(KeyboardInterrupt):
-            build_server(create_app(workspace, verbose=options.verbose)).run(sockets=[listening])
+            app = create_app(
+                workspace, verbose=options.verbose, allowed_hosts=(options.host, *options.allow_host)
+            )
+            build_server(app).run(sockets=[listening])
     print("Sandbox stopped.")
     return 0
 
@@ -53,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=int, default=_DEFAULT_PORT, help="0 takes any free port (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which it may be called besides localhost and its address; may be repeated",
     )
     parser.add_argument("--token", default=_DEFAULT_TOKEN, help="access token (default: %(default)s)")
     parser.add_argument(
@@ -86,19 +96,12 @@ def _welcome(host: str, port: int, tenant: str, token: str) -> None:
         f"Ctrl-C stops it.",
         flush=True,
     )
-    if not _is_loopback(host):
+    if not is_loopback(host):
         print(
             f"WARNING: {host} can be reached from other machines, and the page needs no token.",
             file=sys.stderr,
             flush=True,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

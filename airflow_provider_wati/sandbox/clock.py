@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+_EARLIEST = datetime.min.replace(tzinfo=UTC).timestamp()
+#: A whole second, because a fraction would be rounded up into the year 10000.
+_LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+
 
 class Clock:
     """
@@ -44,9 +48,9 @@ class Clock:
 
 
 def to_iso(seconds: float) -> str:
-    """Write a time as WATI does: UTC, seven fractional digits, ``Z``."""
-    moment = datetime.fromtimestamp(seconds, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}0Z"
+    """Write a time as WATI does: UTC, seven fractional digits, ``Z``; times before year 1 and after 9999 as its end."""
+    moment = datetime.fromtimestamp(min(max(seconds, _EARLIEST), _LATEST), tz=UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}0Z"
 
 
 def from_iso(text: str) -> float:

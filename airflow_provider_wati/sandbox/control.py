@@ -7,9 +7,7 @@ It needs no token and answers only callers on the same machine.
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
-import json
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,8 +27,10 @@ from airflow_provider_wati.sandbox.validation import (
     Check,
     boolean,
     filled_text,
+    is_json,
     list_of,
     nullable,
+    object_in,
     object_of,
     optional,
     required,
@@ -40,16 +40,20 @@ from airflow_provider_wati.sandbox.validation import (
 if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import Workspace
 
+PREFIX = "/_sandbox"
 _DEFAULT_LIMIT = 100
+#: Ten thousand years: dates go no further.
+_MAX_SECONDS = 315_576_000_000
 _MAX_LIMIT = 100_000
+_MAX_DIGITS = 20
 _MAX_SEEDED = 1_000_000
 #: A range of Indian mobile numbers: long enough for a million, and valid for every check of phone numbers.
 _FIRST_SEEDED_PHONE = 919800000001
 
 
 def _number(value: Any, where: str) -> None:
-    if type(value) not in (int, float):
-        raise bad_request(f"{where} must be a number.")
+    if type(value) not in (int, float) or not -_MAX_SECONDS <= value <= _MAX_SECONDS:
+        raise bad_request(f"{where} must be a number of at most {_MAX_SECONDS}.")
 
 
 def _whole_number(value: Any, where: str) -> None:
@@ -108,14 +112,15 @@ async def _only_from_this_machine(request: Request) -> None:
 
 
 async def _body(request: Request, check: Check) -> dict[str, Any]:
-    """Read a control request; no content type is asked for, so that plain curl works, and no body is ``{}``."""
+    """
+    Read a control request; no body is ``{}``.
+
+    :raises ApiError: 415 for a content type that is not JSON: a page of any website may post other ones.
+    """
     raw = await request.body()
-    try:
-        body = json.loads(raw) if raw else {}
-    except ValueError:
-        raise bad_request("The body is not valid JSON.") from None
-    if type(body) is not dict:
-        raise bad_request("The body must be an object.")
+    if not is_json(request) and (raw or "content-type" in request.headers):
+        raise ApiError(415, "The content type must be application/json.")
+    body = object_in(raw or b"{}")
     check(body, "")
     return body
 
@@ -126,17 +131,21 @@ def _any_object(value: Any, where: str) -> None:
 
 def _query_number(request: Request, name: str, default: int, most: int) -> int:
     given = request.query_params.get(name, str(default))
-    if not (given.isascii() and given.isdecimal() and int(given) <= most):
+    if not (given.isascii() and given.isdecimal() and len(given) < _MAX_DIGITS and int(given) <= most):
         raise bad_request(f"{name} must be a whole number up to {most}.")
     return int(given)
 
 
 def routes(workspace: Workspace) -> APIRouter:
-    router = APIRouter(prefix="/_sandbox", dependencies=[Depends(_only_from_this_machine)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(_only_from_this_machine)])
     _add_state(router, workspace)
+    _add_sent(router, workspace)
+    _add_requests(router, workspace)
+    _add_settings(router, workspace)
     _add_faults(router, workspace)
     _add_time(router, workspace)
     _add_people(router, workspace)
+    _add_templates(router, workspace)
     return router
 
 
@@ -164,6 +173,8 @@ def _add_state(router: APIRouter, workspace: Workspace) -> None:
             }
         )
 
+
+def _add_sent(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/messages")
     async def get_messages(request: Request) -> JSONResponse:
         """Return messages that were sent to people, oldest first, filtered by ``phone`` and ``broadcast_name``."""
@@ -204,6 +215,8 @@ def _add_state(router: APIRouter, workspace: Workspace) -> None:
         ]
         return JSONResponse({"broadcasts": rows, "total": len(workspace.state.broadcasts)})
 
+
+def _add_requests(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/requests")
     async def get_requests(request: Request) -> JSONResponse:
         """Return the latest API requests, oldest first, filtered by ``method`` and by a part of ``path``."""
@@ -219,6 +232,8 @@ def _add_state(router: APIRouter, workspace: Workspace) -> None:
         workspace.requests.clear()
         return JSONResponse({"ok": True})
 
+
+def _add_settings(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/reset")
     async def reset(request: Request) -> JSONResponse:
         body = await _body(request, _reset_request)
@@ -273,16 +288,16 @@ def _add_time(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/clock")
     async def set_clock(request: Request) -> JSONResponse:
         body = await _body(request, _clock_request)
-        if body.get("frozen") is True:
-            workspace.clock.freeze()
-        elif body.get("frozen") is False:
-            workspace.clock.unfreeze()
-        workspace.clock.advance(body.get("advance", 0))
         if "speed" in body:
             try:
                 workspace.change_settings(workspace.settings.changed({"speed": body["speed"]}))
             except ValueError as error:
                 raise bad_request(str(error)) from None
+        if body.get("frozen") is True:
+            workspace.clock.freeze()
+        elif body.get("frozen") is False:
+            workspace.clock.unfreeze()
+        workspace.clock.advance(body.get("advance", 0))
         workspace.state.start_due_broadcasts()
         return JSONResponse(_clock(workspace))
 
@@ -322,6 +337,8 @@ def _add_people(router: APIRouter, workspace: Workspace) -> None:
                 state.create_contact(phone, f"Customer {index + 1}", source="import")
         return JSONResponse({"contacts": len(state.contacts)})
 
+
+def _add_templates(router: APIRouter, workspace: Workspace) -> None:
     @router.put("/templates/{name}")
     async def put_template(name: str, request: Request) -> JSONResponse:
         """Change a template, for example approve it, or add one."""
@@ -374,6 +391,6 @@ def _media(given: dict[str, str] | None) -> Media | None:
         return None
     try:
         data = base64.b64decode(given["data"], validate=True)
-    except binascii.Error:
+    except ValueError:  # not ASCII, or not Base64
         raise bad_request("media.data must be Base64.") from None
     return Media(given["file_name"], given["mime_type"], data)

@@ -36,6 +36,8 @@ KINDS = {
 TAMPERING_KINDS = ("recipient_errors", "omit_recipients", "slow_listing")
 GARBAGE_BODIES = ("html", "empty", "truncated", "cut")
 
+_MAX_SECONDS = 86_400 * 366
+_MAX_DEPTH = 50
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -116,6 +118,26 @@ class Fault:
                 raise ValueError("location is required")
         if self.kind == "message_failed":
             self.when = "after"
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """
+        Refuse values that no answer could be made of.
+
+        :raises ValueError: naming the value.
+        """
+        if not 200 <= self.status <= 599:
+            raise ValueError("status must be between 200 and 599")
+        for name in ("seconds", "retry_after"):
+            if not 0 <= (getattr(self, name) or 0) <= _MAX_SECONDS:
+                raise ValueError(f"{name} must be between 0 and {_MAX_SECONDS}")
+        for name in ("numbers", "errors"):
+            if not all(isinstance(each, str) for each in getattr(self, name)):
+                raise ValueError(f"{name} must be texts")
+        if not (self.location.isascii() and self.location.isprintable()):
+            raise ValueError("location must be of printable ASCII characters")
+        if not _is_nested_up_to(_MAX_DEPTH, self.answer):
+            raise ValueError(f"answer must not be nested more than {_MAX_DEPTH} levels deep")
 
     @property
     def used_up(self) -> bool:
@@ -149,6 +171,14 @@ class Fault:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _is_nested_up_to(levels: int, value: Any) -> bool:
+    """Return whether a JSON value has at most so many objects and arrays within each other."""
+    if not isinstance(value, dict | list):
+        return True
+    members = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_nested_up_to(levels - 1, member) for member in members)
 
 
 class FaultRules:

@@ -14,14 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from airflow_provider_wati.masking import mask_numbers
+from airflow_provider_wati.sandbox.callers import refusal_of
 from airflow_provider_wati.sandbox.errors import ENVELOPE_STATUSES, error_body
 from airflow_provider_wati.sandbox.workspace import SeenRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -81,16 +82,32 @@ class Gate:
     ASGI middleware around the API.
 
     :param verbose: log one line for each API request, numbers masked.
+    :param allowed_hosts: names under which the sandbox may be called, besides loopback names and the address that
+        the call came to.
     """
 
-    def __init__(self, app: ASGIApp, workspace: Workspace, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        workspace: Workspace,
+        *,
+        verbose: bool = False,
+        allowed_hosts: Iterable[str] = (),
+    ) -> None:
         self._app = app
+        self._names = frozenset(name.lower().removesuffix(".") for name in allowed_hosts)
         self._workspace = workspace
         self._verbose = verbose
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        address = {scope["server"][0]} if scope.get("server") else set()
+        refusal = refusal_of(scope["headers"], self._names | address)
+        if refusal:
+            error = error_body(403, refusal, self._workspace.clock.now())
+            await JSONResponse(error, 403)(scope, receive, send)
             return
         self._workspace.state.start_due_broadcasts()
         if not _API_PATH.match(scope["path"]):

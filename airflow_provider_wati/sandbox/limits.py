@@ -37,6 +37,3 @@ class RateLimiter:
             return WINDOW_SECONDS - (now - calls[0])
         calls.append(now)
         return 0.0
-
-    def forget(self) -> None:
-        self._calls.clear()

@@ -18,7 +18,7 @@ from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -98,6 +98,7 @@ class SandboxServer:
     :param settings: the choices; ``Settings(speed=10, plan="growth")`` and so on.
     :param wrap: puts something around the application, for example a check of every request and answer.
     :param verbose: log one line for each API request.
+    :param allowed_hosts: names under which it may be called, besides loopback names and addresses.
     """
 
     def __init__(
@@ -108,10 +109,11 @@ class SandboxServer:
         wrap: Callable[[ASGIApp], ASGIApp] | None = None,
         port: int = 0,
         verbose: bool = False,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         self.token = token
         self.workspace = Workspace(token, settings or Settings())
-        self.app = create_app(self.workspace, verbose=verbose)
+        self.app = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
         self._server = build_server(wrap(self.app) if wrap else self.app)
         self._socket = listen(LOOPBACK, port)
         self.port: int = self._socket.getsockname()[1]

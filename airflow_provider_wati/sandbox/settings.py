@@ -15,6 +15,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "retry_after": ("none", "seconds", "date"),
     "statistics": ("cumulative", "exclusive"),
 }
+_MAX_SPEED = 1_000_000_000
 _FIXED_AT_START = ("tenant",)
 
 
@@ -51,10 +52,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+            value = getattr(self, name)
+            # 404.0 is equal to 404, and is not a status.
+            if not any(type(value) is type(choice) and value == choice for choice in choices):
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}")
-        if not self.speed >= 0:
-            raise ValueError("speed must not be negative")
+        if not 0 <= self.speed <= _MAX_SPEED:
+            raise ValueError(f"speed must be between 0 and {_MAX_SPEED}")
         if not 0 <= self.failed_share <= 1:
             raise ValueError("failed_share must be between 0 and 1")
 

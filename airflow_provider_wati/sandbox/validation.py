@@ -8,6 +8,8 @@ text belongs is refused. Checks are plain functions because a send has up to 10,
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 Check = Callable[[Any, str], None]
 
 _MAX_PAGE_SIZE = 100
+#: What the documentation does not say: it calls both numbers required, and clients that omit them get data.
+_DEFAULT_PAGE = {"page_number": 1, "page_size": 10}
+#: An escape that stands for half of a character, unless the other half follows.
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _JSON_MEDIA_TYPES = ("application/json", "application/json-patch+json", "text/json")
 
 
@@ -123,23 +129,61 @@ async def json_body(request: Request, check: Check) -> dict[str, Any]:
 
     :raises ApiError: 415 for another content type (our choice), else 400.
     """
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type not in _JSON_MEDIA_TYPES and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
+    if not is_json(request):
         raise ApiError(415)
+    body = object_in(await request.body())
+    check(body, "")
+    return body
+
+
+def is_json(request: Request) -> bool:
+    """Return whether the content type of a request is JSON."""
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return media_type in _JSON_MEDIA_TYPES or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+def object_in(raw: bytes) -> dict[str, Any]:
+    """
+    Read a JSON object.
+
+    :raises ApiError: 400 for anything else: nesting that is too deep, numbers without a finite value, and half of a
+        character, which no answer could hold.
+    """
     try:
-        body = json.loads(await request.body(), parse_constant=_no_constant)
-    except ValueError:
+        text = raw.decode()
+        body = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        if _HALF_CHARACTER.search(text):
+            json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         raise bad_request("The body is not valid JSON.") from None
     if type(body) is not dict:
         raise bad_request("The body must be an object.")
-    check(body, "")
     return body
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("the number is too large")
+    return number
+
+
+def whole_characters(value: str) -> None:
+    """
+    Refuse a text with half of a character.
+
+    :raises ApiError: 400.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise bad_request("A text has half of a character in it.") from None
 
 
 @dataclass(frozen=True)
@@ -162,7 +206,8 @@ def page_of(request: Request) -> Page:
     """
     Read the page from the query.
 
-    Both numbers are documented as required, and the size as at most 100; refusing anything else is our choice.
+    Both numbers are documented as required, yet clients that omit one are answered; which page they get is our choice.
+    The size is documented as at most 100; refusing anything else is our choice.
     """
     number = _whole_number(request, "page_number")
     size = _whole_number(request, "page_size")
@@ -174,7 +219,7 @@ def page_of(request: Request) -> Page:
 def _whole_number(request: Request, name: str) -> int:
     given = request.query_params.get(name)
     if given is None:
-        raise bad_request(f"{name} is required.")
+        return _DEFAULT_PAGE[name]
     if not (given.isascii() and given.isdecimal() and len(given) < 10 and int(given) > 0):
         raise bad_request(f"{name} must be a whole number of at least 1.")
     return int(given)

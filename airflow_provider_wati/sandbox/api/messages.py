@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
 from airflow_provider_wati.sandbox import ids, render
 from airflow_provider_wati.sandbox.auth import needs
@@ -28,6 +29,7 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
     text_up_to,
+    whole_characters,
 )
 
 if TYPE_CHECKING:
@@ -149,14 +151,8 @@ def routes(workspace: Workspace) -> APIRouter:
     async def send_file(request: Request) -> JSONResponse:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise ApiError(415)
-        async with request.form() as form:
-            target, upload, caption = _read_form(form)
-            data = await upload.read()
-        mime_type = upload.content_type or "application/octet-stream"
-        if len(data) > _MAX_SIZE.get(_kind(mime_type), _MAX_DOCUMENT_SIZE):
-            raise bad_request("The file is too large.")
-        media = Media(upload.filename or "file", mime_type, data)
-        return say(Note(conversation_in_window(target), _kind(mime_type), caption, media=media))
+        target, caption, media = await _file_in(request)
+        return say(Note(conversation_in_window(target), _kind(media.mime_type), caption, media=media))
 
     @router.post("/interactive", dependencies=[_WRITE])
     async def send_interactive(request: Request) -> JSONResponse:
@@ -179,6 +175,31 @@ def routes(workspace: Workspace) -> APIRouter:
         )
 
     return router
+
+
+async def _file_in(request: Request) -> tuple[str, str, Media]:
+    """
+    Return the target, the caption and the file of an upload.
+
+    :raises ApiError: 400 for a body that is not ``multipart/form-data``, and for parts that do not fit.
+    """
+    try:
+        form = await request.form()
+    except (HTTPException, ValueError, LookupError):
+        # Of a missing boundary, a header cut short, a charset that Python does not have.
+        raise bad_request("The body is not valid multipart/form-data.") from None
+    try:
+        target, upload, caption = _read_form(form)
+        data = await upload.read()
+    finally:
+        await form.close()
+    mime_type = upload.content_type or "application/octet-stream"
+    if len(data) > _MAX_SIZE.get(_kind(mime_type), _MAX_DOCUMENT_SIZE):
+        raise bad_request("The file is too large.")
+    file_name = upload.filename or "file"
+    for value in (target, caption, file_name, mime_type):
+        whole_characters(value)
+    return target, caption, Media(file_name, mime_type, data)
 
 
 def _read_form(form: FormData) -> tuple[str, UploadFile, str]:

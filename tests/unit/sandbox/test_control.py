@@ -149,7 +149,7 @@ def test_the_control_api_answers_only_this_machine(wati: Caller) -> None:
             "path": "/_sandbox/state",
             "raw_path": b"/_sandbox/state",
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"host", b"10.0.0.1")],
             "client": (host, 5),
             "server": ("10.0.0.1", 80),
             "scheme": "http",

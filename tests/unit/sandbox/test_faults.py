@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from email.utils import parsedate_to_datetime
 
@@ -234,7 +233,7 @@ def test_faults_are_removed_one_by_one_and_together(wati: Caller) -> None:
 )
 def test_a_rule_that_makes_no_sense_is_refused(wati: Caller, rule: dict[str, object]) -> None:
     """A fault with an error is a 400."""
-    response = requests.post(f"{wati.server.url}/_sandbox/faults", data=json.dumps(rule), timeout=5)
+    response = requests.post(f"{wati.server.url}/_sandbox/faults", json=rule, timeout=5)
     assert response.status_code == 400
     assert wati.control("GET", "/faults")["faults"] == []
 

@@ -196,15 +196,13 @@ def test_another_content_type_is_refused(wati: Caller) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        {},
-        {"page_number": 1},
-        {"page_size": 10},
         {"page_number": 0, "page_size": 10},
+        {"page_number": ""},
+        {"page_size": 101},
         {"page_number": 1, "page_size": 0},
         {"page_number": 1, "page_size": 101},
         {"page_number": -1, "page_size": 10},
         {"page_number": "x", "page_size": 10},
-        {"pageNumber": 1, "pageSize": 10},
     ],
 )
 @pytest.mark.parametrize(
@@ -220,8 +218,10 @@ def test_another_content_type_is_refused(wati: Caller) -> None:
     ],
 )
 def test_page_numbers_and_sizes(wati: Caller, path: str, page: dict[str, Any]) -> None:
-    """Page number and size are required and limited."""
+    """Page number and size are limited."""
     assert wati("GET", path, params=page).status_code == 400
+    if wati.check:
+        wati.check.violations.clear()  # the description requires both numbers
 
 
 def test_contacts_are_paged_without_a_total(wati: Caller) -> None:
@@ -286,8 +286,9 @@ def test_one_scope_of_the_list_is_enough_and_another_is_not(
 
     wati.control("POST", "/tokens", json={"token": "able", "scopes": [scope]})
     wati.control("POST", "/tokens", json={"token": "unable", "scopes": ["contacts:read"]})
-    # Past the scopes the empty request is a 400.
-    assert (status("able"), status("unable"), status("nobody")) == (400, 403, 401)
+    # Past the scopes an empty body is a 400, and a list has a first page.
+    answered = 200 if method == "GET" else 400
+    assert (status("able"), status("unable"), status("nobody")) == (answered, 403, 401)
     if wati.check:
         wati.check.violations.clear()  # a GET with a body, which only this test sends
 
