@@ -16,6 +16,7 @@ _BETWEEN = (
 )
 #: Seven or more digits of any script, with at most three signs between two of them; a comma is one without a space.
 _NUMBER = re.compile(rf"[+\uff0b]?\d(?:(?!,\s){_BETWEEN}{{0,3}}\d){{6,}}")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 #: What has digits and is not a phone number; it is left as it is.
 _KEPT = re.compile(
     r"(?<![0-9A-Za-z])(?:"
@@ -33,6 +34,8 @@ _KEPT = re.compile(
     r")(?!\d|[-./]\d)"
     # amounts with a comma at each thousand
     r"|(?<![\d+])(?<!\d[-.,/()\s])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?(?![-./(]?\d|,\d)"
+    # addresses of version 4 of the Internet Protocol, where a URL or a port shows that they are ones
+    rf"|(?<=//){_OCTET}(?:\.{_OCTET}){{3}}(?![-.]?\d)|(?<![\d+])(?<!\d[-./]){_OCTET}(?:\.{_OCTET}){{3}}(?=:[0-9]{{2,5}}\b)"
     # sizes and durations
     r"|(?<![\d+])(?<!\d[-.,/()\s])(?:[0-9]+ ?(?:[kMG]i?B|bytes|ms|seconds)|[0-9]{1,4}\.[0-9]+ ?(?:s|seconds|[kMG]i?B))\b"
 )
@@ -48,7 +51,7 @@ def mask_numbers(text: str) -> str:
     The rule: seven or more digits, of any script, are a phone number, whatever spaces, dashes, dots, slashes, brackets
     and invisible marks stand between them, and whatever letters stand around them. Left as they are: fewer digits; ids of
     WATI (24 hexadecimal characters), other hexadecimal ids of 16 characters or more with a letter in them, and UUIDs; dates and times of
-    ISO 8601; amounts such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
+    ISO 8601; IPv4 addresses with ``//`` before them or a port behind; amounts such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
     ``0.1234567 s``. Where it is not clear, digits are masked.
 
     :param text: any text that is about to be logged or raised, including messages of WATI.

@@ -160,6 +160,11 @@ def routes(workspace: Workspace) -> APIRouter:
         shown = _buttons_text(body) if body["type"] == "buttons" else _list_text(body)
         return say(Note(conversation_in_window(body["target"]), "interactive", shown))
 
+    _add_media(router, workspace)
+    return router
+
+
+def _add_media(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/file/{message_id}", dependencies=[_READ])
     async def get_media(message_id: str) -> Response:
         store = workspace.state.messages
@@ -173,8 +178,6 @@ def routes(workspace: Workspace) -> APIRouter:
             media_type="application/octet-stream",
             headers={"Content-Disposition": f"attachment; filename=\"{name}\"; filename*=UTF-8''{name}"},
         )
-
-    return router
 
 
 async def _file_in(request: Request) -> tuple[str, str, Media]:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati.exceptions import WatiConnectionError, WatiNotFoundError, WatiValidationError
-from airflow_provider_wati.operators._files import name_of, new_file, open_table
+from airflow_provider_wati.operators._files import name_of, new_file, open_rows, open_table
 from airflow_provider_wati.operators.messages import (
     MAX_BYTES_IN_RESULT,
     WatiGetMediaOperator,
     WatiSendFileOperator,
 )
 from airflow_provider_wati.state.storage import storage_path
+from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
 from tests.support.scripted_server import answer, cut_short, serving
 
 if TYPE_CHECKING:
@@ -292,6 +293,16 @@ def test_a_table_has_no_cell_that_a_spreadsheet_runs(folder: str) -> None:
     text = storage_path(f"{folder}a.csv").read_text()
     assert text.splitlines()[1] == '+919810000001,"\'=HYPERLINK(""http://x.example"",""Ada"")",-3'
     assert list(json.loads(storage_path(f"{folder}a.jsonl").read_text()).values()) == list(row)
+
+
+def test_outcomes_are_the_rows_of_the_next_send(folder: str) -> None:
+    """Targets and keys of an outcomes file are read as they were written, in each format."""
+    texts = ["85264318722", "+91 98100-00001", "=1+1", "'=1+1", "@ada", "-7", "-A7", "\t1", "Ada"]
+    for suffix in ("csv", "jsonl", "parquet"):
+        with open_table(f"{folder}a.{suffix}", SEND_COLUMNS) as write:
+            write((n, text, text, "invalid", "why", None, None, None) for n, text in enumerate(texts))
+        with open_rows(f"{folder}a.{suffix}") as rows:
+            assert [(row["key"], row["target"]) for row in rows] == [(text, text) for text in texts]
 
 
 def test_base64_goes_up_to_a_stated_size(execute: Execute, sandbox: Sandbox) -> None:
