@@ -238,23 +238,25 @@ def test_media(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path, memory: Any) -
         WatiGetMediaOperator(task_id="storage", message_id=message_id, destination="memory://inbox/")
         WatiGetMediaOperator(task_id="small", message_id=customer_sends(sandbox, "hi.txt", b"hello"))
     results = results_of(run_dag(dag))
-    assert (tmp_path / "in/photo.jpg").read_bytes() == photo
+    name = f"{message_id}_photo.jpg"
+    assert (tmp_path / "in" / name).read_bytes() == photo
     assert (tmp_path / "x/y.bin").read_bytes() == photo
-    assert memory.cat("/inbox/photo.jpg") == photo
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "photo.jpg", "x", "y.bin"]
-    assert results["directory"]["destination"] == f"file://{tmp_path}/in/photo.jpg"
+    assert memory.cat(f"/inbox/{name}") == photo
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["in", name, "x", "y.bin"])
+    assert results["directory"]["destination"] == f"file://{tmp_path}/in/{name}"
     assert results["file"]["destination"] == f"file://{tmp_path}/x/y.bin"
     # Airflow 3.1 writes such a path with a third slash.
     results["storage"]["destination"] = results["storage"]["destination"].replace(":///", "://")
     assert results["storage"] == {
         "message_id": message_id,
-        "file_name": "photo.jpg",
+        "file_name": name,
         "content_type": "application/octet-stream",
         "size": len(photo),
-        "destination": "memory://inbox/photo.jpg",
+        "destination": f"memory://inbox/{name}",
     }
     assert base64.b64decode(results["small"]["content_base64"]) == b"hello"
-    assert (results["small"]["size"], results["small"]["file_name"]) == (5, "hi.txt")
+    small = results["small"]
+    assert (small["size"], small["file_name"]) == (5, f"{small['message_id']}_hi.txt")
 
 
 def test_conversations(run_dag: RunDag, sandbox: Sandbox) -> None:
@@ -441,7 +443,9 @@ def test_mapped_tasks(run_dag: RunDag, sandbox: Sandbox, tmp_path: Path) -> None
     assert len(results) == 9
     assert [(sandbox.state.by_phone[phone].custom_params or {})["tier"] for phone in (ADA, BEN)] == ["a", "b"]
     assert sorted(sandbox.texts_to(ADA)) == ["Which?\n[One]\n[Two]", "Which?\n[Three]"]
-    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"1.jpg": 1, "2.jpg": 2}
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {
+        f"{message_id}_{n}.jpg": n for n, message_id in enumerate(photos, 1)
+    }
     assert sandbox.texts_to(DANA) == [GREETING, GREETING]
 
 

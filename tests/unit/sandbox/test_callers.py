@@ -85,7 +85,7 @@ CALLS = [
     ("GET", "/"),
     ("GET", "/_sandbox/messages"),
     ("POST", "/_sandbox/reset"),
-    ("GET", "/api/ext/v3/contacts"),
+    ("GET", "/api/ext/v3/contacts?page_number=1&page_size=9"),
 ]
 
 
