@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
-from airflow_provider_wati.tables.values import is_null
+from airflow_provider_wati.tables.values import int_text, is_null
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
@@ -257,7 +257,9 @@ def _text_of(value: Any) -> str:
         text = text.strip()
     elif is_null(value):
         text = ""
-    elif (isinstance(value, int) and not isinstance(value, bool)) or _is_whole(value):
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = int_text(value)
+    elif _is_whole(value):
         text = str(value)
     elif isinstance(value, (float, Decimal)):
         raise WatiValidationError(

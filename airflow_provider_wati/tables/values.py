@@ -21,6 +21,8 @@ Column = str | int
 # Half of a character outside Unicode's first plane; neither WATI nor any file takes it.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EXACT_FLOAT = 2**53
+#: About that of the smallest float.
+_SMALLEST_EXPONENT = -400
 _SHOWN_LENGTH = 200
 
 
@@ -43,8 +45,8 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
-    if isinstance(value, (float, Decimal)) and math.isfinite(value):
+        return int_text(value)
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and not _is_tiny(value):
         return format(value, "f") if isinstance(value, Decimal) else _float_text(value)
     if isinstance(value, (date, datetime, time)):
         return value.isoformat()
@@ -63,9 +65,30 @@ def key_text_of(value: Any) -> str | None:
     :return: the text; None for NULL and NaN.
     :raises WatiValidationError: as :func:`text_of` does.
     """
-    if isinstance(value, Decimal) and math.isfinite(value):
-        return format(value.normalize(), "f") if value else "0"
-    return text_of(value)
+    text = text_of(value)
+    if isinstance(value, Decimal) and text is not None:
+        if not value:
+            return "0"
+        # Not Decimal.normalize(), which rounds to 28 digits: two long keys would become one.
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return text
+
+
+def int_text(value: int) -> str:
+    """
+    Return a whole number as text.
+
+    :raises WatiValidationError: for one with more digits than Python writes (4,300).
+    """
+    try:
+        return str(value)
+    except ValueError:
+        raise WatiValidationError("the number has too many digits: cast it to text in the query") from None
+
+
+def _is_tiny(value: float | Decimal) -> bool:
+    """Return whether a Decimal is so small that its text would consist of zeros: 1E-999999999 would fill the memory."""
+    return isinstance(value, Decimal) and value.adjusted() < _SMALLEST_EXPONENT
 
 
 def _float_text(value: float) -> str:

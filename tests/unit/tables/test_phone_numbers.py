@@ -119,6 +119,12 @@ def test_anything_else_is_refused_without_repeating_it(region: str | None, writt
     assert "98765" not in str(refused.value)
 
 
+def test_a_number_that_python_does_not_write_is_refused() -> None:
+    """A whole number of more than 4,300 digits makes its row invalid, and stops nobody else."""
+    with pytest.raises(WatiValidationError, match="too many digits"):
+        TargetReader().read(10**5000)
+
+
 def test_digits_that_are_national_or_international_are_refused() -> None:
     """In Germany 49 is a country code and the beginning of an area code in the north-west."""
     with pytest.raises(

@@ -68,6 +68,29 @@ def test_a_key_has_no_trailing_zeros() -> None:
     assert (key_text_of(Decimal("1.50")), key_text_of(Decimal("0.00"))) == ("1.5", "0")
 
 
+def test_long_keys_stay_different() -> None:
+    """A NUMERIC(38) keeps all its digits: two long keys never become one."""
+    long = 10**37
+    assert key_text_of(Decimal(long)) == key_text_of(long)
+    assert key_text_of(Decimal(f"{long}.10")) == f"{long}.1"
+    assert key_text_of(Decimal(long + 1)) != key_text_of(Decimal(long + 2))
+
+
+def test_a_key_that_is_not_a_number_is_no_key() -> None:
+    """Both kinds of Decimal's NaN mean no value."""
+    assert key_text_of(Decimal("NaN")) is key_text_of(Decimal("sNaN")) is None
+
+
+@pytest.mark.parametrize("to_text", [text_of, key_text_of])
+def test_a_number_with_too_many_digits_is_refused(to_text: Callable[[Any], str | None]) -> None:
+    """A number beyond Python's limit makes its row invalid, and one that is nearly 0 does not fill the memory."""
+    with pytest.raises(WatiValidationError, match="too many digits: cast it to text"):
+        to_text(10**5000)
+    with pytest.raises(WatiValidationError, match="cannot be written as text: cast it in the query"):
+        to_text(Decimal("1E-999999"))
+    assert to_text(Decimal("1E-30")) == "0." + "0" * 29 + "1"
+
+
 @pytest.mark.parametrize("value", [[1], {"a": 1}, b"x", float("inf"), Decimal("-Infinity")], ids=repr)
 def test_a_value_without_a_text_is_refused(value: Any) -> None:
     """Lists, bytes and infinity have no text that a message could show."""
