@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -60,6 +61,8 @@ def json_of(value: Any, what: str) -> Any:
         return value
     try:
         return json.loads(value)
+    except RecursionError:
+        raise WatiValidationError(f"{what} is JSON that is nested too deeply.") from None
     except ValueError as error:
         # The text is not repeated, because it holds personal data.
         raise WatiValidationError(f"{what} is a text that is not JSON: {error}.") from None
@@ -129,7 +132,7 @@ def read_jsonl(binary: BinaryIO) -> Iterator[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
             raise WatiValidationError(f"line {n} of the file is not a JSON object")
@@ -140,14 +143,33 @@ def read_parquet(binary: BinaryIO) -> Iterator[dict[str, Any]]:
     """
     Yield the rows of a Parquet file; 10,000 of them are in memory at a time.
 
+    :raises WatiValidationError: for a file that is damaged, and a column that occurs twice.
     :raises WatiConfigurationError: when pyarrow is not installed.
     """
-    file = pyarrow_parquet().ParquetFile(binary)
-    names = file.schema_arrow.names
-    if len(set(names)) < len(names):
-        raise WatiValidationError("the Parquet file has a column twice")
-    for part in file.iter_batches(batch_size=10_000):
-        yield from _rows_in(_with_python_types(part))
+    parquet = pyarrow_parquet()
+    with _damage_named():
+        file = parquet.ParquetFile(binary)
+        names = file.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise WatiValidationError("the Parquet file has a column twice")
+        for part in file.iter_batches(batch_size=10_000):
+            yield from _rows_in(_with_python_types(part))
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """Turn pyarrow's errors about the content of a file into one of this package; they are of many classes."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError) as error:
+        # pyarrow raises OSError for damaged content too, without a number; errors of the disk and the network have one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise WatiValidationError(
+            f"the file does not have the format of its suffix, or is damaged ({type(error).__name__})"
+        ) from None
 
 
 def _rows_in(part: Any) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,32 @@ def test_an_empty_csv_has_no_rows() -> None:
     assert read(".csv", b"") == read(".csv", b"phone,name\n") == []
 
 
+def test_json_that_is_nested_too_deeply_is_refused() -> None:
+    """An argument or a line of thousands of brackets is an error of the row source, and not of Python."""
+    deep = "[" * 100_000
+    with pytest.raises(WatiValidationError, match="rows is JSON that is nested too deeply"):
+        rows_given(deep, "rows")
+    with pytest.raises(WatiValidationError, match="line 2 of the file is not a JSON object"):
+        read(".jsonl", f'{{"phone": "1"}}\n{deep}\n'.encode())
+
+
+def test_a_damaged_parquet_file_is_refused_whatever_pyarrow_raises() -> None:
+    """Damage in the head of a Parquet file, which pyarrow takes for an error of the disk, is one of the content."""
+    with pytest.raises(WatiValidationError, match="is damaged"):
+        read(".parquet", b"PAR1" + b"\x00" * 8 + b"\x04\x00\x00\x00PAR1")
+
+
+def test_an_error_of_the_disk_is_not_taken_for_damage() -> None:
+    """A Parquet file that cannot be read because of the disk or the network may be read later, so its error stays."""
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        list(READERS[".parquet"](Broken(b"PAR1" * 10)))
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
