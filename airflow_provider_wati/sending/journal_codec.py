@@ -193,7 +193,7 @@ def decode(text: str, place: str) -> Record:
         if fields["v"] != _VERSION:
             raise ValueError(f"version {fields['v']}")
         return _KINDS[fields["kind"]](fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise WatiConfigurationError(
             f"The journal entry {place} cannot be read ({type(error).__name__}). Nothing is sent, because it may "
             "name people who have their message. Restore the entry; or look at the campaigns in WATI's dashboard, "
@@ -281,7 +281,8 @@ def _read_time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         raise ValueError("a time without a zone")
-    return time
+    # At the edges of the calendar, a time may have no equal in UTC.
+    return time.astimezone(UTC)
 
 
 def _runs(positions: Iterable[int]) -> Iterator[str]:

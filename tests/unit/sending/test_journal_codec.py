@@ -179,6 +179,7 @@ VALID = {
         json.dumps({**VALID["intent"], "people": [1, 2]}),
         json.dumps({**VALID["intent"], "at": "yesterday"}),
         json.dumps({**VALID["intent"], "at": "2026-11-03T06:20:12"}),
+        json.dumps({**VALID["intent"], "at": "0001-01-01T00:00:00+23:59"}),
         json.dumps({**VALID["intent"], "due": 7}),
         json.dumps({**VALID["result"], "accepted": "1-"}),
         json.dumps({**VALID["result"], "accepted": "one"}),
@@ -193,7 +194,7 @@ VALID = {
         json.dumps({name: value for name, value in VALID["intent"].items() if name != "id"}),
         "[" * 100_000,
     ],
-    ids=range(32),
+    ids=range(33),
 )
 def test_an_entry_that_cannot_be_read_names_its_place_and_the_way_out(text: str) -> None:
     """A damaged entry stops the send, and the error says where it is and what to do, not what is in it."""
