@@ -25,14 +25,14 @@ from tests.support.clock import FakeClock
 
 _BY_NAME = {surface.name: surface for surface in SURFACES}
 #: Surfaces with defects that are known and not yet fixed. To be emptied.
-_OPEN = {"headers", "media names", "snapshots", "syncs", "sandbox's API"}
+_OPEN = {"sandbox's API"}
 _ENOUGH_SECONDS = 60.0
 
 
 @pytest.mark.parametrize(
     "surface",
     [
-        pytest.param(surface, marks=pytest.mark.xfail(strict=False) if surface.name in _OPEN else ())
+        pytest.param(surface, marks=pytest.mark.xfail(strict=True) if surface.name in _OPEN else ())
         for surface in SURFACES
     ],
     ids=lambda surface: surface.name,
