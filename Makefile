@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW ?= 3.3.2
 
-.PHONY: help demo airflow sandbox test quick lint types unit bench docs format clean
+.PHONY: help demo airflow sandbox test quick lint types unit fuzz bench docs format clean
 
 help:
 	@echo "make demo     a DAG run that messages customers through the sandbox, shown to the end (about 2 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make quick    the tests that start neither Airflow nor a database (under a minute)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
+	@echo "make fuzz     odd inputs to every place where input comes in, for FUZZ_SECONDS (60)"
 	@echo "make bench    figures: imports, template sends, contact syncs, beside their floors (about 8 minutes)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
 	@echo "make format   format the code"
@@ -52,6 +53,9 @@ types: $(VENV)/ready
 unit: $(VENV)/ready
 	@# A file of tests goes to one process as a whole, because its tests share a sandbox; in order, as the longest is first.
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+fuzz: $(VENV)/ready
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/ready
 	$(BIN)/python scripts/bench.py

@@ -45,10 +45,11 @@ _YES = frozenset({"true", "1"})
 _LOWEST_ERROR = 400
 
 #: WATI documents no statuses but ``processing``; these words are in use elsewhere in its product.
+_LEFT = frozenset({"sent", "delivered", "read", "replied"})
 _FAILED = frozenset({"failed", "failure", "rejected", "undelivered", "undeliverable"})
 
 
-def decode_json(body: bytes, shown: str) -> Any:
+def decode_json(body: bytes | bytearray, shown: str) -> Any:
     """
     Decode an answer. Half a character (a lone surrogate) or a byte that is not UTF-8 becomes U+FFFD, and is reported.
 
@@ -299,6 +300,11 @@ def read_if_done(answer: Any) -> bool:
 def has_failed(status: object) -> bool:
     """Return whether the status of a message or a recipient says that the person got nothing."""
     return str(status or "").strip().casefold() in _FAILED
+
+
+def has_left(status: object) -> bool:
+    """Return whether the status of a recipient says that the message went out."""
+    return str(status or "").strip().casefold() in _LEFT
 
 
 def read_message(answer: Any) -> Message:

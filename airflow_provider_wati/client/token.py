@@ -57,6 +57,14 @@ class AccessToken:
         """
         return text.replace(self._text, "***")
 
+    def scrub_body(self, body: bytes | bytearray) -> bytes | bytearray:
+        """
+        Take the token out of the body of an answer, so that no error or result repeats it.
+
+        :param body: the bytes of the answer.
+        """
+        return body.replace(self._text.encode(), b"***")
+
     def __repr__(self) -> str:
         return "AccessToken(***)"
 

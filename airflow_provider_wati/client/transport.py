@@ -393,7 +393,8 @@ class Transport:
             if not is_success(response.status_code):
                 return self._refusal(call, response)
             try:
-                answer = decode_json(read_body(response, MAX_JSON_BYTES), str(call))
+                body = self._token.scrub_body(read_body(response, MAX_JSON_BYTES))
+                answer = decode_json(body, str(call))
             except (requests.RequestException, AnswerTooLargeError) as error:
                 return Failed(FailureKind.AMBIGUOUS, self._no_answer(call, error))
             except (ValueError, RecursionError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators._files import check_table, open_table
-from airflow_provider_wati.state.sends import is_mapped
+from airflow_provider_wati.state.sends import is_mapped, loop_index
 from airflow_provider_wati.tables.outcomes import failure_of, fitted
 
 if TYPE_CHECKING:
@@ -94,10 +94,15 @@ class RowsOperator(WatiOperator):
         if self.outcomes_path:
             self.outcomes_path = str(self.outcomes_path)
             check_table(self.outcomes_path)
-            if self._has_fixed_path and is_mapped(context):
+            index = (
+                "ti.map_index" if is_mapped(context) else "loop.index" if loop_index(context) >= 0 else None
+            )
+            if self._has_fixed_path and index:
                 self.log.warning(
-                    "Each mapped task overwrites %s: put {{ ti.map_index }} into outcomes_path to keep them all.",
+                    "Each mapped task, or iteration of a loop, overwrites %s: put {{ %s }} into outcomes_path to keep them "
+                    "all.",
                     self.outcomes_path,
+                    index,
                 )
         if not isinstance(self.failure_threshold, (int, float)) or not 0 <= self.failure_threshold <= 1:
             raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")

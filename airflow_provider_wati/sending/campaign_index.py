@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.client.responses import has_failed
+from airflow_provider_wati.client.responses import has_failed, has_left
 from airflow_provider_wati.masking import clean
 from airflow_provider_wati.sending.evidence_rows import ListedRecipient
 from airflow_provider_wati.sending.reconciler import GrowthWatch, Listed, is_cancelled
@@ -155,12 +155,16 @@ class CampaignIndex:
         if recipient.get("bsuid"):
             names["bsuid"] = dedupe_key_of(_text_of(recipient["bsuid"]))
         local_id = _text_of(recipient.get("local_message_id"))
-        state = Listed.FAILED if has_failed(recipient.get("status")) else Listed.YES
+        status = recipient.get("status")
+        state = Listed.FAILED if has_failed(status) else Listed.YES
+        if campaign.is_cancelled and not has_left(status):
+            # A campaign that is stopped while it is sent has reached some of its people.
+            state = Listed.CANCELLED
         return ListedRecipient(
             id=_text_of(recipient.get("id")) or f"{local_id} {phone or written}",
             names=names,
             local_message_id=local_id,
-            state=Listed.CANCELLED if campaign.is_cancelled else state,
+            state=state,
             params=_params_of(recipient.get("custom_params")),
         )
 

@@ -270,9 +270,10 @@ class EvidenceRows(RowTables):
         self._db.executemany("UPDATE found SET state = ? WHERE row = ? AND recipient = ?", others)
 
     def cancel(self, call: int, campaign: int) -> None:
-        """Note that the one campaign of a call was cancelled, so that nobody in it gets the message."""
+        """Note that the one campaign of a call was cancelled: who has no message by now gets none."""
         self._db.execute(
-            "UPDATE pending SET listed = 'cancelled', campaign = ? WHERE call = ?", (campaign, call)
+            "UPDATE pending SET listed = 'cancelled', campaign = ? WHERE call = ? AND listed <> 'yes'",
+            (campaign, call),
         )
 
     def decide_about(

@@ -59,9 +59,9 @@ def identity_of(context: Context, send_key: Any) -> SendIdentity:
     is_own = send_key not in (None, "")
     # Native templates make a number of digits.
     parts = [str(send_key)] if is_own else [ti.dag_id, ti.run_id, ti.task_id]
-    loop: Any = context.get("loop")
-    if loop is not None:
-        parts.append(f"loop {loop.index}")
+    loop = loop_index(context)
+    if loop >= 0:
+        parts.append(f"loop {loop}")
     return SendIdentity("/".join(parts), member, is_own)
 
 
@@ -69,6 +69,12 @@ def is_mapped(context: Context) -> bool:
     """Return whether a task is one of several that ``.expand()`` has made."""
     map_index = context["ti"].map_index
     return map_index is not None and map_index >= 0
+
+
+def loop_index(context: Context) -> int:
+    """Return the iteration of a task loop (3.4); -1 outside one, as the map index has it."""
+    loop: Any = context.get("loop")
+    return -1 if loop is None else int(loop.index)
 
 
 def may_have_run(context: Context) -> bool:

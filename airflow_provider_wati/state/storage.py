@@ -46,6 +46,7 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
+        _sync_directory(os.path.dirname(target))
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
@@ -66,6 +67,16 @@ def make_private_directory(path: str) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another task has created it meanwhile
             os.mkdir(directory, 0o700)
+            _sync_directory(os.path.dirname(directory))
+
+
+def _sync_directory(path: str) -> None:
+    """Write the names in a directory to the disk: without that, a power failure may lose a file that was synced itself."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _open_private(path: str, flags: int) -> int:

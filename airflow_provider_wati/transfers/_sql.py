@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Rows in memory at a time.
 CHUNK = 5_000
 #: The columns that identify the outcomes of one task; each attempt of it has the same values.
-TASK_COLUMNS = ("dag_id", "task_id", "run_id", "map_index")
+TASK_COLUMNS = ("dag_id", "task_id", "run_id", "map_index", "loop_index")
 #: One part of a table name, such as its schema: bare, or quoted in the way of some database. A dash stands within
 #: quotes only, and never twice, because two begin a comment in SQL; a per cent sign is a placeholder to some drivers.
 _QUOTED = r"(?!-)(?!.*--)[\w$ -]+"
@@ -31,7 +31,7 @@ _PART = re.compile(
 _MOST_PARTS = 3
 _TEXT_LENGTH = 1_000
 _TEXT = f"VARCHAR({_TEXT_LENGTH})"
-_TYPES = {"map_index": "INTEGER", "source_row": "INTEGER"}
+_TYPES = {"map_index": "INTEGER", "loop_index": "INTEGER", "source_row": "INTEGER"}
 #: Outcome columns whose names are reserved words in SQL.
 _RESERVED = {"row": "source_row", "key": "message_key"}
 
@@ -192,8 +192,8 @@ class OutcomesTable:
         except Exception as error:
             raise WatiConfigurationError(
                 f"outcomes_table {self._name!r} does not take a row of outcomes: {error}. Nothing was sent or written to "
-                "WATI. Give the name of a table that does not exist yet, or correct this one: map_index and source_row "
-                "are integers, the other columns are text."
+                "WATI. Give the name of a table that does not exist yet, or correct this one: map_index, loop_index "
+                "and source_row are integers, the other columns are text."
             ) from error
         finally:
             _roll_back(connection)

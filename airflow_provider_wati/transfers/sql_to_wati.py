@@ -11,6 +11,7 @@ from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
 from airflow_provider_wati.operators._rows import RowsOperator
 from airflow_provider_wati.operators._template_send import TableSendOperator
+from airflow_provider_wati.state.sends import loop_index
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -112,7 +113,7 @@ class _SqlSource(RowsOperator):
         super()._keep_outcomes(job, summary, context)
         if self.outcomes_table is not None:
             ti = context["ti"]
-            task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+            task = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index, loop_index(context))
             key = summary[self.key_name]
             rows = ((key, *outcome) for outcome in job.outcome_rows())
             self._table().replace(task, rows)
@@ -150,7 +151,7 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
         text; NULL makes the row invalid.
     :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
-        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``send_key``, ``source_row``, ``message_key``,
+        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``loop_index``, ``send_key``, ``source_row``, ``message_key``,
         ``target``, ``status``, ``reason``, ``local_message_id``, ``campaign_id``, ``campaign_name``,
         ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
@@ -206,7 +207,7 @@ class SqlToWatiContactsOperator(_SqlSource, ContactSyncOperator):
         many there are).
     :param sql_hook_params: arguments of the database hook.
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
-        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``sync_key``, ``source_row``, ``target``, ``status``,
+        ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``loop_index``, ``sync_key``, ``source_row``, ``target``, ``status``,
         ``reason``, ``written_at``. It is created if it does not exist; a later attempt of the same task replaces its rows.
     :param outcomes_conn_id: the database of that table (templated); ``sql_conn_id`` if left out.
     :raises WatiValidationError: before anything is written, when the query lacks a column, or ``outcomes_table`` is not

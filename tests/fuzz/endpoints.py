@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from hypothesis import strategies as st
 
 from airflow_provider_wati.client.endpoint import Endpoint
-from airflow_provider_wati.client.token import bare_token
+from airflow_provider_wati.client.token import AccessToken
 from airflow_provider_wati.exceptions import WatiError
 from tests.fuzz.harness import Surface
 from tests.fuzz.odd import in_pieces, texts
@@ -56,7 +56,7 @@ def _feed(pasted: tuple[str, str | None]) -> None:
     """Read an endpoint, and build the addresses of calls."""
     text, tenant = pasted
     with contextlib.suppress(WatiError):
-        assert bare_token(text).isascii()
+        assert AccessToken(text).reveal().isascii()
     endpoint = Endpoint.parse(text, tenant)
     for address in (endpoint.v3("contacts"), endpoint.v1("contacts") if endpoint.tenant_id else ""):
         parts: Any = urlsplit(address)

@@ -94,6 +94,8 @@ def _file(given: tuple[_Form, bytes]) -> _MemoryFile:
 class _MemoryFile:
     """The file of a snapshot, in memory."""
 
+    path = "memory"
+
     def __init__(self, content: bytes) -> None:
         self._content = content
 

@@ -211,6 +211,19 @@ def test_a_lost_schedule_that_was_cancelled_is_skipped(word: str) -> None:
     assert sends.messages(3) == [0, 0, 1]
 
 
+def test_a_campaign_that_is_stopped_after_its_messages_went_out_is_accepted() -> None:
+    """A cancelled status takes no message back that WATI lists as sent."""
+    sends = model_sends()
+    at = sends.clock.now() + timedelta(hours=1)
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.attempt(people(2), scheduled_at=at, dies=True)
+    sends.clock.sleep(2 * 3_600)
+    sends.model.cancel(sends.model.campaigns[0])
+    done = sends.attempt(people(2), scheduled_at=sends.clock.now() + timedelta(hours=1))
+    assert done.statuses == ["accepted", "accepted"]
+    assert sends.messages(2) == [1, 1]
+
+
 def test_another_order_is_not_held_back_by_a_growing_list() -> None:
     """People who are not in the ambiguous call go out at once, while its list is watched."""
     sends = model_sends()

@@ -480,7 +480,6 @@ class WatiModel(BaseAdapter):
         if fault.kind == "cut":
             response = self._response(request, 200, b"")
             response.raw = _BrokenStream()
-            response._content, response._content_consumed = False, False  # type: ignore[assignment,attr-defined] # as requests has it
             return response
         response = self._response(request, fault.status, {"code": fault.status, "message": "no"})
         if fault.retry_after is not None:
@@ -499,8 +498,7 @@ class WatiModel(BaseAdapter):
         response.request = request
         response.url = request.url or ""
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        response._content = content
-        response.raw = io.BytesIO()
+        response.raw = io.BytesIO(content)
         response.headers["Content-Type"] = "application/json"
         response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
         return response
@@ -674,18 +672,21 @@ class WatiModel(BaseAdapter):
             for each in campaign.recipients
             if each.listed_at <= now and (not each.refused or self.habits.lists_refused)
         ]
-        page = self._page("recipients", [self._listed(each) for each in listed], query, "total_count")
+        page = self._page(
+            "recipients", [self._listed(campaign, each) for each in listed], query, "total_count"
+        )
         if page["page_number"] == 1:
             campaign.reads.append((now, 0, 0))
         at, shown, total = campaign.reads[-1]
         campaign.reads[-1] = at, shown + len(page["recipients"]), total
         return page
 
-    def _listed(self, recipient: Recipient) -> dict[str, Any]:
+    def _listed(self, campaign: CampaignRecord, recipient: Recipient) -> dict[str, Any]:
         target = recipient.target
+        status = "SENT" if campaign.is_sent(recipient) else "PENDING"
         shown: dict[str, Any] = {
             "id": recipient.id,
-            "status": self.habits.failed_word if recipient.refused else "SENT",
+            "status": self.habits.failed_word if recipient.refused else status,
             "local_message_id": recipient.local_id if self.habits.echoes_ids else None,
             "custom_params": [{"name": name, "value": value} for name, value in recipient.params.items()],
         }

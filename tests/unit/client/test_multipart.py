@@ -136,5 +136,5 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
     """A file that cannot be read again is refused before the call."""
     with (tmp_path / "a").open("wb") as file, serving(answer(200, {})) as server:
         with pytest.raises(WatiValidationError, match="binary mode, and seekable"):
-            client_of(server).send_file(NUMBER, file, file_name="a", mime_type="image/png")  # type: ignore[arg-type] # write only
+            client_of(server).send_file(NUMBER, file, file_name="a", mime_type="image/png")
     assert not server.requests

@@ -16,7 +16,7 @@ from airflow_provider_wati.exceptions import (
     WatiResponseError,
     WatiUnknownOutcomeError,
 )
-from tests.support.clients import NUMBER, client_of
+from tests.support.clients import NUMBER, TOKEN, client_of
 from tests.support.scripted_server import (
     answer,
     serving,
@@ -262,3 +262,23 @@ def test_what_is_nested_too_deeply_costs_its_row(levels: int) -> None:
             with pytest.raises(WatiResponseError, match="nested too deeply"):
                 wati.get_webhooks()
     assert is_too_deep(row) is (levels > 50)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"result": False, "message": f"bad token {TOKEN}"},
+        {"code": 500, "message": f"bad token {TOKEN}"},
+        {"success": True, "recipients": [{"phone_number": NUMBER, "errors": [{"message": f"no {TOKEN}"}]}]},
+    ],
+    ids=["result", "code", "recipient"],
+)
+def test_a_token_that_an_answer_repeats_is_in_no_error(body: Any) -> None:
+    """WATI's words go into errors and outcomes, and the token does not go with them."""
+    with serving(answer(200, body)) as server:
+        try:
+            said = str(client_of(server).send_template_messages("t", "c", [{"target": NUMBER}]))
+        except (WatiRejectedError, WatiUnknownOutcomeError) as error:
+            said = f"{error} {error.wati_message}"
+    assert TOKEN not in said
+    assert "***" in said

@@ -101,7 +101,7 @@ def rich_locals_of(error: BaseException, max_string: int | None) -> str:
         error,
         error.__traceback__,
         show_locals=True,
-        locals_max_string=max_string,
+        locals_max_string=max_string,  # type: ignore[arg-type] # None shows all of it
         locals_max_length=1000,
     )
     Console(file=text, width=500).print(traceback)

@@ -267,7 +267,7 @@ def test_a_recipient_that_wati_does_not_name_has_no_names(
 ) -> None:
     """An odd recipient names nobody and does not stop the reading."""
     add_campaign(model, name_of(MARK, CALL, "orders"), people=2)
-    monkeypatch.setattr(WatiModel, "_listed", lambda _, person: {"id": person.id, **shown})
+    monkeypatch.setattr(WatiModel, "_listed", lambda _, campaign, person: {"id": person.id, **shown})
     index = index_of(model)
     index.look()
     assert [person.names for person in people_in(model, index, "b0")] == [names, names]

@@ -147,3 +147,20 @@ def test_object_storage_has_no_modes(bucket: str) -> None:
     with replacing(storage_path(f"{bucket}/a.csv")) as file:
         file.write(b"data")
     assert storage_path(f"{bucket}/a.csv").read_bytes() == b"data"
+
+
+def test_a_name_is_on_the_disk_before_the_file_counts_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure a journal entry is found: the file, its name and new directories are synced."""
+    synced: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with replacing(storage_path(str(tmp_path / "a" / "b" / "entry.json"))) as file:
+        file.write(b"1")
+    directories = [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    assert [path for path in synced if path in directories] == directories
+    assert synced[-1] == directories[-1]

@@ -95,7 +95,7 @@ def run(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
     pushed: list[dict[str, Any]] = []
 
-    def execute(operator: Any, *, run_id: str = "r", try_number: int = 1) -> Any:
+    def execute(operator: Any, *, run_id: str = "r", try_number: int = 1, loop: int | None = None) -> Any:
         ti = SimpleNamespace(
             dag_id="d",
             run_id=run_id,
@@ -104,7 +104,9 @@ def run(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]
             try_number=try_number,
             xcom_push=lambda _, value: pushed.append(value),
         )
-        context: Any = {"ti": ti}
+        context: Any = {"ti": ti, "dag_run": SimpleNamespace(clear_number=0)}
+        if loop is not None:
+            context["loop"] = SimpleNamespace(index=loop)
         return operator.execute(context)
 
     execute.pushed = pushed  # type: ignore[attr-defined] # what a test looks at afterwards

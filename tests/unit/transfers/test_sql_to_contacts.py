@@ -123,9 +123,9 @@ def test_a_bad_name_of_the_outcomes_table_ends_the_task_before_anything_is_writt
     "columns",
     [
         "dag_id TEXT",
-        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
+        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, loop_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
         "status TEXT, reason TEXT, written_at TEXT, extra TEXT NOT NULL",
-        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
+        "dag_id TEXT, task_id TEXT, run_id TEXT, map_index INTEGER, loop_index INTEGER, sync_key TEXT, source_row INTEGER, target TEXT, "
         "status TEXT CHECK (status = 'ok'), reason TEXT, written_at TEXT",
     ],
     ids=["missing", "not null", "check"],

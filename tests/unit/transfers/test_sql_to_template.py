@@ -98,6 +98,16 @@ def test_a_second_attempt_sends_nothing_and_replaces_its_outcomes(
     ]
 
 
+def test_each_iteration_of_a_loop_keeps_its_outcomes(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
+) -> None:
+    """Task loops have one map index for all iterations, and a send of its own for each."""
+    fill(warehouse, [("1", "919876543210", "Ravi")])
+    for loop in (0, 1, 1):
+        run(operator(state_path=state, outcomes_table="o"), loop=loop)
+    assert warehouse.execute("SELECT loop_index, COUNT(*) FROM o GROUP BY 1 ORDER BY 1") == [(0, 1), (1, 1)]
+
+
 def test_columns_are_found_in_another_case(
     run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
 ) -> None:
