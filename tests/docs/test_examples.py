@@ -225,7 +225,9 @@ def test_rich_messages(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> No
     assert "Shall we deliver today?" in interactive[0]["text"]
     assert "When is the best time?" in interactive[1]["text"]
     assert greeting["text"] == "Please send us your order number."
-    assert (tmp_path / "fetched" / "receipt-1001.txt").read_text() == "Order 1001, paid\n"
+    [fetched] = (tmp_path / "fetched").iterdir()
+    assert fetched.name.endswith("_receipt-1001.txt")
+    assert fetched.read_text() == "Order 1001, paid\n"
 
     assert all_succeeded(run_example("wati_rich_messages", directory=f"file://{tmp_path}"))
     assert len(sandbox.messages_to(ADA)) == before + 10

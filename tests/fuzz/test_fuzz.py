@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,7 +56,7 @@ def _passes_on(self: Any, call: Any, error: Exception) -> Any:
 _DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "targets": (target, "whole_text", _ascii_only),
     "phone cells": (values, "_SURROGATE", re.compile("(?!)")),
-    "recipients": (client_recipients, "whole_text", lambda text, what: text),
+    "recipients": (client_recipients, "id_text", lambda value, *_: value),
     "endpoints": (endpoint, "_TENANT", re.compile(r"\d+")),
     "headers": (transport, "read_retry_after", lambda value, *_: float(value or 0)),
     "media names": (media_names, "name_of", lambda media, message_id: media.file_name or message_id),
@@ -67,8 +66,8 @@ _DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "JSON lines": (readers.READERS, ".jsonl", lambda file: (json.loads(line) for line in file)),
     "Parquet files": (readers, "_damage_named", nullcontext),
     "journal entries": (journal_codec, "_typed", lambda value, kind: value),
-    "snapshots": (snapshot, "zlib", SimpleNamespace(error=KeyError)),
-    "syncs": (snapshot, "zlib", SimpleNamespace(error=KeyError)),
+    "snapshots": (snapshot, "_DAMAGES", (KeyError,)),
+    "syncs": (snapshot, "_DAMAGES", (KeyError,)),
     "sandbox's API": (ids, "read_id", lambda kind, text: int(text[-8:], 16)),
 }
 

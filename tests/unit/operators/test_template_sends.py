@@ -145,7 +145,7 @@ ROWS = b"phone,first_name,id\n85264318721,Ada,1\n"
         ("latin.csv", ROWS + "85264318723,Zoë,2\n".encode("latin-1"), " is not UTF-8: save it as UTF-8"),
         ("wide.csv", ROWS.decode().encode("utf-16"), " is not UTF-8"),
         ("broken.jsonl", b'{"phone": "85264318721"\n', ": line 1 of the file is not a JSON object"),
-        ("zeros.parquet", bytes(1_000), " does not have the format of its suffix, or is damaged"),
+        ("zeros.parquet", bytes(1_000), ": the file does not have the format of its suffix, or is damaged"),
     ],
 )
 def test_a_broken_file_sends_nothing(
