@@ -130,7 +130,7 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
         )
 
     ``.partial(...).expand(rows=...)`` sends each chunk in a task of its own; a person who is in two chunks is
-    messaged by both, and so is who has moved to another chunk when the tasks are cleared.
+    messaged by both.
 
     :param rows: a list of dicts (or of tuples, with numbers from 0 for columns), one dict, either as a JSON
         string, the output of an upstream task, or the URI of a file that ends in ``.csv``, ``.jsonl`` or
