@@ -92,10 +92,9 @@ FIELDS = (
         name="verify",
         label="TLS Verification",
         description=(
-            "true to check WATI's TLS certificate (leave it so), the path of a CA bundle if a proxy of your company "
-            "signs its own certificates, or false to check nothing."
+            "Empty: WATI's TLS certificate is checked with the CA bundle of the machine (REQUESTS_CA_BUNDLE), else with "
+            "the public ones. true: the public ones in any case; or the path of a CA bundle; false: not at all."
         ),
-        default="true",
     ),
     FormField(
         name="rate_limits",

@@ -171,7 +171,6 @@ def test_a_connection_is_made_in_the_form(airflow: str, browser: Chrome) -> None
         "token": AccessToken(TOKEN),
         "plan": "growth",
         "timeout": (5.0, 30.0),
-        "verify": True,
     }
     assert (settings.default_region, settings.unknown) == ("IN", ())
 
