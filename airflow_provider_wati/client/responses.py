@@ -324,20 +324,3 @@ def read_estimate(answer: Any) -> CostEstimate:
     if says_no(estimate["is_request_succeeded"]):
         raise rejected("the estimate", estimate.get("failed_detail"))
     return estimate
-
-
-def attributes_of(contact: Contact) -> dict[str, str]:
-    """
-    Return the attributes of a contact by name, whatever form WATI gives them in.
-
-    :param contact: a contact as WATI answers it. Values that are numbers become their text; an attribute without a
-        name is left out.
-    """
-    params: Any = contact.get("custom_params")
-    if isinstance(params, dict):
-        pairs = list(params.items())
-    elif isinstance(params, list):
-        pairs = [(param.get("name"), param.get("value")) for param in params if isinstance(param, dict)]
-    else:
-        pairs = []
-    return {name: "" if value is None else str(value) for name, value in pairs if isinstance(name, str)}

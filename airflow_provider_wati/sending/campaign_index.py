@@ -133,7 +133,7 @@ class CampaignIndex:
         return [each for each in self.found.values() if each.call_id == call_id]
 
     def recipients(self, campaign: FoundCampaign) -> Iterator[list[ListedRecipient]]:
-        """Read whom a campaign lists, a page at a time, and watch it grow."""
+        """Read the recipients of a campaign, a page at a time, and watch the list grow."""
         began = self.clock.now()
         people: set[str] = set()
         recipients = iter(self.client.iter_campaign_recipients(campaign.id))

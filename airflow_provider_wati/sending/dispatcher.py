@@ -128,7 +128,7 @@ class Dispatcher:
         """
         Note that the attempt ends during a call, or while its result is written down.
 
-        What the answer said counts; people of whom nothing is known are unknown, unless the call never left.
+        What the answer said counts; the other people are unknown, unless the call never left.
         """
         if self._under_way is None:
             return

@@ -305,7 +305,7 @@ class EvidenceRows(RowTables):
         return {PRECEDENCE[rank]: count for rank, count in found}
 
     def resolved(self, call: int) -> dict[Decision, list[int]]:
-        """Return the positions in a call of whom something is decided; one is sent to only if all its calls allow it."""
+        """Return the positions in a call by decision; a row is sent again only if all its calls allow it."""
         positions: dict[Decision, list[int]] = {}
         send = PRECEDENCE.index(Decision.SEND)
         for rank, position in self._db.execute(

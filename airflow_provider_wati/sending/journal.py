@@ -147,7 +147,7 @@ class Entry:
 
     @property
     def is_open(self) -> bool:
-        """Whether the call may have taken effect for somebody of whom nothing is known."""
+        """Whether the outcome of some of its people is not known."""
         return Verdict.OPEN in self.verdicts
 
     @property
@@ -307,9 +307,9 @@ class Journal:
 
     def record_absent(self, people: Iterable[int], *, content: str, channel: str | None, keyed: bool) -> None:
         """
-        Write down people of whom a journal is gone, and whom WATI does not show: they may be sent to once.
+        Record people whose journal is gone and that WATI does not list: they may be sent to once.
 
-        The journal stays without its past for everybody whom it does not name.
+        The past of all other people stays lost.
         """
         for named in self._parts(people):
             entry = self.record_intent(named, content=content, channel=channel, keyed=keyed)

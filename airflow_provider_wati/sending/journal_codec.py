@@ -118,7 +118,7 @@ class Result:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """
-    Whom a mapped task has, written once it is known that nobody of them was in another mapped task.
+    The people of a mapped task, written once it is known that none of them was in another mapped task.
 
     :param at: when that was known.
     :param digest: stands for the set of people.

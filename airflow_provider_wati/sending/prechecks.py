@@ -198,7 +198,7 @@ class Consent:
         self._queue.end_of_consent()
 
     def _people(self, most: int | None = None) -> int:
-        """Count whom to ask about, as far as it matters: to go through all people of a large send takes its time."""
+        """Count the people to ask about, up to a limit: counting all people of a large send takes its time."""
         return sum(1 for _ in islice(self._queue.people_to_ask_about(), most))
 
     def _look_up(self) -> None:

@@ -1,5 +1,5 @@
 """
-What is decided about people of whom the journal does not know whether they have their message.
+What is decided about people whose outcome the journal does not have.
 
 One pure table: evidence from WATI, time and policy in, a decision out. Nothing here calls, waits or writes.
 """
@@ -66,7 +66,7 @@ class Policy:
 
     :param grace: how long WATI may hide what it took, counted from the end of the call.
     :param longest_call: how long a call may be under way after its intent.
-    :param hold: whether people whom WATI does not show stay unknown instead of being sent to again.
+    :param hold: whether people that WATI does not list stay unknown, instead of being sent to again.
     :param waits: whether to wait for the grace, for which a dry run has no reason.
     """
 

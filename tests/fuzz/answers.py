@@ -15,8 +15,8 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.client.recipients import encode_recipient
-from airflow_provider_wati.client.responses import attributes_of
 from airflow_provider_wati.exceptions import WatiError
+from airflow_provider_wati.syncing.diff import params_of
 from tests.fuzz.harness import Surface
 from tests.fuzz.odd import bodies
 from tests.support.clock import FakeClock
@@ -98,12 +98,12 @@ def _rows(rows: Iterable[Any]) -> list[Any]:
 
 def _attributes(contacts: Iterable[Any]) -> None:
     for contact in contacts:
-        attributes_of(contact)
+        params_of(contact)
 
 
 CALLS = (
-    ClientCall("create_contact", lambda wati: attributes_of(wati.create_contact(_PHONE, "Ada", {"city": "Pune"})), _CONTACT),
-    ClientCall("get_contact", lambda wati: attributes_of(wati.get_contact(_PHONE)), _CONTACT),
+    ClientCall("create_contact", lambda wati: params_of(wati.create_contact(_PHONE, "Ada", {"city": "Pune"})), _CONTACT),
+    ClientCall("get_contact", lambda wati: params_of(wati.get_contact(_PHONE)), _CONTACT),
     ClientCall("update_contacts", lambda wati: _attributes(wati.update_contacts([{"target": _PHONE, "custom_params": {"city": "Pune"}}])), {"contact_list": [_CONTACT]}),
     ClientCall("delete_contact", lambda wati: wati.delete_contact(_PHONE), {"contact_id": _ID, "deleted": True}),
     ClientCall("iter_contacts", lambda wati: _attributes(_rows(wati.iter_contacts())), _page("contact_list", _CONTACT, _CONTACT)),

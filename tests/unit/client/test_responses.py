@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.client.responses import attributes_of, decode_json, is_too_deep
+from airflow_provider_wati.client.responses import decode_json, is_too_deep
 from airflow_provider_wati.exceptions import (
     WatiNotFoundError,
     WatiRejectedError,
@@ -139,22 +139,6 @@ def test_a_cancellation_that_says_so_is_done(body: object) -> None:
         assert client_of(server).cancel_scheduled_campaign("abc") is True
 
 
-@pytest.mark.parametrize(
-    ("params", "attributes"),
-    [
-        ([{"name": "tier", "value": "gold"}, {"name": "n", "value": 7}], {"tier": "gold", "n": "7"}),
-        ({"tier": "gold"}, {"tier": "gold"}),
-        ([None, "x", {"value": "lost"}, {"name": "tier", "value": None}], {"tier": ""}),
-        (None, {}),
-        ("tier=gold", {}),
-    ],
-)
-def test_attributes_are_read_in_whatever_form(params: Any, attributes: dict[str, str]) -> None:
-    """Attributes as a list, a dict, null or garbage are read without a crash."""
-    contact: Any = {"id": "1", "custom_params": params}
-    assert attributes_of(contact) == attributes
-
-
 @pytest.mark.parametrize(("count", "read"), [(7, 7), ("7", 7), (" 7", 7), (7.0, 7), (0, 0), (10**30, 10**30)])
 def test_a_count_may_be_text(count: object, read: int) -> None:
     """A count is read as a number and as a text."""
@@ -216,7 +200,7 @@ def test_one_odd_contact_does_not_stop_the_listing() -> None:
     with serving(answer(200, {"contact_list": [{"id": "1"}, half, {"id": "3"}]})) as server:
         contacts = list(client_of(server).iter_contacts())
     assert [contact["id"] for contact in contacts] == ["1", "Ada \ufffd", "3"]
-    assert attributes_of(contacts[1]) == {"Ada \ufffd": "Ada \ufffd"}
+    assert contacts[1].get("custom_params") == [{"name": "Ada \ufffd", "value": "Ada \ufffd"}]
 
 
 @pytest.mark.parametrize(
