@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 #: The most rows that WATI gives in one page.
 PAGE_SIZE = 100
+#: Pages of one list; with rows that are new each time, nothing else would end it.
+_MOST_PAGES = 50_000
 #: What tells rows apart: the first of these that a row has. No other field, because it may change between two pages.
 _ID_FIELDS = (
     "id", "message_id", "local_message_id", "contact_id", "contact_phone", "bsuid", "name", "created",
@@ -31,12 +33,12 @@ def iter_pages(
     :param key: where a page holds its rows, a list or null.
     :param shown: what errors call the list, such as ``/contacts``.
     :param total: where a page holds the number of all rows, if it does.
-    :raises WatiResponseError: when a page brings no row that was not there before, so that the list has no end.
+    :raises WatiResponseError: when a page brings no row that was not there before, so that the list has no end, and after
+        50,000 pages.
     """
     seen: set[int] = set()
     count = longest = 0
-    page_number = 1
-    while True:
+    for page_number in range(1, _MOST_PAGES + 1):
         page = fetch(page_number)
         rows = page[key] or []
         if not rows:
@@ -66,7 +68,7 @@ def iter_pages(
         if ends:
             return
         longest = max(longest, len(rows))
-        page_number += 1
+    raise WatiResponseError(f"WATI's list {shown} has not ended after {_MOST_PAGES:,} pages.")
 
 
 def is_last(rows: int, *, longest: int, size: int, count: int, total: int | None) -> bool:

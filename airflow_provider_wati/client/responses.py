@@ -45,6 +45,8 @@ _YES = frozenset({"true", "1"})
 _LOWEST_ERROR = 400
 
 #: WATI documents no statuses but ``processing``; these words are in use elsewhere in its product.
+#: Objects, lists and members of an answer. Each takes some hundred bytes of memory, whatever it takes on the wire.
+_MOST_VALUES = 1_000_000
 _LEFT = frozenset({"sent", "delivered", "read", "replied"})
 _FAILED = frozenset({"failed", "failure", "rejected", "undelivered", "undeliverable"})
 
@@ -57,8 +59,11 @@ def decode_json(body: bytes | bytearray, shown: str) -> Any:
     :param shown: what the report calls the answer.
     :return: what the JSON says; the numbers that JSON does not have (NaN, Infinity) become null.
     :raises ValueError: for what is not JSON.
+    :raises WatiResponseError: for more than a million objects, lists and members.
     :raises RecursionError: for JSON that is nested too deeply for the parser.
     """
+    if sum(map(body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+        raise WatiResponseError(f"it holds more than {_MOST_VALUES:,} values")
     try:
         text = whole = body.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -12,6 +12,10 @@ from urllib3.exceptions import NewConnectionError, SSLError
 from urllib3.poolmanager import PoolManager, pool_classes_by_scheme
 
 from airflow_provider_wati.client.bounds import BoundedConnection
+from airflow_provider_wati.exceptions import WatiConfigurationError
+
+#: Characters of what a proxy says.
+_SAID_LENGTH = 200
 
 
 class _TlsConnection(BoundedConnection, HTTPSConnection):
@@ -23,7 +27,8 @@ class _TlsConnection(BoundedConnection, HTTPSConnection):
         # A proxy that answers in a broken way raises an HTTPException, a CA bundle without certificates an SSLError.
         except (OSError, HTTPException, SSLError) as error:
             cause = error.__cause__ if isinstance(error, SSLError) else error
-            raise NewConnectionError(self, str(error) or type(error).__name__) from cause
+            said = type(error).__name__ if isinstance(error, HTTPException) else str(error)[:_SAID_LENGTH]
+            raise NewConnectionError(self, said or type(error).__name__) from cause
 
 
 class _Pool(HTTPConnectionPool):
@@ -51,7 +56,13 @@ class BoundedAdapter(HTTPAdapter):
         Make the pools of connections through a proxy.
 
         :param proxy: the address of the proxy.
+        :raises WatiConfigurationError: for a SOCKS proxy, whose connections have no bounds.
         """
+        if proxy.lower().startswith("socks"):
+            raise WatiConfigurationError(
+                "The proxy of this machine is a SOCKS proxy, which is not supported: give an HTTP proxy in HTTPS_PROXY, or "
+                "name WATI's host in NO_PROXY."
+            )
         manager = super().proxy_manager_for(proxy, **kwargs)
         _use_our_pools(manager)
         return manager

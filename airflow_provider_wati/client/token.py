@@ -60,6 +60,14 @@ class AccessToken:
         """
         return text.replace(self._text, "***")
 
+    def is_in(self, text: str) -> bool:
+        """
+        Say if a text holds the token, in capitals or not.
+
+        :param text: a text of a server, such as a host name, which is read in small letters.
+        """
+        return self._text.casefold() in text.casefold()
+
     def scrub_body(self, body: bytes | bytearray) -> bytes | bytearray:
         """
         Take the token out of the body of an answer, so that no error or result repeats it.

@@ -17,13 +17,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.exceptions import InvalidURL
 from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential_jitter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidChunkLength,
+    LocationValueError,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+)
 
 from airflow_provider_wati import __version__
 from airflow_provider_wati.client.bounds import (
@@ -150,6 +161,8 @@ class _Session(requests.Session):
 
     def __init__(self, own_verify: bool | str | None) -> None:
         super().__init__()
+        # WATI needs no cookies, and a server could make each request larger than the one before.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._own_verify = own_verify
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -188,6 +201,7 @@ _REDIRECTS = 5
 #: How requests begins to say that a CA bundle or a certificate is missing.
 _NO_CERTIFICATE = "Could not find"
 _MESSAGE_LENGTH = 500
+_REASON_LENGTH = 200
 
 _ERRORS: dict[int, tuple[type[WatiError], str]] = {
     400: (WatiBadRequestError, ""),
@@ -397,6 +411,8 @@ class Transport:
                 answer = decode_json(body, str(call))
             except (requests.RequestException, AnswerTooLargeError) as error:
                 return Failed(FailureKind.AMBIGUOUS, self._no_answer(call, error))
+            except WatiResponseError as error:
+                return Failed(FailureKind.AMBIGUOUS, _unreadable(call, str(error)))
             except (ValueError, RecursionError):
                 return Failed(FailureKind.AMBIGUOUS, _unreadable(call, "it is not JSON"))
         try:
@@ -462,9 +478,12 @@ class Transport:
                     call.method, url, params=call.params, data=data, headers=headers, auth=auth,
                     timeout=self._timeout, allow_redirects=False, stream=True,
                 )  # fmt: skip
+        except (InvalidURL, LocationValueError, WatiConfigurationError) as error:
+            # Raised before anything leaves: the address of WATI is checked, that of a proxy is not.
+            return Failed(FailureKind.REFUSED, _proxy_error(call, error))
         except requests.RequestException as error:
             return Failed(_kind_of(error), self._no_answer(call, error))
-        except (OSError, HTTPError, ValueError) as error:
+        except (OSError, HTTPError, ValueError, TypeError) as error:
             return self._broken(call, error)
         finally:
             self._last_used = self._clock.monotonic()
@@ -496,20 +515,23 @@ class Transport:
             return WatiConnectionError(f"{host} did not complete its answer to {call} within {seconds:g} s.")
         if reason is not None and isinstance(reason.__cause__, ssl.SSLError):
             return WatiConnectionError(
-                f"No secure connection to {host}: {_reason(reason)}. Check the API endpoint; if a company "
+                f"No secure connection to {host}: {self._reason(reason)}. Check the API endpoint; if a company "
                 "proxy signs its own certificates, give its CA bundle in `verify`."
             )
         if isinstance(reason, ProxyError):
             return WatiConnectionError(
-                f"Could not connect to the proxy before {host}: {_reason(reason)}. Check the proxy of this machine."
+                f"Could not connect to the proxy before {host}: {self._reason(reason)}. Check the proxy of this machine."
             )
         if reason is not None:
             return WatiConnectionError(
-                f"Could not connect to {host}: {_reason(reason)}. Check the API endpoint."
+                f"Could not connect to {host}: {self._reason(reason)}. Check the API endpoint."
             )
         if isinstance(error, requests.Timeout):
             return WatiConnectionError(f"{host} did not answer {call} within {self._timeout[1]:g} s.")
-        return WatiConnectionError(f"{host} broke off {call} without a full answer: {_reason(error)}.")
+        return WatiConnectionError(f"{host} broke off {call} without a full answer: {self._reason(error)}.")
+
+    def _reason(self, error: BaseException) -> str:
+        return self._token.scrub(_reason(error))
 
     def _refusal(self, call: Call, response: requests.Response) -> Failed:
         status = response.status_code
@@ -540,7 +562,7 @@ class Transport:
             where = urlsplit(response.headers["location"]).hostname or self._endpoint.host
         except ValueError:
             where = ""
-        if not where.isprintable() or not where.isascii():
+        if not where.isprintable() or not where.isascii() or self._token.is_in(where):
             where = ""
         return WatiResponseError(
             f"{self._endpoint.host} answers {call} with a redirect to "
@@ -658,6 +680,16 @@ def _unreadable(call: Call, why: str) -> WatiResponseError:
     return WatiResponseError(f"WATI's answer to {call} cannot be used: {why}.")
 
 
+def _proxy_error(call: Call, error: Exception) -> WatiConfigurationError:
+    """Return the error about a proxy that cannot be used; its address may hold a password."""
+    if isinstance(error, WatiConfigurationError):
+        return error
+    return WatiConfigurationError(
+        f"{call} did not leave: the address of the proxy cannot be used ({type(error).__name__}). Correct the proxy "
+        "variables of this machine, such as HTTPS_PROXY."
+    )
+
+
 def _kind_of(error: requests.RequestException) -> FailureKind:
     """Classify a call without an answer."""
     reason = _never_connected(error)
@@ -680,11 +712,17 @@ def _never_connected(error: Exception) -> HTTPError | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in words; the outer layers repeat the address, number included."""
+    """
+    Return the innermost cause in words; the outer layers repeat the address, number included.
+
+    What is no HTTP is not repeated, because it may hold anything.
+    """
     cause = _innermost(error)
+    if isinstance(cause, (HTTPException, InvalidChunkLength)):
+        return f"what it sends is no HTTP ({type(cause).__name__})"
     # urllib3 puts a description of its object first: HTTPConnection(host='...', port=443): ...
     text = re.sub(r"^\w+\(.*?\): ", "", str(cause))
-    return mask_numbers(text).rstrip(".") or type(cause).__name__
+    return mask_numbers(text)[:_REASON_LENGTH].rstrip(".") or type(cause).__name__
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -699,10 +737,13 @@ class _MaskNumbersInPaths(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if "/api/" in message:
+        if message.startswith("Failed to parse headers"):
+            # The message and its traceback hold the header, which may hold anything.
+            record.msg, record.args, record.exc_info = "A header of WATI's answer cannot be read.", (), None
+        elif "/api/" in message:
             record.msg, record.args = mask_numbers(message), ()
         return True
 
 
-for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_MaskNumbersInPaths())

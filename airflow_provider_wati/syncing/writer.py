@@ -90,6 +90,8 @@ class ContactWriter:
         self._mode = mode
         self._after = after
         self._health = Health()
+        #: Whether contacts are created now, of which a write that works proves nothing: it is an update.
+        self._is_creating = False
         #: Calls that were made, look-ups and writes.
         self.reads = 0
         self.writes = 0
@@ -162,7 +164,8 @@ class ContactWriter:
                 raise
             if cause is Cause.ROW_OR_OUTAGE:
                 raise error from failure
-        self._health = self._health.after_probe(Proof.READS if good is None else Proof.WRITES)
+        is_same_kind = good is not None and not self._is_creating
+        self._health = self._health.after_probe(Proof.WRITES if is_same_kind else Proof.READS)
 
     @contextmanager
     def _looking_up(self, person: Person) -> Iterator[None]:
@@ -277,7 +280,7 @@ class ContactWriter:
     # Creates
 
     def _post_all(self) -> None:
-        self._health = Health()
+        self._health, self._is_creating = Health(), True
         while people := self._next("post", 1):
             self._post(people[0])
             self._after(1)

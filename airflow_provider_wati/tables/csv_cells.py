@@ -9,7 +9,7 @@ from typing import Any
 
 _QUOTE = "'"
 #: What a spreadsheet takes for the beginning of a formula, also behind spaces and quotes (OWASP, "CSV Injection").
-_FORMULA = r"[ '\"]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = r"[ '\"\0]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 #: Signs, digits and what stands between digits: without a letter it neither calls a function nor names a cell.
 _NUMBER = r"[ '\"]*[+-][0-9 .,()/-]*"
 _RUNS = re.compile(rf"(?!{_NUMBER}\Z){_FORMULA}")

@@ -22,7 +22,7 @@ def client_of(server: ScriptedServer | int, **settings: Any) -> WatiClient:
         f"Bearer {TOKEN}",
         **{
             "rate_limits": {"*": None},
-            "timeout": (1.0, 0.3),
+            "timeout": (1.0, 1.0),
             "max_tries": 1,
             "clock": FakeClock(),
             **settings,

@@ -266,3 +266,10 @@ def test_a_token_that_an_answer_repeats_is_in_no_error(body: Any) -> None:
             said = f"{error} {error.wati_message}"
     assert TOKEN not in said
     assert "***" in said
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'{"a":1},', b"1,"])
+def test_an_answer_of_too_many_values_is_not_decoded(piece: bytes) -> None:
+    """Empty objects take two bytes on the wire and a hundred in memory, so their number has a limit too."""
+    with pytest.raises(WatiResponseError, match="more than 1,000,000 values"):
+        decode_json(b"[" + piece * 1_000_001 + b"0]", "GET /contacts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -20,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
+    WatiConfigurationError,
     WatiConnectionError,
     WatiError,
     WatiResponseError,
@@ -381,3 +383,60 @@ def test_a_send_that_draws_a_408_is_ambiguous() -> None:
     with serving(answer(408)) as server, pytest.raises(WatiUnknownOutcomeError):
         client_of(server, max_tries=3).send_text(NUMBER, "Hello")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"Bearer {TOKEN}\r\n\r\n".encode(),
+        b'{"name":"Ada Lovelace"}' * 3_000,
+        f"HTTP/1.1 {TOKEN} OK\r\n\r\n".encode(),
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TOKEN}\r\n".encode(),
+    ],
+    ids=["token", "body", "status", "chunk"],
+)
+def test_what_is_no_http_is_not_repeated(sent: bytes) -> None:
+    """An error holds neither the token nor the words of a server that speaks another protocol."""
+    with serving(raw(sent)) as server:
+        with pytest.raises(WatiError) as raised:
+            client_of(server).count_contacts()
+    assert TOKEN not in str(raised.value)
+    assert "Ada" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_a_header_that_cannot_be_read_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """urllib3 logs the address and all that follows such a header, with a traceback."""
+    body = b'{"contact_count": 1}'
+    head = (
+        b"HTTP/1.1 200 OK\r\nno colon here: Ada\r\nbad header Ada 85264318722\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+    )
+    caplog.set_level("DEBUG")
+    with serving(raw(head + body)) as server:
+        with contextlib.suppress(WatiError):
+            client_of(server).count_contacts()
+    assert "Ada" not in caplog.text
+    assert "85264318722" not in caplog.text
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "garbage://127.0.0.1:1", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_a_configuration_error(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing leaves through it, so a send is not ambiguous; the error repeats no password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    client = WatiClient("https://live-mt-server.example.invalid/1", TOKEN, max_tries=1)
+    with pytest.raises(WatiConfigurationError, match="proxy") as raised:
+        client.send_text(NUMBER, "x")
+    assert proxy not in str(raised.value)
+
+
+def test_cookies_of_a_server_are_not_kept() -> None:
+    """A server cannot make each request larger than the one before."""
+    steps = [answer(200, {"contact_count": 1}, headers={"Set-Cookie": f"a{n}=b; Path=/"}) for n in range(3)]
+    with serving(*steps) as server:
+        client = client_of(server)
+        for _ in range(3):
+            client.count_contacts()
+    assert not any("cookie" in request.headers for request in server.requests)
