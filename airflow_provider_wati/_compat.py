@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 try:
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 3.1
@@ -15,4 +17,8 @@ try:
 except ImportError:  # Airflow 3.1
     from airflow.configuration import conf
 
-__all__ = ["AirflowFailException", "AirflowSkipException", "conf"]
+# Airflow 3.1 and 3.2 have no retry policies, and nothing but retry_policy.py asks for them.
+with suppress(ImportError):
+    from airflow.sdk import RetryDecision, RetryPolicy
+
+__all__ = ["AirflowFailException", "AirflowSkipException", "RetryDecision", "RetryPolicy", "conf"]

@@ -52,6 +52,7 @@ def get_provider_info() -> dict[str, Any]:
                 "how-to-guide": "/docs/sql.md",
             }
         ],
+        "notifications": ["airflow_provider_wati.notifications.wati.WatiNotifier"],
         "config": {
             "wati": {
                 "description": "Settings of the WATI provider.",

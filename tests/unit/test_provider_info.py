@@ -48,6 +48,7 @@ def test_every_named_module_exists() -> None:
     ]
     modules += [entry["python-module"] for entry in info["transfers"]]
     assert all((CHECKOUT / entry["how-to-guide"].lstrip("/")).is_file() for entry in info["transfers"])
+    modules += [name.rpartition(".")[0] for name in info["notifications"]]
     modules += [entry["hook-class-name"].rpartition(".")[0] for entry in info["connection-types"]]
     missing = [module for module in modules if not (CHECKOUT / f"{module.replace('.', '/')}.py").is_file()]
     assert not missing

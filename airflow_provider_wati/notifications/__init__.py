@@ -1,0 +1,3 @@
+"""WhatsApp messages from Airflow's callbacks."""
+
+from __future__ import annotations
