@@ -22,7 +22,8 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.masking import clean, mask_numbers
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    import jinja2
+    from airflow.sdk import DAG, Context
 
     from airflow_provider_wati.client import Target, WatiClient
     from airflow_provider_wati.client.target import TargetRule
@@ -135,6 +136,14 @@ class WatiNotifier(BaseNotifier):
             )
             return
         rendered._notify(context)
+
+    def get_template_env(self, dag: DAG | None = None) -> jinja2.Environment:
+        """
+        Return the environment that renders the arguments.
+
+        :param dag: the DAG of the context; ``dag.test()`` gives callbacks of a DAG one that cannot render.
+        """
+        return super().get_template_env(dag if hasattr(dag, "get_template_env") else None)
 
     def _notify(self, context: Context) -> None:
         """Send with arguments that have been rendered."""
@@ -332,7 +341,8 @@ def _event_of(context: Mapping[str, Any]) -> str:
     if reason := context.get("reason"):
         return f"run ended: {str(reason).replace('_', ' ')}"
     state = _get(context.get("ti"), "state")
-    return f"task {str(state).replace('_', ' ')}" if state else "a notification"
+    # It is an enum in a task, and a text in what Airflow stores.
+    return f"task {str(getattr(state, 'value', state)).replace('_', ' ')}" if state else "a notification"
 
 
 def _dag_id_of(context: Mapping[str, Any]) -> str | None:

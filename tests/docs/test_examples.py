@@ -308,6 +308,21 @@ def test_nothing_is_resent_when_the_first_send_failed(
     assert statuses_of(outcomes) == {"1001": "rejected", "1002": "invalid", "1003": "rejected"}
 
 
+def test_alerts(run_example: Run, sandbox: Sandbox) -> None:
+    """A run that succeeds alerts nobody; one that breaks sends one text about the task and one template about the run."""
+    before = {phone: sandbox.texts_to(phone) for phone in (ADA, BEN)}
+    assert all_succeeded(run_example("wati_alerts"))
+    assert sandbox.texts_to(ADA) == [*before[ADA], "Your report is ready."]
+    assert sandbox.texts_to(BEN) == before[BEN]
+
+    states = run_example("wati_alerts", breaks=True)
+    assert states == {"load": "failed", "tell_customer": "upstream_failed"}
+    of_the_task, of_the_run = sandbox.texts_to(ADA)[len(before[ADA]) + 1 :]
+    assert of_the_task.startswith("Airflow: task failed\nDAG: wati_alerts\nTask: load\nRun: ")
+    assert of_the_run == "Hi team, your order wati_alerts is task_failure."
+    assert sandbox.texts_to(BEN) == [*before[BEN], of_the_run]
+
+
 def statuses_of(file: Path) -> dict[str, str]:
     with file.open(newline="") as table:
         return {row["key"]: row["status"] for row in csv.DictReader(table)}

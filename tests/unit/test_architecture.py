@@ -51,7 +51,15 @@ MAY_IMPORT = {
         "airflow",
     },  # fmt: skip
     "notifications": {
-        "_compat", "notifications", "hooks", "tables", "client", "clock", "exceptions", "masking", "airflow",
+        "_compat",
+        "notifications",
+        "hooks",
+        "tables",
+        "client",
+        "clock",
+        "exceptions",
+        "masking",
+        "airflow",
     },
     "retry_policy": {"_compat", "operators", "exceptions", "airflow"},
     "_compat": {"airflow"},
