@@ -315,8 +315,8 @@ def default_text(context: Mapping[str, Any], base_url: str | None) -> str:
     """
     Say what happened to which DAG, task and run.
 
-    :param context: Airflow's context. A task's callback has ``ti``, that of a DAG ``reason`` and perhaps the task that
-        decided it, that of a deadline ``deadline`` and ``dag_run`` as a dict.
+    :param context: Airflow's context. A task's callback has ``ti``, that of a DAG ``reason``, that of a deadline
+        ``deadline`` and ``dag_run`` as a dict.
     :param base_url: the address of Airflow's UI; None leaves the link out.
     :return: a few lines: the event, the DAG, the task, the run, the link.
     """
@@ -324,7 +324,8 @@ def default_text(context: Mapping[str, Any], base_url: str | None) -> str:
     lines = [f"Airflow: {_event_of(context)}"]
     if dag_id:
         lines.append(f"DAG: {dag_id}")
-    if task_id := _get(ti, "task_id"):
+    # The task in the context of a run is not always the one that failed, on Airflow 3.1.
+    if "reason" not in context and (task_id := _get(ti, "task_id")):
         map_index = _get(ti, "map_index")
         is_mapped = isinstance(map_index, int) and map_index >= 0
         lines.append(f"Task: {task_id}[{map_index}]" if is_mapped else f"Task: {task_id}")

@@ -69,7 +69,7 @@ def test_a_failing_run_sends_one_alert(run_dag: RunDag, sandbox: Sandbox) -> Non
     run_dag(alerting_dag("alerting_run", on_failure_callback=[WatiNotifier(targets=BEN)]))
     assert len(alerts_to(sandbox, ADA)) == 1
     [text] = alerts_to(sandbox, BEN)
-    assert text.startswith("Airflow: run ended: task failure\nDAG: alerting_run\nTask: breaks\n")
+    assert text.startswith("Airflow: run ended: task failure\nDAG: alerting_run\nRun: manual__")
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
