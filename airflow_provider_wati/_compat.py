@@ -5,10 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-except ImportError:  # Airflow 3.1
-    from airflow.exceptions import (  # type: ignore[no-redef] # the same classes, where 3.1 has them
+    from airflow.sdk.exceptions import (
         AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import (  # type: ignore[no-redef, attr-defined] # the same classes, where 3.1 has them
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
         AirflowSkipException,
     )
 
@@ -21,4 +28,12 @@ except ImportError:  # Airflow 3.1
 with suppress(ImportError):
     from airflow.sdk import RetryDecision, RetryPolicy
 
-__all__ = ["AirflowFailException", "AirflowSkipException", "RetryDecision", "RetryPolicy", "conf"]
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "AirflowSkipException",
+    "RetryDecision",
+    "RetryPolicy",
+    "conf",
+]

@@ -44,6 +44,23 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "sensors": [
+            {
+                "integration-name": "WATI",
+                "python-modules": [
+                    f"airflow_provider_wati.sensors.{name}" for name in ("campaigns", "messages", "templates")
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "WATI",
+                "python-modules": [
+                    f"airflow_provider_wati.triggers.{name}"
+                    for name in ("campaigns", "messages", "templates")
+                ],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": "Common SQL",

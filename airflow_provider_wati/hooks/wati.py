@@ -80,10 +80,15 @@ class WatiHook(BaseHook):
 
         :raises WatiConfigurationError: when a field is missing or cannot be used.
         """
-        settings = settings_of(self.get_connection(self.wati_conn_id))
-        # Airflow masks the password as it stands; without its `Bearer ` it would not be recognised.
-        mask_secret(settings.client_arguments["token"].reveal())
-        return settings
+        return _masked(settings_of(self.get_connection(self.wati_conn_id)))
+
+    async def load_settings(self) -> None:
+        """
+        Look the connection up from an event loop, as a trigger does; afterwards :attr:`client` needs no look-up.
+
+        :raises WatiConfigurationError: when a field is missing or cannot be used.
+        """
+        self.settings = _masked(settings_of(await self.aget_connection(self.wati_conn_id)))
 
     @cached_property
     def client(self) -> WatiClient:
@@ -112,6 +117,14 @@ class WatiHook(BaseHook):
         :raises WatiConfigurationError: when a field is missing or cannot be used.
         """
         return self.client
+
+    def polling_client(self) -> WatiClient:
+        """
+        Make a client that makes one attempt per call, for whoever looks again later anyway.
+
+        :raises WatiConfigurationError: when a field is missing or cannot be used.
+        """
+        return self._make_client({**self.settings.client_arguments, "max_tries": 1})
 
     def test_connection(self) -> tuple[bool, str]:
         """
@@ -175,6 +188,12 @@ class WatiHook(BaseHook):
 
         with naming(self.wati_conn_id):
             return WatiClient(**arguments, clock=self.clock)
+
+
+def _masked(settings: Settings) -> Settings:
+    # Airflow masks the password as it stands; without its `Bearer ` it would not be recognised.
+    mask_secret(settings.client_arguments["token"].reveal())
+    return settings
 
 
 def _sandbox_hint(endpoint: Endpoint) -> str:

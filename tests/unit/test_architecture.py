@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "tables": {"tables", "clock", "exceptions", "masking"},
     "sending": {"sending", "tables", "client", "clock", "exceptions", "masking"},
     "syncing": {"syncing", "tables", "client", "clock", "exceptions", "masking"},
+    "waiting": {"waiting", "sending", "client", "clock", "exceptions", "masking"},
     "sandbox": {"sandbox", "masking"},
     "hooks": {"hooks", "client", "clock", "exceptions", "masking", "connection_form", "airflow"},
     "state": {"_compat", "state", "sending", "clock", "exceptions", "masking", "airflow"},
@@ -34,6 +35,16 @@ MAY_IMPORT = {
         "clock",
         "exceptions",
         "masking",
+        "airflow",
+    },  # fmt: skip
+    "triggers": {"_compat", "triggers", "hooks", "waiting", "clock", "exceptions", "airflow"},
+    "sensors": {
+        "_compat",
+        "sensors",
+        "triggers",
+        "operators",
+        "waiting",
+        "exceptions",
         "airflow",
     },  # fmt: skip
     "transfers": {
@@ -112,7 +123,7 @@ def test_dag_files_load_no_http_no_sql_no_phone_parsing() -> None:
     """A DAG file is parsed every few seconds, so importing an operator stays cheap."""
     modules = [
         f"{OURS}.{part}.{file.stem}"
-        for part in ("operators", "transfers", "notifications")
+        for part in ("operators", "sensors", "transfers", "triggers", "notifications")
         for file in sorted((PACKAGE / part).glob("[a-z]*.py"))
     ]
     modules.append(f"{OURS}.hooks.wati")

@@ -1,0 +1,1 @@
+"""Triggers: what looks at WATI while a task is deferred. They only read."""

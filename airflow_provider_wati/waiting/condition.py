@@ -1,0 +1,74 @@
+"""What sensors and triggers share: a condition, one look at it, and which errors end the wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_wati.exceptions import (
+    WatiConnectionError,
+    WatiRateLimitError,
+    WatiResponseError,
+    WatiServerError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.clock import Clock
+
+#: Errors that the next look may not meet: WATI is down, slow, busy, or answers what cannot be read.
+TRANSIENT = (WatiConnectionError, WatiServerError, WatiRateLimitError, WatiResponseError)
+#: Looks in a row that may fail so; the next failure ends the wait with that error.
+MAX_FAILED_LOOKS = 5
+
+
+class Verdict(StrEnum):
+    """What a look says about the wait."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What one look at WATI shows.
+
+    :param verdict: whether the wait goes on.
+    :param reason: one sentence for the log, or for the error of a failed wait; phone numbers masked.
+    :param result: what the sensor returns if the wait ends here, plain JSON.
+    """
+
+    verdict: Verdict
+    reason: str
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+class Condition(Protocol):
+    """What is waited for: a dataclass whose fields are plain JSON, so that a trigger can be rebuilt from them."""
+
+    def look(self, client: WatiClient, clock: Clock) -> Look:
+        """
+        Read WATI once, and say how it stands.
+
+        :param client: the account.
+        :param clock: the time.
+        :raises WatiError: one of ``TRANSIENT`` where the next look may succeed; any other ends the wait.
+        """
+        ...
+
+    def unseen(self) -> dict[str, Any]:
+        """Return the result of a wait that ends without one successful look."""
+        ...
+
+
+def time_of(text: object) -> datetime | None:
+    """Read a time in ISO 8601; one without a zone is in UTC. None for anything else."""
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
