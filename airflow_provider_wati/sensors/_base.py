@@ -103,7 +103,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            return self._after_timeout(error, self._result)
+            return self._after_timeout(error, context, self._result)
 
     def _defer_or_return(self, context: Context) -> Any:
         deadline = self.clock.now() + timedelta(seconds=self.timeout)
@@ -142,7 +142,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
             if status == "done":
                 return event["result"]
             if status == "timeout":
-                return self._after_timeout(AirflowSensorTimeout(reason), event["result"])
+                return self._after_timeout(AirflowSensorTimeout(reason), context, event["result"])
             if status == "failed":
                 raise AirflowFailException(reason)
             raise _error_of(event.get("error"), reason)
@@ -152,10 +152,10 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSensorTimeout as error:
-            return self._after_timeout(error, self._condition(context).unseen())
+            return self._after_timeout(error, context, None)
 
-    def _after_timeout(self, error: Exception, result: Mapping[str, Any]) -> Any:
-        """Say what a wait that is over returns, or raise the error."""
+    def _after_timeout(self, error: Exception, context: Context, result: Mapping[str, Any] | None) -> Any:
+        """Say what a wait that is over returns, or raise the error; ``result`` is None if no look has left one."""
         raise error
 
     @contextmanager

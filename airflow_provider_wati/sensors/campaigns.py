@@ -97,8 +97,8 @@ class WatiCampaignSensor(WatiSensor):
             channel=self.channel,
         )
 
-    def _after_timeout(self, error: Exception, result: Mapping[str, Any]) -> Any:
+    def _after_timeout(self, error: Exception, context: Context, result: Mapping[str, Any] | None) -> Any:
         if self.on_timeout == "fail":
             raise error
         self.log.warning("%s The counts are returned.", error)
-        return {**result, "timed_out": True}
+        return {**(result or self._condition(context).unseen()), "timed_out": True}

@@ -60,6 +60,9 @@ class Deployment:
             "scheduler__task_instance_heartbeat_timeout": "3",
             "scheduler__task_instance_heartbeat_timeout_detection_interval": "1",
             "scheduler__scheduler_idle_sleep_time": "0.3",
+            # Another triggerer takes over within seconds.
+            "triggerer__job_heartbeat_sec": "1",
+            "triggerer__triggerer_health_check_threshold": "5",
             "workers__min_heartbeat_interval": "1",
         }
         return {
@@ -81,6 +84,14 @@ class Deployment:
         requests.get(f"{self._url}/execution/health", timeout=PATIENCE)
         token = requests.get(f"{self._url}/auth/token", timeout=60).json()["access_token"]
         self._headers["Authorization"] = f"Bearer {token}"
+
+    def start_triggerer(self) -> None:
+        """Start the part that waits for deferred tasks; what has none does without it."""
+        self._begin("triggerer", "--skip-serve-logs")
+
+    def kill_triggerer(self) -> None:
+        """End the triggerer at once, with its processes."""
+        self._kill(self._processes.pop("triggerer"))
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
@@ -108,10 +119,14 @@ class Deployment:
     def stop(self) -> None:
         """End every process of the deployment, the workers too."""
         for process in self._processes.values():
-            ended = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            for each in ended:
-                kill(each.pid)
-            process.wait()
+            self._kill(process)
+
+    @staticmethod
+    def _kill(process: subprocess.Popen[bytes]) -> None:
+        ended = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for each in ended:
+            kill(each.pid)
+        process.wait()
 
     def logs(self) -> str:
         """Return the end of what the parts had to say: for whoever has to find out why a test failed."""

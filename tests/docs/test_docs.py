@@ -34,15 +34,15 @@ RunDag = Callable[["DAG"], dict[str, Any]]
 
 
 def operators() -> dict[str, str]:
-    """The operators by their name, with the module of each."""
+    """The operators and sensors by their name, with the module of each."""
     found = {}
     package = ROOT / "airflow_provider_wati"
     for file in sorted(
-        [*(package / "operators").glob("[a-z]*.py"), *(package / "transfers").glob("[a-z]*.py")]
+        file for part in ("operators", "sensors", "transfers") for file in (package / part).glob("[a-z]*.py")
     ):
         module = f"airflow_provider_wati.{file.parent.name}.{file.stem}"
         for name, value in vars(importlib.import_module(module)).items():
-            if re.fullmatch(r"(SqlTo)?Wati\w+Operator", name) and value.__module__ == module:
+            if re.fullmatch(r"(SqlTo)?Wati\w+(Operator|Sensor)", name) and value.__module__ == module:
                 found[name] = module
     return found
 
@@ -52,6 +52,8 @@ OPERATORS = operators()
 
 def page_of(name: str) -> str:
     """The page of an operator, without its suffix."""
+    if name.endswith("Sensor"):
+        return "waiting"
     return "sql" if name.startswith("Sql") else OPERATORS[name].rpartition(".")[2]
 
 

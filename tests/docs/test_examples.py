@@ -282,6 +282,23 @@ def test_campaign_report(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> 
     assert sandbox.state.sent_per_phone("newsletter") == dict.fromkeys(subscribers, 2)
 
 
+def test_wait(run_example: Run, sandbox: Sandbox) -> None:
+    """The example sends, waits until the messages are delivered, and finds the reply of a customer."""
+    # An hour ahead, so that what is written before the run counts as written after its start.
+    sandbox.control("POST", "/clock", {"advance": 3600, "speed": 1000})
+    sandbox.control("POST", "/inbound", {"phone": ADA, "text": "Yes, I come"})
+    assert all_succeeded(run_example("wati_wait"))
+    assert sandbox.state.sent_per_phone("invitation") == dict.fromkeys((ADA, BEN, CHITRA), 1)
+
+
+def test_wait_fails_when_messages_fail(run_example: Run, sandbox: Sandbox) -> None:
+    """Messages that are accepted and fail later make the sensor fail, although the send succeeded."""
+    sandbox.control("POST", "/clock", {"speed": 1000})
+    states = run_example("wati_wait", phones=[ADA, "12025131026"])
+    assert (states["send"], states["wait_for_delivery"]) == ("success", "failed")
+    assert states["wait_for_reply"] == "upstream_failed"
+
+
 def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     """The second send reaches the people whose rows failed in the first one."""
     sandbox.fault("recipient_errors", path="*/messageTemplates/send", numbers=[CHITRA], count=1)

@@ -239,7 +239,7 @@ def test_looks_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "sleep", sleep)
     for _ in range(200):
         with pytest.raises(Stop):
-            asyncio.run(anext(aiter(trigger_for(interval=100).run())))
+            events_of(trigger_for(interval=100))
     quarters = [sum(n <= pause / 25 < n + 1 for pause in pauses) for n in range(4)]
     assert min(quarters) > 20
 

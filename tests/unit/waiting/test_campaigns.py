@@ -43,7 +43,7 @@ def test_a_look_costs_one_call_for_each_campaign(quick_sandbox: Sandbox) -> None
 
 def test_exclusive_statistics_are_settled_by_the_list(quick_sandbox: Sandbox) -> None:
     """Where counters can mean two things, the list of recipients decides."""
-    quick_sandbox.control("PUT", "/settings", {"statistics": "exclusive"})
+    quick_sandbox.control("PATCH", "/settings", {"statistics": "exclusive"})
     condition = condition_of(campaign_id=send(quick_sandbox))
     quick_sandbox.control("POST", "/clock", {"advance": 3600})
     assert condition.look(quick_sandbox.client(), SYSTEM_CLOCK).verdict is Verdict.DONE

@@ -1,0 +1,38 @@
+"""The DAGs of ``test_waiting``: one sensor for each mode, about the campaign that the run names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke", "deferrable": False},
+    "reschedule": {"mode": "reschedule", "deferrable": False},
+    "deferrable": {"deferrable": True},
+}
+
+with DAG("waiting", schedule=None) as waiting:
+    for name, mode in MODES.items():
+        WatiCampaignSensor(
+            task_id=name,
+            campaign_id="{{ dag_run.conf.campaign_id }}",
+            until="delivered",
+            failure_threshold=0.5,
+            poke_interval=1,
+            timeout=timedelta(minutes=10),
+            **mode,
+        )
+
+with DAG("waiting_alone", schedule=None) as waiting_alone:
+    WatiCampaignSensor(
+        task_id="deferrable",
+        campaign_id="{{ dag_run.conf.campaign_id }}",
+        until="delivered",
+        poke_interval=1,
+        timeout=timedelta(minutes=10),
+        deferrable=True,
+    )

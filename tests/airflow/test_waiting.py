@@ -1,0 +1,88 @@
+"""The campaign sensor in Airflow as it runs in production, with a scheduler and a triggerer, in each mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.airflow.conftest import wait_for
+
+if TYPE_CHECKING:
+    from tests.airflow.conftest import Deployment
+    from tests.conftest import Sandbox
+
+MODES = ("poke", "reschedule", "deferrable")
+#: How the task of each mode stands while it waits.
+WAITING = {"poke": "running", "reschedule": "up_for_reschedule", "deferrable": "deferred"}
+PEOPLE = ["12025550143", "12025550144", "12025550145"]
+UNKNOWN = "66b1fb044045cedb1f195390"
+
+
+@pytest.fixture(scope="module")
+def airflow(deployment: Deployment) -> Deployment:
+    deployment.start_triggerer()
+    return deployment
+
+
+@pytest.fixture(autouse=True)
+def stand_still(deployed_sandbox: Sandbox) -> None:
+    """Let the messages of the sandbox arrive only when a test says so."""
+    deployed_sandbox.control("POST", "/clock", {"frozen": True})
+
+
+def send(sandbox: Sandbox, phones: list[str] = PEOPLE) -> str:
+    recipients = [{"phone_number": phone} for phone in phones]
+    id = sandbox.client().send_template_messages("welcome", "campaign", recipients).campaign_id
+    assert id
+    return id
+
+
+def look_at(airflow: Deployment, run: str, state: dict[str, str], dag_id: str = "waiting") -> None:
+    """Wait until each task stands as expected."""
+
+    def stand() -> bool:
+        return all(airflow.task(dag_id, run, task_id)["state"] == word for task_id, word in state.items())
+
+    wait_for(stand, f"{dag_id} to be {state}")
+
+
+def endings(airflow: Deployment, run: str) -> dict[str, str]:
+    return {mode: airflow.finish("waiting", run, mode)["state"] for mode in MODES}
+
+
+def test_each_mode_waits_for_delivery(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
+    """In each mode the task waits as that mode does, and returns the same counts once all is delivered."""
+    run = airflow.trigger("waiting", campaign_id=send(deployed_sandbox))
+    look_at(airflow, run, WAITING)
+    deployed_sandbox.control("POST", "/clock", {"advance": 60})
+    assert endings(airflow, run) == dict.fromkeys(MODES, "success")
+    results: list[dict[str, Any]] = [airflow.result("waiting", run, mode) for mode in MODES]
+    assert results[0] == results[1] == results[2]
+    assert (results[0]["reached"], results[0]["total"], results[0]["timed_out"]) == (3, 3, False)
+
+
+def test_each_mode_fails_when_too_many_failed(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
+    """Messages that fail while the task waits make it fail, in each mode."""
+    # Numbers that end in a code of WhatsApp fail with it.
+    run = airflow.trigger("waiting", campaign_id=send(deployed_sandbox, ["12025131026", "12026131026"]))
+    look_at(airflow, run, WAITING)
+    deployed_sandbox.control("POST", "/clock", {"advance": 60})
+    assert endings(airflow, run) == dict.fromkeys(MODES, "failed")
+
+
+def test_each_mode_fails_for_an_unknown_campaign(airflow: Deployment) -> None:
+    """A campaign that WATI does not know makes the task fail, in each mode."""
+    run = airflow.trigger("waiting", campaign_id=UNKNOWN)
+    assert endings(airflow, run) == dict.fromkeys(MODES, "failed")
+
+
+def test_a_triggerer_that_is_killed_while_it_waits(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
+    """Another triggerer goes on with the wait."""
+    run = airflow.trigger("waiting_alone", campaign_id=send(deployed_sandbox))
+    look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
+    airflow.kill_triggerer()
+    airflow.start_triggerer()
+    deployed_sandbox.control("POST", "/clock", {"advance": 60})
+    assert airflow.finish("waiting_alone", run, "deferrable")["state"] == "success"
+    assert airflow.result("waiting_alone", run, "deferrable")["reached"] == 3
