@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Campaign ids that the result names.
 _SHOWN = 50
+#: Unknown statuses that the result names, and the characters of each.
+_WORDS, _LONGEST_WORD = 10, 40
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,14 +110,14 @@ class CampaignCondition:
         words: Counter[str] = Counter()
         for campaign in campaigns:
             statuses = Counter(
-                clean(str(recipient.get("status") or "")).strip().casefold()
+                clean(str(recipient.get("status") or "")).strip().casefold()[:_LONGEST_WORD]
                 for recipient in client.iter_campaign_recipients(campaign["id"])
             )
             cancelled = is_cancelled(campaign.get("status"))
             tally = tally_of_statuses(statuses, goal.until, is_cancelled=cancelled)
             total, reached, failed = total + tally.total, reached + tally.reached, failed + tally.failed
             words.update(unknown_statuses(statuses))
-        return Tally(total, reached, failed), dict(words)
+        return Tally(total, reached, failed), dict(words.most_common(_WORDS))
 
     def _result(self, tally: Tally | None, unknown: Mapping[str, int] | None = None) -> dict[str, Any]:
         return {

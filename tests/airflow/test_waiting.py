@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.airflow.conftest import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.airflow.conftest import Deployment
     from tests.conftest import Sandbox
 
@@ -86,3 +89,43 @@ def test_a_triggerer_that_is_killed_while_it_waits(airflow: Deployment, deployed
     deployed_sandbox.control("POST", "/clock", {"advance": 60})
     assert airflow.finish("waiting_alone", run, "deferrable")["state"] == "success"
     assert airflow.result("waiting_alone", run, "deferrable")["reached"] == 3
+
+
+def test_the_timeout_in_each_mode(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
+    """After ``timeout`` a task fails, or returns its counts where that is asked for, in each mode."""
+    run = airflow.trigger("waiting_briefly", campaign_id=send(deployed_sandbox))
+    for mode in MODES:
+        assert airflow.finish("waiting_briefly", run, f"{mode}_fail")["state"] == "failed"
+        assert airflow.finish("waiting_briefly", run, f"{mode}_return")["state"] == "success"
+        result = airflow.result("waiting_briefly", run, f"{mode}_return")
+        assert (result["timed_out"], result["waiting"]) == (True, 3)
+
+
+def test_a_task_that_is_ended_while_deferred_leaves_no_trigger(
+    airflow: Deployment, deployed_sandbox: Sandbox
+) -> None:
+    """Nothing looks at the campaign of a task that was marked failed; a cleared one waits again and ends once."""
+    campaign_id = send(deployed_sandbox)
+
+    def looks() -> int:
+        return sum(campaign_id in call for call in deployed_sandbox.requests("GET"))
+
+    run = airflow.trigger("waiting_alone", campaign_id=campaign_id)
+    look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
+    wait_for(lambda: looks() > 2, "the triggerer to look")
+    airflow.mark("waiting_alone", run, "failed", "deferrable")
+    wait_for(lambda: is_quiet(looks), "the trigger to end")
+    airflow.clear("waiting_alone", run, "deferrable")
+    look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
+    airflow.clear("waiting_alone", run, "deferrable")
+    look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
+    deployed_sandbox.control("POST", "/clock", {"advance": 60})
+    assert airflow.finish("waiting_alone", run, "deferrable")["state"] == "success"
+    wait_for(lambda: is_quiet(looks), "the triggers to end")
+
+
+def is_quiet(looks: Callable[[], int]) -> bool:
+    """Say whether nothing looks for as long as a trigger would look several times in."""
+    before = looks()
+    time.sleep(5)
+    return looks() == before

@@ -338,7 +338,7 @@ def test_paces_are_as_the_page_says() -> None:
 def test_every_operator_has_its_scopes() -> None:
     """The table of scopes has every operator."""
     named = " ".join(row[0] for row in rows_of("scopes.md", "Scopes"))
-    assert set(re.findall(r"(?:SqlTo)?Wati\w+Operator", named)) == set(OPERATORS)
+    assert set(re.findall(r"(?:SqlTo)?Wati\w+(?:Operator|Sensor)", named)) == set(OPERATORS)
 
 
 def test_every_error_has_its_row() -> None:

@@ -36,3 +36,16 @@ with DAG("waiting_alone", schedule=None) as waiting_alone:
         timeout=timedelta(minutes=10),
         deferrable=True,
     )
+
+with DAG("waiting_briefly", schedule=None) as waiting_briefly:
+    for name, mode in MODES.items():
+        for on_timeout in ("fail", "return"):
+            WatiCampaignSensor(
+                task_id=f"{name}_{on_timeout}",
+                campaign_id="{{ dag_run.conf.campaign_id }}",
+                until="delivered",
+                poke_interval=1,
+                timeout=timedelta(seconds=5),
+                on_timeout=on_timeout,
+                **mode,
+            )

@@ -260,3 +260,34 @@ def test_a_cancelled_trigger_ends(connect: Connect) -> None:
         seen = len(server.requests)
         time.sleep(0.3)
         assert seen == len(server.requests) > 0
+
+
+def test_hundreds_of_triggers_keep_the_rate_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, airflow_database: None
+) -> None:
+    """500 triggers that want to look each second share the pace of their connection, and the loop stays free."""
+    seconds, rate = 6.0, 20
+
+    async def run() -> float:
+        waits = [asyncio.ensure_future(anext(aiter(trigger_for(interval=1).run()))) for _ in range(500)]
+        late = 0.0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.perf_counter()
+            await asyncio.sleep(0.01)
+            late = max(late, time.perf_counter() - began - 0.01)
+        assert not any(wait.done() for wait in waits)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        return late
+
+    with serving(answer(200, WAITS)) as server:
+        extra = {"rate_limits": {"campaigns": [rate, 1]}, "timeout": [2, 2]}
+        connection = {"conn_type": "wati", "host": f"{server.url}/100001", "password": "t", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
+        late = asyncio.run(run())
+        calls = len(server.requests)
+    print(f"{calls * 60 / seconds:.0f} calls per minute; the loop was late by {late:.3f} s at most")
+    assert rate < calls <= rate * (seconds + 2)
+    assert late < 1
