@@ -9,10 +9,11 @@ from airflow.sdk import DAG
 
 from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
 
+#: A task that is rescheduled sooner than the scheduler notices the end of its process is failed by Airflow.
 MODES: dict[str, dict[str, Any]] = {
-    "poke": {"mode": "poke", "deferrable": False},
-    "reschedule": {"mode": "reschedule", "deferrable": False},
-    "deferrable": {"deferrable": True},
+    "poke": {"mode": "poke", "deferrable": False, "poke_interval": 1},
+    "reschedule": {"mode": "reschedule", "deferrable": False, "poke_interval": 8},
+    "deferrable": {"deferrable": True, "poke_interval": 1},
 }
 
 with DAG("waiting", schedule=None) as waiting:
@@ -22,7 +23,6 @@ with DAG("waiting", schedule=None) as waiting:
             campaign_id="{{ dag_run.conf.campaign_id }}",
             until="delivered",
             failure_threshold=0.5,
-            poke_interval=1,
             timeout=timedelta(minutes=10),
             **mode,
         )
@@ -44,7 +44,6 @@ with DAG("waiting_briefly", schedule=None) as waiting_briefly:
                 task_id=f"{name}_{on_timeout}",
                 campaign_id="{{ dag_run.conf.campaign_id }}",
                 until="delivered",
-                poke_interval=1,
                 timeout=timedelta(seconds=5),
                 on_timeout=on_timeout,
                 **mode,
