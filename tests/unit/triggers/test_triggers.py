@@ -174,7 +174,7 @@ def test_a_look_that_hangs_ends_with_the_deadline(connect: Connect, monkeypatch:
     monkeypatch.setattr(_base, "LAST_LOOK_SECONDS", 0.2)
 
     def hang(connection: socket.socket) -> bool:
-        time.sleep(5)
+        time.sleep(20)
         return False
 
     with serving(hang) as server:
@@ -188,7 +188,7 @@ def test_a_look_that_hangs_ends_with_the_deadline(connect: Connect, monkeypatch:
 
         took: list[float] = []
         assert asyncio.run(first())["status"] == "timeout"
-    assert took[0] < 4
+    assert took[0] < 15
 
 
 def test_a_slow_wati_does_not_hold_up_the_loop(connect: Connect) -> None:
