@@ -10,12 +10,13 @@ _LONGEST = 40
 # What stands between the digits of a phone number: spaces and dashes of any kind, signs, and marks that are not
 # visible, such as those that a chat puts around phone numbers. Not a colon, which stands in times and before the port.
 _BETWEEN = (
-    r"[\s()\[\]{}+.,/_~*'\\\-\u00b7\u2019"
+    r"[\s()\[\]{}+.,;|/_~*'\\\-\u00b7\u2019\u2022\u22c5"
     r"\u00ad\u058a\u180e\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212\u30fb\u30fc\ufe58\ufe63\ufeff"
     r"\uff08\uff09\uff0b\uff0d\uff0e\uff0f]"
 )
-#: Seven or more digits of any script, with at most three signs between two of them; a comma is one without a space.
-_NUMBER = re.compile(rf"[+\uff0b]?\d(?:(?!,\s){_BETWEEN}{{0,3}}\d){{6,}}")
+#: Seven or more digits of any script, with at most six signs between two of them; a comma or a semicolon is one without
+#: a space.
+_NUMBER = re.compile(rf"[+\uff0b]?\d(?:(?![,;]\s){_BETWEEN}{{0,6}}\d){{6,}}")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 #: What has digits and is not a phone number; it is left as it is.
 _KEPT = re.compile(
@@ -48,7 +49,7 @@ def mask_numbers(text: str) -> str:
     """
     Mask all but the last four digits of every phone number in a text.
 
-    The rule: seven or more digits, of any script, are a phone number, whatever spaces, dashes, dots, slashes, brackets
+    The rule: seven or more digits, of any script, are a phone number, with up to six of whatever spaces, dashes, dots, slashes, brackets
     and invisible marks stand between them, and whatever letters stand around them. Left as they are: fewer digits; ids of
     WATI (24 hexadecimal characters), other hexadecimal ids of 16 characters or more with a letter in them, and UUIDs; dates and times of
     ISO 8601; IPv4 addresses with ``//`` before them or a port behind; amounts such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
