@@ -91,13 +91,7 @@ class EvidenceRows(RowTables):
                     ),
                 )
         self._db.execute("CREATE INDEX journal_people ON journal (person, verdict)")
-        self._db.execute(
-            "UPDATE rows SET status = 'accepted', reason = NULL, campaign = journal.campaign FROM journal "
-            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} "
-            "AND (rows.status IN ('unsent', 'invalid')) AND NOT EXISTS (SELECT 1 FROM rows AS other "
-            "WHERE rows.status = 'invalid' AND other.person = rows.person AND other.row <> rows.row "
-            "AND (other.status = 'unsent' OR other.row < rows.row))"
-        )
+        self._accept_known()
         self._db.execute(
             "UPDATE rows SET status = 'skipped', reason = ?, campaign = journal.campaign FROM journal "
             f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.CANCELLED} AND rows.status = 'unsent'",
@@ -112,6 +106,41 @@ class EvidenceRows(RowTables):
             f"JOIN journal USING (person) WHERE status = 'unsent' AND verdict = {Verdict.OPEN}"
         )
         self._await_evidence()
+
+    def _accept_known(self) -> None:
+        """Accept the rows whose messages the journal has as accepted."""
+        self._db.execute(
+            "UPDATE rows SET status = 'accepted', reason = NULL, campaign = journal.campaign FROM journal "
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} "
+            "AND (rows.status IN ('unsent', 'invalid')) AND NOT EXISTS (SELECT 1 FROM rows AS other "
+            "WHERE rows.status = 'invalid' AND other.person = rows.person AND other.row <> rows.row "
+            "AND (other.status <> 'invalid' OR other.row < rows.row))"
+        )
+
+    def open_without_row(self) -> dict[int, dict[int, int]]:
+        """Return the messages of open calls for which no row waits, by call: the person's hash and the position."""
+        messages: dict[int, dict[int, int]] = {}
+        for call, person, position in self._db.execute(
+            f"SELECT call, person, position FROM journal WHERE verdict = {Verdict.OPEN} AND call >= 0 "
+            "AND (call, position) NOT IN (SELECT call, position FROM pending) "
+            f"AND person NOT IN (SELECT person FROM journal WHERE verdict = {Verdict.ACCEPTED})"
+        ):
+            messages.setdefault(call, {})[person] = position
+        return messages
+
+    def accept_without_row(self, call: int, campaign: int, people: Iterable[int]) -> None:
+        """
+        Note that a campaign lists messages for which no row waits; a row that has become invalid has its message then.
+
+        :param call: the number of the call.
+        :param campaign: the number of the campaign.
+        :param people: their hashes.
+        """
+        self._db.executemany(
+            f"UPDATE journal SET verdict = {Verdict.ACCEPTED}, campaign = ? WHERE person = ? AND call = ?",
+            ((campaign, person, call) for person in people),
+        )
+        self._accept_known()
 
     def await_closed(self, calls: Iterable[int]) -> None:
         """

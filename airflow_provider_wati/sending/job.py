@@ -151,7 +151,6 @@ class SendJob:
         self.has_all_rows = False
         self._template = TemplateCheck(None)
         self._estimate: dict[str, Any] = {}
-        self._earlier = 0
         self._started = self.clock.monotonic()
 
     def run(self, rows: Iterable[Row]) -> None:
@@ -275,7 +274,6 @@ class SendJob:
         if self.start in (Start.LOST, Start.UNCERTAIN):
             self._reconciliation.sibling_calls = frozenset(entry.intent.id for entry in self._siblings)
         self._reconciliation.look_up()
-        self._earlier = self._queue.count_earlier()
         if self.start is Start.LOST:
             log.warning(
                 "The journal of the earlier attempts is gone, so WATI alone shows what they sent. It is given %.0f s.",
@@ -396,7 +394,7 @@ class SendJob:
         summary: dict[str, Any] = {
             "send_key": self.send_key,
             **self._queue.counts(),
-            "earlier": self._earlier,
+            "earlier": self._queue.count_earlier(),
             "campaigns": first,
             "more_campaigns": campaigns - len(first),
             "calls": self._dispatcher.calls,

@@ -21,6 +21,7 @@ from airflow_provider_wati.sending.reconciler import (
     decide,
     reason_of,
 )
+from airflow_provider_wati.sending.row_mapping import listed_hashes
 
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
@@ -78,6 +79,9 @@ class Reconciliation:
     _started: datetime = field(init=False)
     _campaigns: dict[str, int] = field(default_factory=dict, init=False)
     _read_at: dict[str, datetime] = field(default_factory=dict, init=False)
+    #: Messages of open calls for which no row waits, by call: the person's hash and the position.
+    _without_row: dict[int, dict[int, int]] = field(default_factory=dict, init=False)
+    _is_first_look: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock.now()
@@ -96,6 +100,7 @@ class Reconciliation:
             for call, entry in calls.items()
             if entry.intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
         )
+        self._without_row = self.queue.open_without_row()
         by_number = {number: calls[call] for call, number in campaigns.items()}
         for number, people in self.queue.moved_people().items():
             entry = by_number[number]
@@ -110,13 +115,16 @@ class Reconciliation:
         """
         decided: dict[Decision, int] = {}
         pause = POLL_INTERVAL
-        while calls := self.queue.pending_calls():
+        while (pending := self.queue.pending_calls()) or (self._is_first_look and self._without_row):
             now = self.clock.now()
-            evidence = self._look(calls, now)
+            # Nobody waits for a call whose rows are gone: one look has to do.
+            evidence = self._look(pending | (self._without_row.keys() if self._is_first_look else set()), now)
+            self._is_first_look = False
             counts = self._settle(evidence, now)
             for decision, count in counts.items():
                 decided[decision] = decided.get(decision, 0) + count
-            waits_until = self._waits_until(evidence, now) if counts.get(Decision.WAIT) else None
+            awaited = {call: evidence[call] for call in pending}
+            waits_until = self._waits_until(awaited, now) if counts.get(Decision.WAIT) else None
             if waits_until is None or (not patient and counts.keys() & _VERDICTS.keys()):
                 break
             log.info("Looking for %s messages in WATI's lists again.", f"{counts[Decision.WAIT]:,}")
@@ -187,8 +195,7 @@ class Reconciliation:
         try:
             for campaign in campaigns:
                 if self._is_worth_reading(campaign, entry, deadline, now):
-                    for page in self.index.recipients(campaign):
-                        self.queue.add_listed(call, self._number(campaign), page)
+                    self._read(campaign, call)
                     self._read_at[campaign.id] = now
         except WatiError as error:
             log.warning("The recipients of a campaign cannot be read: %s", error)
@@ -210,6 +217,32 @@ class Reconciliation:
             resend=entry is not None and entry.intent.resend,
             is_unrecorded=entry is None,
         )
+
+    def _read(self, campaign: FoundCampaign, call: int) -> None:
+        """Read the recipients of a campaign; messages for which no row waits are written down at once."""
+        number, without_row = self._number(campaign), self._without_row.get(call, {})
+        found: set[int] = set()
+        for page in self.index.recipients(campaign):
+            self.queue.add_listed(call, number, page)
+            if without_row:
+                keyed = self.journal.entries[call].intent.keyed
+                found.update(
+                    person
+                    for recipient in page
+                    if recipient.state is Listed.YES
+                    for person in listed_hashes(
+                        recipient.names.values(), recipient.local_message_id, keyed=keyed
+                    )
+                    if person in without_row
+                )
+        if found:
+            self.queue.accept_without_row(call, number, found)
+            self.journal.record_result(
+                self.journal.entries[call],
+                {Verdict.ACCEPTED: sorted(map(without_row.pop, found))},
+                campaign_id=campaign.id,
+                reason=RECONCILED,
+            )
 
     def _campaigns_of(self, call: int, entry: Entry | None) -> list[FoundCampaign]:
         if entry is not None:

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -248,6 +249,21 @@ def hash_of(dedupe_key: str, key: str | None) -> int:
     """
     found: int = _INT64.unpack_from(_digest_of(dedupe_key, key))[0]
     return found
+
+
+def listed_hashes(names: Iterable[str], local_message_id: str, *, keyed: bool) -> Iterator[int]:
+    """
+    Yield the hashes by which the journal may know a message that WATI lists.
+
+    :param names: the dedupe keys of its person.
+    :param local_message_id: its id; one that :class:`MessageIdentity` has made holds the hash.
+    :param keyed: whether a person may have several messages, so that the names do not tell which one it is.
+    """
+    if len(local_message_id) == ID_PREFIX + _REST_OF_ID:
+        with suppress(ValueError):
+            yield _INT64.unpack_from(bytes.fromhex(local_message_id[ID_PREFIX:]))[0]
+    if not keyed:
+        yield from (hash_of(name, None) for name in names)
 
 
 def _digest_of(dedupe_key: str, key: str | None) -> bytes:
