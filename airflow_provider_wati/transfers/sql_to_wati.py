@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.operators._rows import RowsJob
+    from airflow_provider_wati.operators._sql import OutcomesTable
     from airflow_provider_wati.tables.values import Column, Row
-    from airflow_provider_wati.transfers._sql import OutcomesTable
 
 
 class _SqlSource(RowsOperator):
@@ -83,7 +83,7 @@ class _SqlSource(RowsOperator):
         """The part of the account that rows are written to, as lineage names it."""
 
     def _query(self, wanted: Sequence[Column]) -> Generator[Row]:
-        from airflow_provider_wati.transfers._sql import hook_of, read_rows
+        from airflow_provider_wati.operators._sql import hook_of, read_rows
 
         hook = hook_of(self.sql_conn_id, self.sql_hook_params)
         self.log.info("Reading the rows of %r.", self.sql_conn_id)
@@ -91,14 +91,14 @@ class _SqlSource(RowsOperator):
 
     def _report_written(self) -> None:
         """Report to Airflow's lineage where the rows were written."""
-        from airflow_provider_wati.transfers._sql import report_written
+        from airflow_provider_wati.operators._sql import report_written
 
         endpoint = self.hook.client.endpoint
         account = [endpoint.host, *([endpoint.tenant_id] if endpoint.tenant_id else [])]
         report_written(self.hook, f"wati://{'/'.join([*account, self._written_to])}")
 
     def _table(self) -> OutcomesTable:
-        from airflow_provider_wati.transfers._sql import OutcomesTable, hook_of
+        from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
 
         conn_id = self.outcomes_conn_id or self.sql_conn_id
         hook = hook_of(conn_id, self.sql_hook_params if conn_id == self.sql_conn_id else None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
-from airflow_provider_wati.transfers._sql import OutcomesTable, hook_of
+from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiContactsOperator
 
 if TYPE_CHECKING:

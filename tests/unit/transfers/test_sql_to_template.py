@@ -13,8 +13,8 @@ import pytest
 from requests import Session
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
-from airflow_provider_wati.transfers._sql import OutcomesTable, hook_of
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiTemplateOperator
 
 if TYPE_CHECKING:

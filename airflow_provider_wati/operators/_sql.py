@@ -1,4 +1,4 @@
-"""The database side of the transfers: read the rows of a query, write the outcomes to a table."""
+"""The database side of operators and transfers: read the rows of a query, write and read outcomes in a table."""
 
 from __future__ import annotations
 
