@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import clean
 from airflow_provider_wati.sending.reconciler import is_cancelled
+from airflow_provider_wati.sending.send_summary import SendSummary, find_campaigns
 from airflow_provider_wati.waiting.condition import Look, Verdict
 from airflow_provider_wati.waiting.verdict import (
     Goal,
@@ -78,13 +79,9 @@ class CampaignCondition:
         return self._result(None)
 
     def _search(self, client: WatiClient, clock: Clock, send_key: str) -> None:
-        # It parses phone numbers, which the sensor of a DAG file need not load.
-        from airflow_provider_wati.sending.campaign_index import CampaignIndex, mark_of
-
-        index = CampaignIndex(client, self.channel, mark_of(send_key), clock)
-        index.look()
         known = set(self.campaign_ids)
-        self.campaign_ids += [id for id in index.found if id not in known]
+        found = find_campaigns(client, self.channel, send_key, clock)
+        self.campaign_ids += [id for id in found if id not in known]
 
     def _judge(
         self, client: WatiClient, campaigns: list[Campaign], goal: Goal
@@ -159,19 +156,12 @@ def campaign_condition(
     goal: dict[str, Any] = {"until": str(until), "share": share, "failure_threshold": failure_threshold}
     if campaign_id:
         return CampaignCondition(campaign_ids=[str(campaign_id)], **goal)
-    if not isinstance(summary, Mapping) or not summary.get("send_key"):
-        raise WatiValidationError(
-            "summary is not the result of a template send: give its output, a dict with send_key and campaigns."
-        )
-    if "estimate" in summary:
-        raise WatiValidationError("summary is that of a dry run, which sends nothing to wait for.")
-    named = summary.get("campaigns") or []
-    accepted = summary.get("accepted")
+    send = SendSummary.of(summary)
     return CampaignCondition(
-        campaign_ids=list(dict.fromkeys(str(each["id"]) for each in named if each.get("id"))),
-        send_key=str(summary["send_key"]),
+        campaign_ids=list(send.campaigns),
+        send_key=send.send_key,
         channel=channel,
-        expected=accepted if isinstance(accepted, int) else 0,
+        expected=send.accepted,
         **goal,
     )
 
