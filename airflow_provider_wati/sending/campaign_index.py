@@ -145,15 +145,7 @@ class CampaignIndex:
         campaign.growth.look(len(people), total if isinstance(total, int) else 0, began)
 
     def _listed(self, recipient: CampaignRecipient, campaign: FoundCampaign) -> ListedRecipient:
-        names: dict[str, str] = {}
-        written = _text_of(recipient.get("contact_phone"))
-        phone = normal_form(written, self.default_region) if written else None
-        if phone:
-            names["phone"] = phone
-        if recipient.get("contact_id"):
-            names["contact"] = _text_of(recipient["contact_id"]).lower()
-        if recipient.get("bsuid"):
-            names["bsuid"] = dedupe_key_of(_text_of(recipient["bsuid"]))
+        names = names_of(recipient, self.default_region)
         local_id = _text_of(recipient.get("local_message_id"))
         status = recipient.get("status")
         state = Listed.FAILED if has_failed(status) else Listed.YES
@@ -161,12 +153,32 @@ class CampaignIndex:
             # A campaign that is stopped while it is sent has reached some of its people.
             state = Listed.CANCELLED
         return ListedRecipient(
-            id=_text_of(recipient.get("id")) or f"{local_id} {phone or written}",
+            id=_text_of(recipient.get("id"))
+            or f"{local_id} {names.get('phone') or _text_of(recipient.get('contact_phone'))}",
             names=names,
             local_message_id=local_id,
             state=state,
             params=_params_of(recipient.get("custom_params")),
         )
+
+
+def names_of(recipient: CampaignRecipient, default_region: str | None = None) -> dict[str, str]:
+    """
+    Return the forms under which the person of a recipient is known: dedupe keys by kind (phone, contact, bsuid).
+
+    :param recipient: as WATI lists it.
+    :param default_region: how WATI may write phone numbers without a country code.
+    """
+    names: dict[str, str] = {}
+    written = _text_of(recipient.get("contact_phone"))
+    phone = normal_form(written, default_region) if written else None
+    if phone:
+        names["phone"] = phone
+    if recipient.get("contact_id"):
+        names["contact"] = _text_of(recipient["contact_id"]).lower()
+    if recipient.get("bsuid"):
+        names["bsuid"] = dedupe_key_of(_text_of(recipient["bsuid"]))
+    return names
 
 
 def _params_of(listed: object) -> dict[str, str]:

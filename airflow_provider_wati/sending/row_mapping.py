@@ -231,6 +231,17 @@ class MessageIdentity:
         return _INT64.unpack_from(digest)[0], self._prefix + digest.hex()[:_REST_OF_ID]
 
 
+def is_made_id(local_message_id: str, dedupe_key: str, key: str | None) -> bool:
+    """
+    Return whether a local message id is made of person and key, and not one that the row brought along.
+
+    :param local_message_id: the id.
+    :param dedupe_key: the person.
+    :param key: what tells two messages to the person apart, if anything does.
+    """
+    return local_message_id[ID_PREFIX:] == _digest_of(dedupe_key, key).hex()[:_REST_OF_ID]
+
+
 def params_of(body: str) -> dict[str, str]:
     """
     Return the parameters of an encoded recipient by name.
