@@ -142,6 +142,11 @@ def check_table(uri: str) -> None:
         raise WatiValidationError(f"{uri!r} cannot be written: {error}.") from None
 
 
+def is_table_file(text: str) -> bool:
+    """Return whether a text is the address of a file of rows by its suffix, and not the name of a table in a database."""
+    return text.endswith(_TABLES)
+
+
 def table_suffix(uri: str) -> str:
     """
     Return the suffix of a file of rows, which gives its format.

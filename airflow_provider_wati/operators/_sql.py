@@ -16,7 +16,7 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidat
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_wati.tables.values import Column, Row
+    from airflow_provider_wati.tables.values import Column
 
 #: Rows in memory at a time.
 CHUNK = 5_000
@@ -58,7 +58,9 @@ def hook_of(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbApi
     return hook
 
 
-def read_rows(hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Column]) -> Generator[Row]:
+def read_rows(
+    hook: DbApiHook, sql: str, parameters: Any, wanted: Sequence[Column]
+) -> Generator[dict[str, Any]]:
     """
     Yield the rows of a query; cursor and connection are closed at the end, and when the generator is closed.
 
@@ -223,6 +225,54 @@ class OutcomesTable:
             f"be created: {error}. Nothing was sent or written to WATI. Give the name of a table that does not exist "
             "yet, or of one with these columns."
         )
+
+    def read(self, key: str, run: tuple[str, str]) -> Generator[dict[str, Any]]:
+        """
+        Yield the outcomes of one send or sync, with the columns that the table was made for.
+
+        :param key: its ``send_key`` or ``sync_key``.
+        :param run: DAG and run; where several tasks or runs share the key, their outcomes are meant.
+        :raises WatiConfigurationError: when the table cannot be read.
+        :raises WatiValidationError: when it has no outcomes of that key, or those of several tasks.
+        """
+        task = self._task_of(key, run)
+        wanted = self._columns[len(TASK_COLUMNS) + 1 : -1]
+        names = {reserved: name for name, reserved in _RESERVED.items()}
+        same_task = " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
+        sql = f"SELECT {', '.join(wanted)} FROM {self._table} WHERE {same_task}"
+        with closing(read_rows(self._hook, sql, task, wanted)) as rows:
+            for row in rows:
+                yield {names.get(column, column): row[column] for column in wanted}
+
+    def _task_of(self, key: str, run: tuple[str, str]) -> tuple[Any, ...]:
+        """Return the values of ``TASK_COLUMNS`` of the task that has written the outcomes of a key."""
+        key_column = self._columns[len(TASK_COLUMNS)]
+        sql = (
+            f"SELECT DISTINCT {', '.join(TASK_COLUMNS)} FROM {self._table} "
+            f"WHERE {key_column} = {self._hook.placeholder}"
+        )
+        try:
+            tasks = [
+                tuple(row.values()) for row in read_rows(self._hook, sql, (_fitting(key),), TASK_COLUMNS)
+            ]
+        except Exception as error:
+            raise WatiConfigurationError(
+                f"outcomes_table {self._name!r} cannot be read: {error}. Give the table that the send has written, and its "
+                "database as outcomes_conn_id."
+            ) from error
+        if not tasks:
+            raise WatiValidationError(
+                f"outcomes_table {self._name!r} has no outcomes of the {key_column} {key!r}: give the table that the task "
+                "has written."
+            )
+        of_run = [task for task in tasks if task[0] == run[0] and task[2] == run[1]]
+        tasks = of_run if len(tasks) > 1 else tasks
+        if len(tasks) != 1:
+            raise WatiValidationError(
+                f"outcomes_table {self._name!r} has outcomes of several tasks or runs for the {key_column} {key!r}, and not "
+                "of one task in this run: put this task into the DAG of the send, or give a file as outcomes."
+            )
+        return tasks[0]
 
     def replace(self, task: Sequence[Any], outcomes: Iterable[Sequence[Any]]) -> None:
         """

@@ -293,7 +293,7 @@ def test_templates_and_campaigns(run_dag: RunDag, sandbox: Sandbox, tmp_path: Pa
     assert campaign_id is not None
     assert planned is not None
     sandbox.control("POST", "/clock", {"advance": 3600})
-    of = {"campaign_id": f"{{{{ '{campaign_id}' }}}}"}
+    of: dict[str, Any] = {"campaign_id": f"{{{{ '{campaign_id}' }}}}"}
     with DAG("campaigns") as dag:
         WatiGetTemplateOperator(task_id="by_id", template_id=template_id)
         WatiGetTemplateOperator(task_id="by_name", template_name="{{ 'ticket' }}_closed", channel="Support")
