@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -312,6 +313,40 @@ def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> No
     [second] = tmp_path.glob("*/outcomes-2.csv")
     assert statuses_of(first) == {"1001": "accepted", "1002": "invalid", "1003": "rejected"}
     assert statuses_of(second) == {"1002": "accepted", "1003": "accepted"}
+
+
+def test_resend_undelivered(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Only the person whose message failed gets the other template, also when tasks run again."""
+    fails = "12025131026"
+    sandbox.control("POST", "/clock", {"speed": 1000})
+    assert all_succeeded(run_example("wati_resend_undelivered", directory=str(tmp_path)))
+    assert sandbox.state.sent_per_phone("order_update") == dict.fromkeys((ADA, BEN, fails), 1)
+    assert sandbox.state.sent_per_phone("welcome") == {fails: 1}
+    [deliveries] = tmp_path.glob("*/deliveries.csv")
+    with deliveries.open(newline="") as file:
+        story = {row["key"]: (row["status"], row["failed_code"]) for row in csv.DictReader(file)}
+    assert story == {"1001": ("accepted", ""), "1002": ("accepted", ""), "1003": ("accepted", "131026")}
+
+
+def test_messages_under_way_are_not_resent(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the wait is over before anything is delivered or failed, nobody gets the other template."""
+    from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
+
+    sandbox.control("POST", "/clock", {"frozen": True})
+    monkeypatch.setattr(WatiCampaignSensor, "_condition", _finished)
+    states = run_example("wati_resend_undelivered", directory=str(tmp_path))
+    assert states["read_deliveries"] == "success"
+    assert sandbox.state.sent_per_phone("order_update") == dict.fromkeys((ADA, BEN, "12025131026"), 1)
+    assert sandbox.state.sent_per_phone("welcome") == {}
+
+
+def _finished(sensor: Any, context: Any) -> Any:
+    """Return a condition that holds at once."""
+    from airflow_provider_wati.waiting.condition import Look, Verdict
+
+    return SimpleNamespace(look=lambda *_: Look(Verdict.DONE, "The wait is over."), unseen=dict)
 
 
 def test_nothing_is_resent_when_the_first_send_failed(
