@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_wati._compat import conf
 from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -91,3 +92,15 @@ class WatiOperator(BaseOperator):
 def unredacted(value: Any) -> Any:
     """Return an argument as it was given, whether it has been rendered or not."""
     return value.value if isinstance(value, Redacted) else value
+
+
+def is_deferrable(given: bool | None) -> bool:
+    """
+    Say whether a task waits in the triggerer.
+
+    :param given: what the DAG says; None for the option ``[operators] default_deferrable``.
+    """
+    if given is not None:
+        return given
+    default: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+    return default

@@ -6,16 +6,28 @@ import base64
 import mimetypes
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
-from airflow_provider_wati.client.target import CONVERSATIONS
+from airflow_provider_wati._compat import AirflowFailException, AirflowSensorTimeout
+from airflow_provider_wati.client.target import CONVERSATIONS, Target
 from airflow_provider_wati.client.validation import buttons_message, list_message, text
 from airflow_provider_wati.exceptions import WatiValidationError
-from airflow_provider_wati.operators._base import WatiOperator
+from airflow_provider_wati.operators._base import WatiOperator, is_deferrable
 from airflow_provider_wati.operators._files import guess_type, name_of, new_file
 from airflow_provider_wati.operators._single_send import act_once
 from airflow_provider_wati.state.storage import storage_path
+from airflow_provider_wati.waiting.condition import (
+    MAX_FAILED_LOOKS,
+    POKE_INTERVAL,
+    TRANSIENT,
+    TRIGGERER_LATE,
+    Verdict,
+    error_of,
+    time_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.media import Media
     from airflow_provider_wati.client.types import Message, SendHooks
     from airflow_provider_wati.sending.conversation_index import MessageContent
+    from airflow_provider_wati.waiting.messages import AnswerCondition
 
 
 class _SendOperator(WatiOperator):
@@ -58,18 +71,17 @@ class _SendOperator(WatiOperator):
             content=content.fingerprint,
             act=lambda hooks: self.send(client, hooks),
             look=ConversationIndex(client, self.target, content).look,
-            detail_of=_identity_of,
+            detail_of=self.identity_of,
             send_key=self.send_key,
             is_upload=self.is_upload,
         )
         self.log.info("WATI has message %s.", result.get("id"))
         return result
 
-
-def _identity_of(message: Message) -> dict[str, Any]:
-    """Return what identifies a message, and nothing of what it says."""
-    names = ("id", "conversation_id", "local_message_id", "status", "created")
-    return {name: value for name, value in message.items() if name in names and value is not None}
+    def identity_of(self, message: Message) -> dict[str, Any]:
+        """Return what identifies a message, and nothing of what it says."""
+        names = ("id", "conversation_id", "local_message_id", "status", "created")
+        return {name: value for name, value in message.items() if name in names and value is not None}
 
 
 class WatiSendTextOperator(_SendOperator):
@@ -298,6 +310,247 @@ class WatiSendButtonsOperator(_SendOperator):
         message = buttons_message(self.body, self.buttons, self.header, self.footer)
         choices = [button["text"] for button in message["buttons"]]
         return _interactive_content(self.body, self.header, self.footer, choices)
+
+
+_ON_TIMEOUT = ("fail", "none")
+_LONGEST_WAIT = timedelta(days=365)
+#: What stands in place of a time: years that are the first or the last of a type.
+_YEARS = range(2000, 9000)
+
+
+class WatiAskOperator(WatiSendButtonsOperator):
+    """
+    Ask a person who wrote within the last 24 hours: send buttons once, wait for the answer, and return it.
+
+    An answer is a tap on a button, or its text typed, in any case and with any space around it. Other messages are no
+    answer, and the wait goes on. The first answer counts.
+
+    WATI's API does not show which question a tap belongs to. Where two questions to one person may be open at a time, give
+    their buttons different texts: ``Approve 1001`` in place of ``Approve``.
+
+    The question is asked once. A later attempt, or a Clear, goes on waiting until the same time, and finds an answer that has
+    come meanwhile. Another ``send_key`` asks again.
+
+    .. code-block:: python
+
+        WatiAskOperator(
+            task_id="ask",
+            target="85264318722",
+            body="Deliver order 1001 today?",
+            buttons=["Yes, 1001", "No, 1001"],
+            answer_timeout=4 * 3600,
+            on_timeout="none",
+            deferrable=True,
+        )
+
+    :param target: phone number or BSUID, each with or without ``<channel>:`` before it, or a conversation id
+        (templated).
+    :param body: 1 to 1,024 characters (templated).
+    :param buttons: 1 to 3 texts of up to 20 characters that differ in more than capitals and spaces, each bare or as WATI's
+        ``{"text": ...}`` (templated).
+    :param header: text of up to 60 characters, or WATI's dict for media, as for :class:`WatiSendButtonsOperator` (templated).
+    :param footer: up to 60 characters (templated).
+    :param answer_timeout: a timedelta or seconds, above 0 and up to 365 days, from the time at which WATI took the question;
+        a retry does not begin it again.
+    :param on_timeout: ``fail`` without a retry, or ``none`` for an answer that is None.
+    :param send_key: names this question (templated); another one asks again on purpose. It needs the option
+        ``[wati] state_path``, because other runs may use it too. The default is made of DAG, run, task and map index.
+    :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``. Otherwise the task
+        holds a worker.
+    :param poke_interval: a timedelta or seconds between two looks, 300 by default and 1 at least. A look costs two calls, and
+        one more for each 100 messages since the question.
+    :param wati_conn_id: the connection of type ``wati`` (templated); a deferred task needs it in the triggerer too.
+    :return: ``answer``, the text of the button, and ``message``, its ``id``, ``conversation_id``, ``type``, ``text`` and
+        ``created``. Both are None when ``on_timeout="none"`` and nobody has answered.
+    :raises WatiValidationError: before anything is sent, for what exceeds WATI's limits, with the figures.
+    :raises WatiBadRequestError: when WATI refuses, for a closed window for example.
+    :raises WatiUnknownOutcomeError: when the answer to the call is lost; the next attempt looks for the question.
+    :raises AirflowFailException: when WATI shows that the question did not reach the person.
+    :raises AirflowSensorTimeout: when ``answer_timeout`` is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        body: str,
+        buttons: Sequence[str | Mapping[str, str]],
+        answer_timeout: timedelta | float,
+        on_timeout: str = "fail",
+        header: str | Mapping[str, Any] | None = None,
+        footer: str | None = None,
+        send_key: str | None = None,
+        deferrable: bool | None = None,
+        poke_interval: timedelta | float = POKE_INTERVAL,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            target=target,
+            body=body,
+            buttons=buttons,
+            header=header,
+            footer=footer,
+            send_key=send_key,
+            **kwargs,
+        )
+        self.answer_timeout = answer_timeout
+        self.poke_interval = poke_interval
+        self.on_timeout = on_timeout
+        self.deferrable = is_deferrable(deferrable)
+        self._failed_looks = 0
+
+    def content(self) -> MessageContent:
+        from airflow_provider_wati.waiting.messages import check_buttons
+
+        check_buttons(self._button_texts())
+        return super().content()
+
+    def identity_of(self, message: Message) -> dict[str, Any]:
+        """Return what identifies the question, and always its time: the wait counts from there in each attempt."""
+        identity = super().identity_of(message)
+        created = time_of(identity.get("created"))
+        if created is None or created.year not in _YEARS:
+            offset = self.hook.client.server_clock_offset or timedelta(0)
+            identity["created"] = (self.clock.now() + offset).isoformat()
+        return identity
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        if self.on_timeout not in _ON_TIMEOUT:
+            raise WatiValidationError(
+                f"on_timeout is {self.on_timeout!r}: give one of {', '.join(_ON_TIMEOUT)}."
+            )
+        answer_timeout = _duration(self.answer_timeout, "answer_timeout", timedelta.resolution)
+        poke_interval = _duration(self.poke_interval, "poke_interval", timedelta(seconds=1))
+        question = super().execute(context)
+        asked_at = time_of(question.get("created")) or self.clock.now()
+        deadline = asked_at + answer_timeout
+        condition = self._condition(question, asked_at)
+        while self.clock.now() < deadline:
+            result = self._look(condition)
+            if result is not None:
+                return result
+            if self.deferrable:
+                self._defer(condition, deadline, poke_interval)
+            left = deadline - self.clock.now()
+            self.clock.sleep(max(min(poke_interval, left).total_seconds(), 0.0))
+        return self._look_last(condition, deadline)
+
+    def _condition(self, question: Mapping[str, Any], asked_at: datetime) -> AnswerCondition:
+        from airflow_provider_wati.waiting.messages import AnswerCondition
+
+        id = question.get("id")
+        return AnswerCondition(
+            target=self._conversation_of(question),
+            since=asked_at.isoformat(),
+            buttons=self._button_texts(),
+            question_id=None if id is None else str(id),
+        )
+
+    def _conversation_of(self, question: Mapping[str, Any]) -> str:
+        """Return the conversation that was asked in: a phone number stands for one that is open, and it may be solved by now."""
+        try:
+            return str(Target.conversation(str(question.get("conversation_id"))))
+        except WatiValidationError:
+            return str(CONVERSATIONS.check(self.target))
+
+    def _button_texts(self) -> list[str]:
+        message = buttons_message(self.body, self.buttons, self.header, self.footer)
+        return [button["text"] for button in message["buttons"]]
+
+    def _look(self, condition: AnswerCondition) -> dict[str, Any] | None:
+        """Look once, and tolerate a few failures in a row; return the result if there is an answer."""
+        try:
+            result = self._answer(condition)
+        except TRANSIENT as error:
+            self._failed_looks += 1
+            if self._failed_looks > MAX_FAILED_LOOKS:
+                raise
+            self.log.warning(
+                "A look failed (%s of %s in a row): %s", self._failed_looks, MAX_FAILED_LOOKS, error
+            )
+            return None
+        self._failed_looks = 0
+        return result
+
+    def _look_last(self, condition: AnswerCondition, deadline: datetime) -> dict[str, Any]:
+        """Look after the deadline. No failure is tolerated: only a look that succeeds shows that nobody has answered."""
+        result = self._answer(condition)
+        if result is not None:
+            return result
+        reason = f"Nobody has answered until {deadline.isoformat(timespec='seconds')}."
+        if self.on_timeout == "fail":
+            raise AirflowSensorTimeout(f"{reason} If an answer comes later, a Clear finds it.")
+        self.log.warning("%s The answer is None.", reason)
+        return condition.unseen()
+
+    def _answer(self, condition: AnswerCondition) -> dict[str, Any] | None:
+        """
+        Return the result if there is an answer.
+
+        :raises AirflowFailException: when the question did not reach the person.
+        """
+        look = condition.look(self.hook.client, self.clock)
+        self.log.info("%s", look.reason)
+        if look.verdict is Verdict.FAILED:
+            raise AirflowFailException(look.reason)
+        return look.result if look.verdict is Verdict.DONE else None
+
+    def _defer(self, condition: AnswerCondition, deadline: datetime, poke_interval: timedelta) -> NoReturn:
+        from airflow_provider_wati.triggers.messages import WatiAnswerTrigger
+
+        left = deadline - self.clock.now() + timedelta(seconds=TRIGGERER_LATE)
+        self.defer(
+            trigger=WatiAnswerTrigger(
+                wati_conn_id=self.wati_conn_id,
+                deadline=deadline.isoformat(),
+                poll_interval=poke_interval.total_seconds(),
+                condition=asdict(condition),
+            ),
+            method_name="execute_complete",
+            # Not read from the journal again: a store that is empty by then would make it a new question.
+            kwargs={"condition": asdict(condition), "deadline": deadline.isoformat()},
+            timeout=left,
+        )
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], condition: Mapping[str, Any], deadline: str
+    ) -> dict[str, Any]:
+        """
+        Go on after the wait in the triggerer.
+
+        :param event: what the trigger ended with.
+        :param condition: the fields of what was waited for.
+        :param deadline: when the wait was to end, ISO 8601.
+        """
+        from airflow_provider_wati.waiting.messages import AnswerCondition
+
+        status, reason = event.get("status"), str(event.get("reason"))
+        self.log.info("%s", reason)
+        if status == "done":
+            return dict(event["result"])
+        if status == "failed":
+            raise AirflowFailException(reason)
+        if status == "timeout":
+            # The last look of the triggerer may have failed.
+            return self._look_last(AnswerCondition(**condition), datetime.fromisoformat(deadline))
+        raise error_of(event.get("error"), reason)
+
+
+def _duration(given: timedelta | float, name: str, shortest: timedelta) -> timedelta:
+    """
+    Read a duration.
+
+    :raises WatiValidationError: when it is none, or out of range.
+    """
+    try:
+        duration = given if isinstance(given, timedelta) else timedelta(seconds=given)
+    except (TypeError, ValueError, OverflowError):
+        raise WatiValidationError(f"{name} is {given!r}: give a timedelta, or seconds.") from None
+    if not shortest <= duration <= _LONGEST_WAIT:
+        raise WatiValidationError(
+            f"{name} is {duration}: give {shortest.total_seconds():g} seconds at least and 365 days at most."
+        )
+    return duration
 
 
 class WatiSendListOperator(_SendOperator):

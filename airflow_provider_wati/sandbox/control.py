@@ -79,6 +79,7 @@ _inbound_request = object_of(
     text=optional(text),
     name=optional(filled_text),
     channel=optional(nullable(text)),
+    type=optional(filled_text),
     media=optional(
         object_of(file_name=required(filled_text), mime_type=required(filled_text), data=required(text))
     ),
@@ -314,7 +315,8 @@ def _add_people(router: APIRouter, workspace: Workspace) -> None:
             person = state.create_contact(body["phone"], name, source="whatsapp")
         talk = state.conversation_between(person, channel)
         media = _media(body.get("media"))
-        kind = media.mime_type.split("/")[0] if media else "text"
+        # A tap on a button is a message with its text (documented), of the type "interactive" (as in webhooks).
+        kind = body.get("type") or (media.mime_type.split("/")[0] if media else "text")
         note = Note(talk, kind, body.get("text", ""), from_business=False, media=media)
         return JSONResponse({"message": render.message(state, state.receive(note))})
 

@@ -80,7 +80,7 @@ class MessageContent:
     def fingerprint(self) -> str:
         """What the journal keeps of it: the kind and 16 hexadecimal characters, and nothing of what it says."""
         # The MIME type is left out: two workers may guess it differently.
-        parts = map(_plain, (self.text, *self.around, *self.choices))
+        parts = map(plain_text, (self.text, *self.around, *self.choices))
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self.kind.value} {digest[:16]}"
 
@@ -98,10 +98,10 @@ class MessageContent:
         return self._compare_file(kind, text)
 
     def _compare_text(self, kind: str, text: str | None) -> Listed:
-        return _same_text(kind, text, lambda listed: listed == _plain(self.text))
+        return _same_text(kind, text, lambda listed: listed == plain_text(self.text))
 
     def _compare_interactive(self, kind: str, text: str | None) -> Listed:
-        body = _plain(self.text)
+        body = plain_text(self.text)
         if kind in _TEXT:
             # WATI does not document how it lists such a message. A person may have written the same words.
             return Listed.UNCLEAR if text == body else Listed.NO
@@ -111,9 +111,9 @@ class MessageContent:
             return Listed.UNCLEAR
         if text == body:
             return Listed.YES
-        around = [part for part in map(_plain, self.around) if part]
+        around = [part for part in map(plain_text, self.around) if part]
         rest = text
-        for part in sorted({body, *around, *map(_plain, self.choices)} - {""}, key=len, reverse=True):
+        for part in sorted({body, *around, *map(plain_text, self.choices)} - {""}, key=len, reverse=True):
             rest = rest.replace(part, " ", 1)
         if any(character.isalnum() for character in rest) or not all(part in text for part in around):
             return Listed.UNCLEAR if body in text else Listed.NO
@@ -123,7 +123,7 @@ class MessageContent:
         family = self.mime_family
         if kind not in _FILES or (family is not None and kind not in _KINDS_OF_FAMILY.get(family, _FILES)):
             return Listed.NO
-        caption, names = _plain(self.text), set(map(_plain, self.around))
+        caption, names = plain_text(self.text), set(map(plain_text, self.around))
         if text and text == caption:
             return Listed.YES
         if text in names:
@@ -172,10 +172,10 @@ def _kind_of(message: Message) -> str:
 
 def _text_of(message: Message) -> str | None:
     text = message.get("text")
-    return _plain(text) if isinstance(text, str) else None
+    return plain_text(text) if isinstance(text, str) else None
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return a text without what WATI may change: outer space, the form of line breaks, the width of spaces."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_wati import exceptions
 from airflow_provider_wati._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    conf,
 )
-from airflow_provider_wati.exceptions import WatiError
-from airflow_provider_wati.operators._base import WatiOperator
-from airflow_provider_wati.waiting.condition import MAX_FAILED_LOOKS, TRANSIENT, Verdict
+from airflow_provider_wati.operators._base import WatiOperator, is_deferrable
+from airflow_provider_wati.waiting.condition import (
+    MAX_FAILED_LOOKS,
+    POKE_INTERVAL,
+    TRANSIENT,
+    TRIGGERER_LATE,
+    Verdict,
+    error_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +31,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.waiting.condition import Condition
-
-#: Seconds between two looks: 288 a day, of a quota of 10,000 calls a month on the plan Growth.
-POKE_INTERVAL = 300.0
-#: Seconds after the deadline at which Airflow ends the deferral itself, because no triggerer has done so.
-_TRIGGERER_LATE = 60.0
 
 
 class WatiSensor(WatiOperator, BaseSensorOperator):
@@ -54,11 +53,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False)
-            if deferrable is None
-            else deferrable
-        )
+        self.deferrable = is_deferrable(deferrable)
         self._waits_for: Condition | None = None
         self._result: dict[str, Any] = {}
         self._failed_looks = 0
@@ -114,7 +109,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         self.defer(
             trigger=self._trigger(deadline.isoformat()),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + _TRIGGERER_LATE),
+            timeout=timedelta(seconds=self.timeout + TRIGGERER_LATE),
         )
         return None
 
@@ -145,7 +140,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
                 return self._after_timeout(AirflowSensorTimeout(reason), context, event["result"])
             if status == "failed":
                 raise AirflowFailException(reason)
-            raise _error_of(event.get("error"), reason)
+            raise error_of(event.get("error"), reason)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the wait, also where no triggerer has ended it in time."""
@@ -173,10 +168,3 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException("Skipping, as never_fail says.") from error
             raise
-
-
-def _error_of(name: object, reason: str) -> Exception:
-    """Return an error of the class that the trigger met, so that a retry policy sees the same one in each mode."""
-    found = getattr(exceptions, str(name), WatiError)
-    is_ours = isinstance(found, type) and issubclass(found, WatiError)
-    return found(reason) if is_ours else WatiError(reason)

@@ -30,7 +30,8 @@ class WatiReplySensor(WatiSensor):
         the start of the DAG run.
     :param text_pattern: a regular expression that is searched for in the text (templated); any message counts without it.
     :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``.
-    :param poke_interval: seconds between two looks, 300 by default. A look costs one call for each 100 messages since then.
+    :param poke_interval: seconds between two looks, 300 by default. A look costs two calls, and one
+        more for each 100 messages since then.
     :param wati_conn_id: the connection of type ``wati`` (templated).
     :return: ``id``, ``conversation_id``, ``type``, ``text`` and ``created`` of the first such message.
     :raises WatiConflictError: when the person has several open conversations and no channel is named.

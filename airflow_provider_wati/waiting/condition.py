@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_wati import exceptions
 from airflow_provider_wati.exceptions import (
     WatiConnectionError,
+    WatiError,
     WatiRateLimitError,
     WatiResponseError,
     WatiServerError,
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 TRANSIENT = (WatiConnectionError, WatiServerError, WatiRateLimitError, WatiResponseError)
 #: Looks in a row that may fail so; the next failure ends the wait with that error.
 MAX_FAILED_LOOKS = 5
+#: Seconds between two looks: 288 a day, of a quota of 10,000 calls a month on the plan Growth.
+POKE_INTERVAL = 300.0
+#: Seconds after the deadline at which Airflow ends the deferral itself, because no triggerer has done so.
+TRIGGERER_LATE = 60.0
 
 
 class Verdict(StrEnum):
@@ -72,3 +78,15 @@ def time_of(text: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def error_of(name: object, reason: str) -> WatiError:
+    """
+    Return an error of the class that a trigger met, so that a retry policy sees the same one in each mode.
+
+    :param name: the name of the class; one that is not of :mod:`airflow_provider_wati.exceptions` is a ``WatiError``.
+    :param reason: what it says.
+    """
+    found = getattr(exceptions, str(name), WatiError)
+    is_ours = isinstance(found, type) and issubclass(found, WatiError)
+    return found(reason) if is_ours else WatiError(reason)

@@ -1,21 +1,23 @@
-"""Wait until a person writes."""
+"""Wait until a person writes, or answers a question with buttons."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.responses import has_failed
 from airflow_provider_wati.exceptions import WatiNotFoundError, WatiValidationError
-from airflow_provider_wati.masking import clean
-from airflow_provider_wati.sending.conversation_index import NewestFirst
+from airflow_provider_wati.masking import clean, mask_numbers
+from airflow_provider_wati.sending.conversation_index import NewestFirst, plain_text
 from airflow_provider_wati.waiting.condition import Look, Verdict, time_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import Message
     from airflow_provider_wati.clock import Clock
 
 #: Messages of a conversation that one look reads at most: 20 calls.
@@ -40,29 +42,120 @@ class ReplyCondition:
     def look(self, client: WatiClient, clock: Clock) -> Look:
         """Read the conversation back to ``since``; somebody without a conversation has not written yet."""
         since = since_of(self.since)
+        pattern = None if self.text_pattern is None else re.compile(self.text_pattern)
         try:
-            replies = list(self._replies(client, since))
+            replies = [
+                (created, message)
+                for created, message in _messages_since(client, self.target, since)
+                if is_reply(message, pattern)
+            ]
         except WatiNotFoundError:
             return Look(Verdict.WAITING, "WATI has no open conversation with this person yet.", self.unseen())
         if not replies:
             return Look(Verdict.WAITING, f"No reply since {since.isoformat()}.", self.unseen())
         created, message = min(replies, key=lambda reply: reply[0])
-        shown = {name: None if (value := message.get(name)) is None else clean(str(value)) for name in _SHOWN}
-        return Look(Verdict.DONE, f"A reply came at {created.isoformat()}.", shown)
+        return Look(Verdict.DONE, f"A reply came at {created.isoformat()}.", _shown(message))
 
     def unseen(self) -> dict[str, Any]:
         """Return a result without a message."""
         return dict.fromkeys(_SHOWN)
 
-    def _replies(self, client: WatiClient, since: datetime) -> Any:
-        pattern = None if self.text_pattern is None else re.compile(self.text_pattern)
-        newest_first = NewestFirst()
-        for message in islice(client.iter_messages(self.target), _MOST_MESSAGES):
-            created = time_of(message.get("created"))
-            if newest_first.ends(created, is_old=created is not None and created < since):
-                return
-            if created is not None and created >= since and is_reply(message, pattern):
-                yield created, message
+
+@dataclass(slots=True, kw_only=True)
+class AnswerCondition:
+    """
+    An answer to a question with buttons; the fields are plain JSON.
+
+    WATI's V3 API does not show which question a tap belongs to: the text of the button and the time are all there is.
+
+    :param target: the conversation of the question: its id, else a phone number or BSUID.
+    :param since: when WATI took the question, ISO 8601; earlier messages are no answer to it.
+    :param buttons: the texts of the buttons.
+    :param question_id: WATI's id of the question.
+    """
+
+    target: str
+    since: str
+    buttons: list[str]
+    question_id: str | None = None
+
+    def look(self, client: WatiClient, clock: Clock) -> Look:
+        """Read the conversation back to the question. A question that did not reach the person ends the wait."""
+        since = since_of(self.since)
+        answers: list[tuple[datetime, str, Message]] = []
+        try:
+            for created, message in _messages_since(client, self.target, since):
+                if self._is_question(message) and has_failed(message.get("status")):
+                    return Look(Verdict.FAILED, _not_delivered(message), self.unseen())
+                answer = answer_in(message, self.buttons)
+                if answer is not None:
+                    answers.append((created, answer, message))
+        except WatiNotFoundError:
+            return Look(Verdict.WAITING, "WATI does not show the conversation.", self.unseen())
+        if not answers:
+            return Look(Verdict.WAITING, f"No answer since {since.isoformat()}.", self.unseen())
+        created, answer, message = min(answers, key=lambda each: each[0])
+        result = {"answer": answer, "message": _shown(message)}
+        return Look(Verdict.DONE, f"An answer came at {created.isoformat()}.", result)
+
+    def unseen(self) -> dict[str, Any]:
+        """Return a result without an answer."""
+        return {"answer": None, "message": None}
+
+    def _is_question(self, message: Message) -> bool:
+        return self.question_id is not None and str(message.get("id")) == self.question_id
+
+
+def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterator[tuple[datetime, Message]]:
+    """Yield the messages of a conversation that are not older than a time, each with its own."""
+    newest_first = NewestFirst()
+    for message in islice(client.iter_messages(target), _MOST_MESSAGES):
+        created = time_of(message.get("created"))
+        if newest_first.ends(created, is_old=created is not None and created < since):
+            return
+        if created is not None and created >= since:
+            yield created, message
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    """Return what a result shows of a message."""
+    return {name: None if (value := message.get(name)) is None else clean(str(value)) for name in _SHOWN}
+
+
+def _not_delivered(message: Message) -> str:
+    detail = mask_numbers(clean(str(message.get("failed_detail") or "no reason given")))[:200]
+    return f"The question was not delivered ({detail}). Ask again under another send_key."
+
+
+def answer_in(message: Mapping[str, Any], buttons: Sequence[str]) -> str | None:
+    """
+    Return the button that a message stands for: a tap, or its text typed.
+
+    :param message: as WATI lists it.
+    :param buttons: the texts of the buttons; outer space and case do not count.
+    :return: the button as it was sent; None if the message is not from the person, or says something else.
+    """
+    if not is_reply(message, None):
+        return None
+    said = _folded(str(message.get("text") or ""))
+    return next((button for button in buttons if _folded(button) == said), None)
+
+
+def _folded(text: str) -> str:
+    return plain_text(text).casefold()
+
+
+def check_buttons(buttons: Sequence[str]) -> None:
+    """
+    Check that an answer tells which button it stands for.
+
+    :param buttons: their texts.
+    :raises WatiValidationError: when two differ in case or space only.
+    """
+    if len(set(map(_folded, buttons))) < len(buttons):
+        raise WatiValidationError(
+            "Two buttons differ in capitals or spaces only; a typed answer would not tell which was meant."
+        )
 
 
 def is_reply(message: Mapping[str, Any], pattern: re.Pattern[str] | None) -> bool:

@@ -30,6 +30,8 @@ MAY_IMPORT = {
         "state",
         "sending",
         "syncing",
+        "triggers",
+        "waiting",
         "tables",
         "client",
         "clock",

@@ -43,6 +43,7 @@ NEEDED: dict[str, Any] = {
     "message_id": "507f1f77bcf86cd799439011",
     "body": "Hello",
     "buttons": ["Yes"],
+    "answer_timeout": 3600,
     "button_text": "Choose",
     "sections": [{"rows": [{"title": "10:00"}]}],
     "template_name": "welcome",
@@ -98,6 +99,7 @@ def docs_referred_to(operator: type[WatiOperator]) -> list[str]:
 def test_the_list_of_operators_is_complete() -> None:
     """The tests of this module see every operator."""
     assert {operator.__name__ for operator in OPERATORS} >= {
+        "WatiAskOperator",
         "WatiAssignConversationOperator",
         "WatiAssignTeamsOperator",
         "WatiBroadcastTemplateOperator",

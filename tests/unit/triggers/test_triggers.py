@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_wati.triggers import _base
 from airflow_provider_wati.triggers.campaigns import WatiCampaignTrigger
-from airflow_provider_wati.triggers.messages import WatiReplyTrigger
+from airflow_provider_wati.triggers.messages import WatiAnswerTrigger, WatiReplyTrigger
 from airflow_provider_wati.triggers.templates import WatiTemplateApprovedTrigger
 from tests.support.scripted_server import ScriptedServer, Step, answer, serving
 
@@ -77,6 +77,10 @@ def the_event(trigger: WatiTrigger) -> dict[str, Any]:
         (WatiCampaignTrigger, {"until": "read", "campaign_ids": ["a"], "send_key": "k", "expected": 3}),
         (WatiTemplateApprovedTrigger, {"template_name": "welcome", "channel": "Shop"}),
         (WatiReplyTrigger, {"target": "12025550144", "since": "2026-11-03T06:20:12+00:00"}),
+        (
+            WatiAnswerTrigger,
+            {"target": "12025550144", "since": "2026-11-03T06:20:12+00:00", "buttons": ["Yes"]},
+        ),
     ],
 )
 def test_a_trigger_survives_its_serialization(kind: type[WatiTrigger], condition: dict[str, Any]) -> None:

@@ -11,7 +11,13 @@ import pytest
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.waiting.condition import Verdict
-from airflow_provider_wati.waiting.messages import is_reply, reply_condition
+from airflow_provider_wati.waiting.messages import (
+    AnswerCondition,
+    answer_in,
+    check_buttons,
+    is_reply,
+    reply_condition,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -64,3 +70,80 @@ def test_arguments_that_cannot_be_right(since: str, pattern: str | None, message
     """The error says which argument to correct."""
     with pytest.raises(WatiValidationError, match=message):
         reply_condition(BEN, since, pattern)
+
+
+BUTTONS = ["Yes", "Straße 1", "Später"]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"owner": False, "type": "interactive", "text": "Yes"}, "Yes"),
+        ({"owner": False, "type": "text", "text": " yES\n"}, "Yes"),
+        ({"owner": False, "type": "button", "text": "STRASSE  1"}, "Straße 1"),
+        ({"owner": False, "text": "Spa\u0308ter"}, "Später"),
+        ({"owner": False, "type": "text", "text": "Yes please"}, None),
+        ({"owner": False, "type": "image", "text": None}, None),
+        ({"owner": False, "type": "text", "text": ""}, None),
+        ({"owner": True, "type": "text", "text": "Yes"}, None),
+        ({"type": "text", "text": "Yes"}, None),
+        ({"owner": False, "event_type": "ticket", "text": "Yes"}, None),
+        ({"owner": False, "text": 7}, None),
+    ],
+)
+def test_what_is_an_answer(message: dict[str, Any], expected: str | None) -> None:
+    """A message of the person that says a button's text, in any case and space, is that button; nothing else is."""
+    assert answer_in(message, BUTTONS) == expected
+
+
+def test_buttons_that_a_typed_answer_cannot_tell_apart() -> None:
+    """Two buttons that differ in capitals or spaces only are refused."""
+    check_buttons(BUTTONS)
+    with pytest.raises(WatiValidationError, match="capitals or spaces"):
+        check_buttons(["Not now", "not  now"])
+
+
+def ask(sandbox: Sandbox, phone: str = BEN) -> AnswerCondition:
+    """Send a question, and return what is waited for."""
+    question = sandbox.client().send_buttons(phone, "Shall we?", ["Yes", "No"])
+    return AnswerCondition(
+        target=str(question["conversation_id"]),
+        since=question["created"],
+        buttons=["Yes", "No"],
+        question_id=question["id"],
+    )
+
+
+def test_the_first_answer_after_the_question_is_found(quick_sandbox: Sandbox) -> None:
+    """Words before the question, and words that are no button, do not count; of two answers the first one does."""
+    quick_sandbox.control("POST", "/inbound", {"phone": BEN, "text": "No"})
+    quick_sandbox.control("POST", "/clock", {"advance": 60})
+    condition = ask(quick_sandbox)
+    client = quick_sandbox.client()
+    assert condition.look(client, SYSTEM_CLOCK).verdict is Verdict.WAITING
+    for text in ("why?", "Yes", "No"):
+        quick_sandbox.control("POST", "/clock", {"advance": 1})
+        quick_sandbox.control("POST", "/inbound", {"phone": BEN, "text": text, "type": "interactive"})
+    look = condition.look(client, SYSTEM_CLOCK)
+    assert (look.verdict, look.result["answer"]) == (Verdict.DONE, "Yes")
+    assert (look.result["message"]["text"], look.result["message"]["type"]) == ("Yes", "interactive")
+    assert set(look.result["message"]) == {"id", "conversation_id", "type", "text", "created"}
+
+
+def test_a_question_that_was_not_delivered_ends_the_wait(quick_sandbox: Sandbox) -> None:
+    """The verdict is that it failed, with WATI's reason, once the question itself has failed."""
+    unreachable = "12025131026"
+    quick_sandbox.control("POST", "/inbound", {"phone": unreachable, "text": "Hi"})
+    condition = ask(quick_sandbox, unreachable)
+    client = quick_sandbox.client()
+    assert condition.look(client, SYSTEM_CLOCK).verdict is Verdict.WAITING
+    quick_sandbox.control("POST", "/clock", {"advance": 60})
+    look = condition.look(client, SYSTEM_CLOCK)
+    assert look.verdict is Verdict.FAILED
+    assert "Message undeliverable" in look.reason
+
+
+def test_a_conversation_that_is_gone_is_waited_for(quick_sandbox: Sandbox) -> None:
+    """A conversation that WATI does not know holds no answer yet."""
+    condition = AnswerCondition(target="0" * 24, since="2026-01-01", buttons=["Yes"])
+    assert condition.look(quick_sandbox.client(), SYSTEM_CLOCK).verdict is Verdict.WAITING
