@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
     from tests.conftest import Sandbox
+    from tests.support.clock import SkippingClock
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "example_dags"
@@ -298,6 +299,62 @@ def test_wait_fails_when_messages_fail(run_example: Run, sandbox: Sandbox) -> No
     states = run_example("wati_wait", phones=[ADA, "12025131026"])
     assert (states["send"], states["wait_for_delivery"]) == ("success", "failed")
     assert states["wait_for_reply"] == "upstream_failed"
+
+
+@pytest.fixture
+def answers(sandbox: Sandbox, at_once: SkippingClock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Say what the person answers as soon as a question is there; None for nobody in the given time."""
+    from airflow_provider_wati.operators.messages import WatiAskOperator
+
+    send = WatiAskOperator.send
+
+    def say(answer: str | None) -> None:
+        def asked(self: WatiAskOperator, *arguments: Any) -> Any:
+            message = send(self, *arguments)
+            if answer is None:
+                at_once.sleep(timedelta(days=1).total_seconds())
+            else:
+                sandbox.control("POST", "/inbound", {"phone": ADA, "text": answer, "type": "interactive"})
+            return message
+
+        monkeypatch.setattr(WatiAskOperator, "send", asked)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("answer", "chosen"),
+    [("Today 1001", "deliver_today"), ("Later 1001", "agree_on_a_day"), (None, "deliver_tomorrow")],
+)
+def test_ask(
+    answer: str | None, chosen: str, run_example: Run, sandbox: Sandbox, answers: Callable[..., None]
+) -> None:
+    """The example asks once, and the branch of the answer runs, or that of nobody's answer."""
+    before = sandbox.texts_to(ADA)
+    answers(answer)
+    states = run_example("wati_ask")
+    branches = ("deliver_today", "agree_on_a_day", "deliver_tomorrow")
+    assert {name: states[name] for name in branches} == {
+        name: "success" if name == chosen else "skipped" for name in branches
+    }
+    question, *others = sandbox.texts_to(ADA)[len(before) :]
+    assert question == "May we deliver order 1001 today?\n[Today 1001]\n[Later 1001]"
+    assert len(others) == (chosen == "agree_on_a_day")
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent"),
+    [("Approve spring", "success"), ("Reject spring", "skipped"), (None, "upstream_failed")],
+)
+def test_approval(
+    answer: str | None, sent: str, run_example: Run, sandbox: Sandbox, answers: Callable[..., None]
+) -> None:
+    """The campaign goes out if it is approved, and only then."""
+    answers(answer)
+    states = run_example("wati_approval")
+    assert (states["ask"], states["send"]) == ("failed" if answer is None else "success", sent)
+    expected = dict.fromkeys((BEN, CHITRA), 1) if sent == "success" else {}
+    assert sandbox.state.sent_per_phone("spring") == expected
 
 
 def test_resend_failed(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
