@@ -132,6 +132,10 @@ OUTCOMES: dict[str, tuple[list[Act], Any]] = {
     "only other words": ([says("Yes please", 100)], AirflowSensorTimeout),
     "nothing": ([], AirflowSensorTimeout),
     "the conversation is solved": ([is_solved(100), says("Yes", 1000)], "Yes"),
+    "words on another channel": (
+        [says("Hi", 100, channel="Support"), says("No", 200, channel="Support"), says("Yes", 1000)],
+        "Yes",
+    ),
     "WATI is down for some time": ([fails(503, 100, 900), says("Yes", 500)], "Yes"),
     "WATI is down for long": ([fails(503, 100, 9000)], WatiServerError),
     "WATI is down at the end": ([fails(503, 3400, 9000)], WatiServerError),
