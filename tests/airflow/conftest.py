@@ -77,7 +77,7 @@ class Deployment:
         )
         self._begin("api-server", "--port", str(self._port), "--host", "127.0.0.1")
         self._begin("dag-processor")
-        self._begin("scheduler", "--skip-serve-logs")
+        self.start_scheduler()
         wait_for(lambda: self._has_started(), "the API server to answer")
         # The first call of a task makes the API server build its routes, and it does nothing else meanwhile: not even
         # end a transaction that others wait for.
@@ -92,6 +92,14 @@ class Deployment:
     def kill_triggerer(self) -> None:
         """End the triggerer at once, with its processes."""
         self._kill(self._processes.pop("triggerer"))
+
+    def kill_scheduler(self) -> None:
+        """End the scheduler at once, with its workers and their tasks."""
+        self._kill(self._processes.pop("scheduler"))
+
+    def start_scheduler(self) -> None:
+        """Start a scheduler, and its workers."""
+        self._begin("scheduler", "--skip-serve-logs")
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
@@ -175,6 +183,11 @@ class Deployment:
         """Mark a task as success or failed, as a user does."""
         path = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}"
         self._api("PATCH", path, {"new_state": state})
+
+    def respond(self, dag_id: str, run: str, option: str, task_id: str = "send") -> None:
+        """Choose an option of a human-in-the-loop task, as a user does."""
+        path = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/-1/hitlDetails"
+        self._api("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
     def clear_run(self, dag_id: str, run: str) -> None:
         """Press Clear on a run."""
