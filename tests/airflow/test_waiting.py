@@ -1,4 +1,4 @@
-"""The campaign sensor in Airflow as it runs in production, with a scheduler and a triggerer, in each mode."""
+"""The sensors in Airflow as it runs in production, with a scheduler and a triggerer, in each mode."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def look_at(airflow: Deployment, run: str, state: dict[str, str], dag_id: str = 
     wait_for(stand, f"{dag_id} to be {state}")
 
 
-def endings(airflow: Deployment, run: str) -> dict[str, str]:
-    return {mode: airflow.finish("waiting", run, mode)["state"] for mode in MODES}
+def endings(airflow: Deployment, run: str, dag_id: str = "waiting") -> dict[str, str]:
+    return {mode: airflow.finish(dag_id, run, mode)["state"] for mode in MODES}
 
 
 def test_each_mode_waits_for_delivery(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
@@ -72,6 +72,32 @@ def test_each_mode_fails_when_too_many_failed(airflow: Deployment, deployed_sand
     look_at(airflow, run, WAITING)
     deployed_sandbox.control("POST", "/clock", {"advance": 60})
     assert endings(airflow, run) == dict.fromkeys(MODES, "failed")
+
+
+def test_each_mode_waits_for_a_reply(airflow: Deployment, deployed_sandbox: Sandbox) -> None:
+    """In each mode the task waits as that mode does, and returns the same message once the person has written it."""
+    clock = deployed_sandbox.control("POST", "/clock", {"advance": 1})
+    run = airflow.trigger("waiting_for_reply", phone=PEOPLE[0], since=clock["now"])
+    look_at(airflow, run, WAITING, "waiting_for_reply")
+    deployed_sandbox.control("POST", "/inbound", {"phone": PEOPLE[0], "text": "which order?"})
+    deployed_sandbox.control("POST", "/inbound", {"phone": PEOPLE[0], "text": "Yes, please"})
+    assert endings(airflow, run, "waiting_for_reply") == dict.fromkeys(MODES, "success")
+    results = [airflow.result("waiting_for_reply", run, mode) for mode in MODES]
+    assert results[0] == results[1] == results[2]
+    assert results[0]["text"] == "Yes, please"
+
+
+@pytest.mark.parametrize(("status", "state"), [("APPROVED", "success"), ("REJECTED", "failed")])
+def test_each_mode_waits_for_the_approval_of_a_template(
+    status: str, state: str, airflow: Deployment, deployed_sandbox: Sandbox
+) -> None:
+    """In each mode the task waits for the decision about a template, and ends as it says."""
+    template = f"offer_{status.lower()}"
+    deployed_sandbox.control("PUT", f"/templates/{template}", {"status": "PENDING"})
+    run = airflow.trigger("waiting_for_approval", template=template)
+    look_at(airflow, run, WAITING, "waiting_for_approval")
+    deployed_sandbox.control("PUT", f"/templates/{template}", {"status": status})
+    assert endings(airflow, run, "waiting_for_approval") == dict.fromkeys(MODES, state)
 
 
 def test_each_mode_fails_for_an_unknown_campaign(airflow: Deployment) -> None:

@@ -1,4 +1,4 @@
-"""The DAGs of ``test_waiting``: one sensor for each mode, about the campaign that the run names."""
+"""The DAGs of ``test_waiting``: one sensor for each mode, about the campaign, person or template that the run names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from airflow.sdk import DAG
 
 from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
+from airflow_provider_wati.sensors.messages import WatiReplySensor
+from airflow_provider_wati.sensors.templates import WatiTemplateApprovedSensor
 
 #: A task that is rescheduled sooner than the scheduler notices the end of its process is failed by Airflow.
 MODES: dict[str, dict[str, Any]] = {
@@ -48,3 +50,23 @@ with DAG("waiting_briefly", schedule=None) as waiting_briefly:
                 on_timeout=on_timeout,
                 **mode,
             )
+
+with DAG("waiting_for_reply", schedule=None) as waiting_for_reply:
+    for name, mode in MODES.items():
+        WatiReplySensor(
+            task_id=name,
+            target="{{ dag_run.conf.phone }}",
+            since="{{ dag_run.conf.since }}",
+            text_pattern="(?i)yes",
+            timeout=timedelta(minutes=10),
+            **mode,
+        )
+
+with DAG("waiting_for_approval", schedule=None) as waiting_for_approval:
+    for name, mode in MODES.items():
+        WatiTemplateApprovedSensor(
+            task_id=name,
+            template_name="{{ dag_run.conf.template }}",
+            timeout=timedelta(minutes=10),
+            **mode,
+        )
