@@ -72,7 +72,8 @@ def decode_json(body: bytes | bytearray, shown: str) -> Any:
         whole = _ESCAPE.sub(lambda escape: r"\ufffd" if escape["half"] else escape[0], whole)
     if whole != text:
         log.warning("WATI's answer to %s holds half a character: it is replaced by U+FFFD.", shown)
-    return json.loads(whole or "null", parse_constant=lambda _: None)
+    # A function of Python's for each object lets other threads run in between, such as the event loop of a triggerer.
+    return json.loads(whole or "null", parse_constant=lambda _: None, object_hook=lambda found: found)
 
 
 def is_too_deep(value: object) -> bool:

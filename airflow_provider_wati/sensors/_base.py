@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -61,13 +62,13 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
     #: The path of the trigger; its module is not imported by a DAG file.
     trigger_name: ClassVar[str]
 
+    @abstractmethod
     def _condition(self, context: Context) -> Condition:
         """
         Make the condition from the rendered arguments.
 
         :raises WatiValidationError: when one of them cannot be right.
         """
-        raise NotImplementedError
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""

@@ -1,37 +1,33 @@
-"""What all WATI triggers share: looks in a thread until the condition holds, fails, or the deadline is over."""
+"""What all WATI triggers share: looks until the condition holds, fails, or the deadline is over."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_wati._compat import AirflowNotFoundException
 from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiRateLimitError
-from airflow_provider_wati.hooks.wati import WatiHook
-from airflow_provider_wati.waiting.condition import MAX_FAILED_LOOKS, TRANSIENT, Condition, Look, Verdict
+from airflow_provider_wati.triggers._looks import (
+    SharedCondition,
+    UnreadableConnectionError,
+    shared_condition,
+)
+from airflow_provider_wati.waiting.condition import MAX_FAILED_LOOKS, TRANSIENT, Condition, Verdict
 
-T = TypeVar("T")
-
-#: Threads for the calls of all WATI triggers of a triggerer. Not those of the event loop, which look host names up and
-#: belong to the triggers of all providers.
-_MAX_THREADS = 8
 #: Seconds between two looks, at least.
 _SHORTEST_PAUSE = 1.0
 #: Seconds that a look may take beyond the deadline.
 LAST_LOOK_SECONDS = 30.0
-
-_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="wati-trigger")
+#: The part of the poll interval during which the look of another trigger that waits for the same counts. Less than the
+#: shortest pause, so that a trigger never takes its own look for a new one.
+_SHARED_PART = 0.5
 
 
 class Ending(StrEnum):
@@ -68,7 +64,6 @@ class WatiTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.condition = self.condition_type(**condition)
-        self._hook = WatiHook(wati_conn_id)
         self._result = self.condition.unseen()
         self._failed_looks = 0
 
@@ -87,19 +82,23 @@ class WatiTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         deadline = datetime.fromisoformat(self.deadline)
+        shared = shared_condition(self.condition, self.wati_conn_id, self.clock)
         # The sensor has just looked; and the triggers that start together (a triggerer takes over) spread out.
         pause = random.uniform(0, self.poll_interval)
         while True:
             await asyncio.sleep(min(max(pause, _SHORTEST_PAUSE), self._seconds_to(deadline)))
             pause = self.poll_interval * random.uniform(0.8, 1.2)
+            seconds = self._seconds_to(deadline)
+            # The last look is the trigger's own.
+            max_age = self.poll_interval * _SHARED_PART if seconds > 0 else 0.0
             try:
-                event = await asyncio.wait_for(self._look(), self._seconds_to(deadline) + LAST_LOOK_SECONDS)
+                event = await asyncio.wait_for(self._look(shared, max_age), seconds + LAST_LOOK_SECONDS)
             except TimeoutError:
                 event = None
             except WatiRateLimitError as error:
                 event = self._tolerate(error)
                 pause = max(pause, error.retry_after or 0)
-            except TRANSIENT as error:
+            except (*TRANSIENT, UnreadableConnectionError) as error:
                 event = self._tolerate(error)
             except WatiError as error:
                 event = self._error(error)
@@ -113,37 +112,15 @@ class WatiTrigger(BaseTrigger):
     def _seconds_to(self, deadline: datetime) -> float:
         return max((deadline - self.clock.now()).total_seconds(), 0.0)
 
-    async def _look(self) -> dict[str, Any] | None:
+    async def _look(self, shared: SharedCondition, max_age: float) -> dict[str, Any] | None:
         """Look once; return the event that ends the wait, or None."""
-        if "settings" not in vars(self._hook):
-            try:
-                await self._hook.load_settings()
-            except WatiError:
-                raise
-            except AirflowNotFoundException:
-                raise WatiConfigurationError(
-                    f"Connection {self.wati_conn_id!r} does not exist in the triggerer: define it where the triggerer "
-                    "finds it too (the database or a secrets backend, or its own environment)."
-                ) from None
-            except Exception as error:
-                # Without its text: Airflow's own errors may repeat the URI of the connection, token included.
-                return self._tolerate(
-                    WatiConfigurationError(
-                        f"Connection {self.wati_conn_id!r} could not be read ({type(error).__name__})."
-                    )
-                )
-        look = await _in_thread(self._read)
+        look = await shared.look(max_age)
         self._failed_looks = 0
         self._result = look.result
         self.log.info("%s", look.reason)
         if look.verdict is Verdict.WAITING:
             return None
         return self._event(Ending.DONE if look.verdict is Verdict.DONE else Ending.FAILED, look.reason)
-
-    def _read(self) -> Look:
-        # Nothing is kept open between two looks: hundreds of triggers wait for minutes each.
-        with closing(self._hook.polling_client()) as client:
-            return self.condition.look(client, self.clock)
 
     def _tolerate(self, error: WatiError) -> dict[str, Any] | None:
         """Count a look that failed; return an event once there were too many in a row."""
@@ -154,13 +131,8 @@ class WatiTrigger(BaseTrigger):
         return None
 
     def _error(self, error: WatiError) -> dict[str, Any]:
-        return {**self._event(Ending.ERROR, str(error)), "error": type(error).__name__}
+        kind = WatiConfigurationError if isinstance(error, UnreadableConnectionError) else type(error)
+        return {**self._event(Ending.ERROR, str(error)), "error": kind.__name__}
 
     def _event(self, ending: Ending, reason: str) -> dict[str, Any]:
         return {"status": ending.value, "reason": reason, "result": self._result}
-
-
-async def _in_thread(function: Callable[[], T]) -> T:
-    """Run a function in one of the threads, with the context that directs its log to the task."""
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_threads, context.run, function)

@@ -9,20 +9,24 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import (
+
+from airflow_provider_wati import exceptions
+from airflow_provider_wati._compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    TaskDeferred,
 )
-
-from airflow_provider_wati import exceptions
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
 from airflow_provider_wati.sensors.messages import WatiReplySensor
 from airflow_provider_wati.sensors.templates import WatiTemplateApprovedSensor
 from airflow_provider_wati.triggers import _base
 from tests.support.scripted_server import Step, answer, serving
+
+try:
+    from airflow.sdk.exceptions import TaskDeferred
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef] # the same class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
