@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,7 @@ class Deployment:
         return {
             "AIRFLOW_HOME": str(self._home),
             "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection),
+            "AIRFLOW_CONN_WORKER_ONLY": json.dumps(connection),
             **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         }
 
@@ -86,12 +88,20 @@ class Deployment:
         self._headers["Authorization"] = f"Bearer {token}"
 
     def start_triggerer(self) -> None:
-        """Start the part that waits for deferred tasks; what has none does without it."""
-        self._begin("triggerer", "--skip-serve-logs")
+        """Start the part that waits for deferred tasks; it does not know the connection ``worker_only``."""
+        self._begin("triggerer", "--skip-serve-logs", without="AIRFLOW_CONN_WORKER_ONLY")
 
     def kill_triggerer(self) -> None:
         """End the triggerer at once, with its processes."""
-        self._kill(self._processes.pop("triggerer"))
+        self.kill("triggerer")
+
+    def kill(self, name: str) -> None:
+        """End a part at once, with its processes."""
+        self._kill(self._processes.pop(name))
+
+    def python(self, program: str) -> None:
+        """Run a program as part of the deployment."""
+        subprocess.run([sys.executable, "-c", program], env=self._env, cwd=self._home, check=True)
 
     def kill_scheduler(self) -> None:
         """End the scheduler at once, with its workers and their tasks."""
@@ -104,11 +114,11 @@ class Deployment:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
 
-    def _begin(self, *arguments: str) -> None:
+    def _begin(self, *arguments: str, without: str = "") -> None:
         with (self._home / f"{arguments[0]}.log").open("wb") as log:
             self._processes[arguments[0]] = subprocess.Popen(
                 self._command(*arguments),
-                env=self._env,
+                env={name: value for name, value in self._env.items() if name != without},
                 cwd=self._home,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -142,6 +152,17 @@ class Deployment:
             f"--- {path.relative_to(self._home)}\n{path.read_text(errors='replace')[-3000:]}"
             for path in sorted(self._home.rglob("*.log"))
         )
+
+    def log_of(self, dag_id: str, run: str, task_id: str) -> str:
+        """Return all that a task has logged, in the worker and in the triggerer."""
+        folder = self._home / "logs" / f"dag_id={dag_id}" / f"run_id={run}" / f"task_id={task_id}"
+        return "\n".join(path.read_text(errors="replace") for path in sorted(folder.rglob("*.log*")))
+
+    def triggers(self) -> int:
+        """Return how many triggers Airflow keeps."""
+        with contextlib.closing(sqlite3.connect(self._home / "airflow.db", timeout=30)) as database:
+            [[count]] = database.execute("SELECT count(*) FROM trigger")
+        return int(count)
 
     def _api(self, method: str, path: str, body: Any = None) -> Any:
         response = self._request(method, path, body)

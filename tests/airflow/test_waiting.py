@@ -125,6 +125,35 @@ def test_the_timeout_in_each_mode(airflow: Deployment, deployed_sandbox: Sandbox
         assert airflow.finish("waiting_briefly", run, f"{mode}_return")["state"] == "success"
         result = airflow.result("waiting_briefly", run, f"{mode}_return")
         assert (result["timed_out"], result["waiting"]) == (True, 3)
+    wait_for(lambda: airflow.triggers() == 0, "the triggers to be removed")
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, "WatiNotFoundError"), (401, "WatiAuthenticationError")])
+def test_what_is_refused_while_the_task_is_deferred(
+    status: int, error: str, airflow: Deployment, deployed_sandbox: Sandbox
+) -> None:
+    """A campaign that is deleted, and a token that is replaced, fail a deferred task with the reason; no trigger is left."""
+    campaign_id = send(deployed_sandbox)
+    run = airflow.trigger("waiting_alone", campaign_id=campaign_id)
+    look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
+    deployed_sandbox.fault("status", path=f"*{campaign_id}*", status=status)
+    assert airflow.finish("waiting_alone", run, "deferrable")["state"] == "failed"
+    log = airflow.log_of("waiting_alone", run, "deferrable")
+    assert error in log
+    assert str(status) in log
+    assert deployed_sandbox.token not in log
+    wait_for(lambda: airflow.triggers() == 0, "the trigger to be removed")
+
+
+def test_a_connection_that_the_triggerer_does_not_have(
+    airflow: Deployment, deployed_sandbox: Sandbox
+) -> None:
+    """A connection of the workers alone fails the deferred task; the log says where it is missing."""
+    run = airflow.trigger("waiting_worker_only", campaign_id=send(deployed_sandbox))
+    assert airflow.finish("waiting_worker_only", run, "deferrable")["state"] == "failed"
+    log = airflow.log_of("waiting_worker_only", run, "deferrable")
+    assert "'worker_only' does not exist in the triggerer" in log
+    wait_for(lambda: airflow.triggers() == 0, "the trigger to be removed")
 
 
 def test_a_task_that_is_ended_while_deferred_leaves_no_trigger(
@@ -140,6 +169,7 @@ def test_a_task_that_is_ended_while_deferred_leaves_no_trigger(
     look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
     wait_for(lambda: looks() > 2, "the triggerer to look")
     airflow.mark("waiting_alone", run, "failed", "deferrable")
+    wait_for(lambda: airflow.triggers() == 0, "the trigger to be removed")
     wait_for(lambda: is_quiet(looks), "the trigger to end")
     airflow.clear("waiting_alone", run, "deferrable")
     look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
@@ -147,6 +177,7 @@ def test_a_task_that_is_ended_while_deferred_leaves_no_trigger(
     look_at(airflow, run, {"deferrable": "deferred"}, "waiting_alone")
     deployed_sandbox.control("POST", "/clock", {"advance": 60})
     assert airflow.finish("waiting_alone", run, "deferrable")["state"] == "success"
+    wait_for(lambda: airflow.triggers() == 0, "the triggers to be removed")
     wait_for(lambda: is_quiet(looks), "the triggers to end")
 
 

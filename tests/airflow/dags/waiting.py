@@ -39,6 +39,17 @@ with DAG("waiting_alone", schedule=None) as waiting_alone:
         deferrable=True,
     )
 
+with DAG("waiting_worker_only", schedule=None) as waiting_worker_only:
+    WatiCampaignSensor(
+        task_id="deferrable",
+        campaign_id="{{ dag_run.conf.campaign_id }}",
+        until="delivered",
+        poke_interval=1,
+        timeout=timedelta(minutes=10),
+        deferrable=True,
+        wati_conn_id="worker_only",
+    )
+
 with DAG("waiting_briefly", schedule=None) as waiting_briefly:
     for name, mode in MODES.items():
         for on_timeout in ("fail", "return"):

@@ -217,7 +217,7 @@ async def lateness(until: Awaitable[Any]) -> tuple[float, Any]:
     return max(late), result
 
 
-@pytest.mark.parametrize("members", [1, 100_000])
+@pytest.mark.parametrize("members", [1, 10_000])
 def test_a_slow_wati_does_not_hold_up_the_loop(members: int, connect: Connect) -> None:
     """While WATI takes 3 s to answer 8 triggers, also at length, a 10 ms ticker on their loop is hardly late."""
     # The machine delays a ticker too: what counts is how much later it is than beside nothing in the same run.
