@@ -14,7 +14,7 @@ help:
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
 	@echo "make fuzz     odd inputs to every place where input comes in, for FUZZ_SECONDS (60)"
-	@echo "make bench    figures: imports, template sends, contact syncs, beside their floors (about 8 minutes)"
+	@echo "make bench    figures: imports, template sends, contact syncs, deferred sensors, beside their floors (about 15 minutes)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
 	@echo "make format   format the code"
 

@@ -1,5 +1,5 @@
 """
-What the provider costs: the import of an operator, template sends, contact syncs.
+What the provider costs: the import of an operator, template sends, contact syncs, deferred sensors.
 
 Each figure is printed beside a peer or the floor of the same run.
 """
@@ -13,6 +13,7 @@ import sys
 import bench_send
 import bench_sql
 import bench_sync
+import bench_triggers
 
 SDK = "from airflow.sdk import DAG, BaseOperator, BaseHook"
 MODULES = (
@@ -60,7 +61,7 @@ def bench_imports() -> int:
 
 def main() -> int:
     failed = False
-    for bench in (bench_imports, bench_send.main, bench_sync.main, bench_sql.main):
+    for bench in (bench_imports, bench_send.main, bench_sync.main, bench_sql.main, bench_triggers.main):
         failed |= bool(bench())
         print(flush=True)
     return int(failed)

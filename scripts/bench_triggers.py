@@ -121,7 +121,7 @@ def watch(name: str, delay: float) -> tuple[int, bool]:
 def main() -> int:
     print(f"{SENSORS} deferred sensors in one triggerer: campaigns, time of an answer")
     variants = [("peer", 0.0), ("distinct", 0.0), ("distinct", 3.0), ("same", 0.0)]
-    if len(sys.argv) > 1:
+    if __name__ == "__main__" and len(sys.argv) > 1:
         variants = [(name, float(delay)) for name, delay in (word.split(":") for word in sys.argv[1:])]
     warnings = {}
     are_kept = True

@@ -290,3 +290,14 @@ def test_replies_count_from_the_start_of_the_run() -> None:
     sensor = WatiReplySensor(task_id="wait", target=BEN)
     condition: Any = sensor._condition({"dag_run": SimpleNamespace(start_date=start)})
     assert condition.since == "2026-11-03T06:20:12+00:00"
+
+
+def test_a_sensor_without_a_condition_cannot_be_made() -> None:
+    """A subclass that forgets what it waits for fails where it is made, not where it runs."""
+    from airflow_provider_wati.sensors._base import WatiSensor
+
+    class Forgetful(WatiSensor):
+        trigger_name = "none"
+
+    with pytest.raises(TypeError, match="_condition"):
+        Forgetful(task_id="forgetful")  # type: ignore[abstract] # what the test is about
