@@ -24,9 +24,12 @@ from airflow_provider_wati.triggers import _base
 from tests.support.scripted_server import Step, answer, serving
 
 try:
-    from airflow.sdk.exceptions import TaskDeferred
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef] # the same class
+    from airflow.exceptions import (  # type: ignore[no-redef] # the same classes
+        AirflowRescheduleException,
+        TaskDeferred,
+    )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +63,6 @@ def connect(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable
 
 def run(make: Callable[..., WatiSensor], mode: str, began: datetime | None = None) -> Any:
     """Run a sensor to its end as Airflow does in a mode; return its result, or the error it raises."""
-    from airflow.sdk.exceptions import AirflowRescheduleException
-
     start = began or datetime.now(UTC)
     ti = SimpleNamespace(get_first_reschedule_date=lambda context: start)
     context: Any = {"ti": ti, "dag_run": SimpleNamespace(start_date=start)}
