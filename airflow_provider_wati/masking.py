@@ -18,6 +18,7 @@ _BETWEEN = (
 #: a space.
 _NUMBER = re.compile(rf"[+\uff0b]?\d(?:(?![,;]\s){_BETWEEN}{{0,6}}\d){{6,}}")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_DATE = r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
 #: What has digits and is not a phone number; it is left as it is.
 _KEPT = re.compile(
     r"(?<![0-9A-Za-z])(?:"
@@ -30,11 +31,13 @@ _KEPT = re.compile(
     r"|(?<![\d+])(?<!\d[-./])(?:"
     r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"(?:[T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:[.,][0-9]{1,9})?)?(?:Z|[+-][0-2][0-9]:?[0-5][0-9])?)?"
-    r"|(?:19|20)[0-9]{6}T[0-9]{6}"
+    rf"|{_DATE}T[0-9]{{6}}"
+    # without dashes, where a path shows that it is a date
+    rf"|(?:(?<=[/_-])|(?<==)(?=[0-9]{{8}}/)){_DATE}"
     r"|[0-9]{1,3}:[0-5][0-9]:[0-6][0-9](?:[.,][0-9]{1,9})?"
     r")(?!\d|[-./]\d)"
-    # amounts with a comma at each thousand
-    r"|(?<![\d+])(?<!\d[-.,/()\s])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{1,2})?(?![-./(]?\d|,\d)"
+    # amounts with a comma at each thousand; ten digits and more are as long as phone numbers with their country code
+    r"|(?<![\d+])(?<!\d[-.,/()\s])[0-9]{1,3}(?:,[0-9]{3}){1,2}(?:\.[0-9]{1,2})?(?![-./(]?\d|,\d)"
     # addresses of version 4 of the Internet Protocol, where a URL or a port shows that they are ones
     rf"|(?<=//){_OCTET}(?:\.{_OCTET}){{3}}(?![-.]?\d)|(?<![\d+])(?<!\d[-./]){_OCTET}(?:\.{_OCTET}){{3}}(?=:[0-9]{{2,5}}\b)"
     # sizes and durations
@@ -52,7 +55,7 @@ def mask_numbers(text: str) -> str:
     The rule: seven or more digits, of any script, are a phone number, with up to six of whatever spaces, dashes, dots, slashes, brackets
     and invisible marks stand between them, and whatever letters stand around them. Left as they are: fewer digits; ids of
     WATI (24 hexadecimal characters), other hexadecimal ids of 16 characters or more with a letter in them, and UUIDs; dates and times of
-    ISO 8601; IPv4 addresses with ``//`` before them or a port behind; amounts such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
+    ISO 8601, and those of a path such as ``/20261126/`` and ``people_20261126.csv``; IPv4 addresses with ``//`` before them or a port behind; amounts of up to nine digits such as ``1,000,000``; sizes and durations with a unit, such as ``33554432 bytes`` and
     ``0.1234567 s``. Where it is not clear, digits are masked.
 
     :param text: any text that is about to be logged or raised, including messages of WATI.

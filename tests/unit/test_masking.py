@@ -85,6 +85,14 @@ def test_a_long_target_is_masked_before_it_is_cut() -> None:
         ("852.643.187.22:8080", "*******8722:8080"),
         ("2026-11-24-99", "******2499"),
         ("+1 234,567,890", "******7890"),
+        ("91,981,000,001", "*******0001"),
+        ("1,202,555,014", "******5014"),
+        ("of 85,264,318,722 people", "of *******8722 people"),
+        ("phone=20261126", "phone=****1126"),
+        ("20261126", "****1126"),
+        ("852-20261126", "*******1126"),
+        ("/20261126-5555", "/********5555"),
+        ("/data/20261399/a.csv", "/data/****1399/a.csv"),
     ],
 )
 def test_phone_numbers_in_a_text(text: str, masked: str) -> None:
@@ -101,6 +109,9 @@ def test_phone_numbers_in_a_text(text: str, masked: str) -> None:
         "at 2026-11-24T10:20:30.123456+00:00 and 2026-11-24T10:20:30Z",
         "scheduled__2026-11-24T00:00:00+00:00",
         "20261124T102030Z",
+        "/data/20261126/outcomes.csv, s3://b/ds=20261126/a.csv",
+        "outcomes_20261126.csv, people-20261126.jsonl, /data/20261126",
+        "999,999,999 rows",
         "took 0:01:30.123456, 12.345678 s, 1234567 ms",
         "of 33554432 bytes, 1,000,000 rows, 12,345,678.90",
         "campaign 66b1fb044045cedb1f195390, 123456789012345678901234",
@@ -162,7 +173,10 @@ def test_phone_numbers_of_all_countries_are_masked() -> None:
     """Of an example of each country and kind, in any format and with any separator, four digits are left."""
     seen = 0
     for number in _examples():
-        for text in _spellings(number):
+        digits = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+        # Up to nine digits grouped by commas are an amount.
+        grouped = [f"{int(digits):,}"] if len(digits) > 9 else []
+        for text in (*_spellings(number), *grouped):
             if len(re.findall(r"\d", text)) < 7:
                 continue  # shorter ones look like codes
             seen += 1
