@@ -17,6 +17,7 @@ from airflow_provider_wati.exceptions import (
 )
 from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.operators._base import WatiOperator
+from airflow_provider_wati.tables.outcomes import RECIPIENT_COLUMNS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -171,7 +172,7 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
     def _read_campaign(self, campaign_id: str) -> dict[str, Any]:
         statuses: Counter[str] = Counter()
         found = self.hook.client.iter_campaign_recipients(campaign_id)
-        kept = self._keep(_counted(found, statuses), _COLUMNS, f"Campaign {campaign_id}")
+        kept = self._keep(_counted(found, statuses), RECIPIENT_COLUMNS, f"Campaign {campaign_id}")
         self.log.info("Campaign %s: %s", campaign_id, dict(statuses))
         return {"campaign_id": campaign_id, **kept, "total": statuses.total(), "statuses": dict(statuses)}
 
@@ -184,7 +185,7 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
             for id, name in campaigns.items()
             for row in _counted(self._recipients_of(send, id, name), statuses)
         )
-        kept = self._keep(rows, (*_COLUMNS, "campaign_id", "campaign_name"), f"Send {send.send_key}")
+        kept = self._keep(rows, (*RECIPIENT_COLUMNS, "campaign_id", "campaign_name"), f"Send {send.send_key}")
         missing = max(send.accepted - statuses.total(), 0)
         return {
             **_named(send, campaigns),
@@ -315,19 +316,6 @@ def _rows_of_table(conn_id: str, table: str, send_key: str, context: Context) ->
         yield from rows
 
 
-_COLUMNS = (
-    "contact_phone",
-    "contact_name",
-    "contact_id",
-    "bsuid",
-    "status",
-    "failed_code",
-    "local_message_id",
-    "message_id",
-    "created",
-)
-
-
 def _counted(recipients: Iterable[CampaignRecipient], statuses: Counter[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of recipients, and count their statuses."""
     for recipient in recipients:
@@ -341,7 +329,7 @@ def _status_of(recipient: CampaignRecipient) -> str:
 
 def _row(recipient: CampaignRecipient) -> dict[str, str | None]:
     # The client gives text or None for each of these, so that every format of file can hold them.
-    return {name: recipient.get(name) for name in _COLUMNS}  # type: ignore[misc] # mypy wants literal names
+    return {name: recipient.get(name) for name in RECIPIENT_COLUMNS}  # type: ignore[misc] # mypy wants literal names
 
 
 class WatiCancelScheduledCampaignOperator(WatiOperator):

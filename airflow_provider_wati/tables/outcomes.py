@@ -83,6 +83,18 @@ SEND_COLUMNS = (
     "campaign_name",
 )
 SYNC_COLUMNS = ("row", "target", "status", "reason")
+#: Columns of the recipients of a campaign.
+RECIPIENT_COLUMNS = (
+    "contact_phone",
+    "contact_name",
+    "contact_id",
+    "bsuid",
+    "status",
+    "failed_code",
+    "local_message_id",
+    "message_id",
+    "created",
+)
 
 
 def problem(row: int | None, target: str | None, status: str, reason: str | None) -> dict[str, Any]:

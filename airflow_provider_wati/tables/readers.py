@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
 from airflow_provider_wati.tables.csv_cells import original_text
-from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS
+from airflow_provider_wati.tables.outcomes import RECIPIENT_COLUMNS, SYNC_COLUMNS
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -82,8 +82,8 @@ def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
     """
     Yield the rows of a CSV file, in UTF-8 with a header; an empty field is None.
 
-    In a file with the columns of our outcomes, the quotes that ``safe_cell`` put before formulas are removed. Other
-    files are read as they are.
+    In a file with all columns of our outcomes or of a campaign's recipients, the quotes that ``safe_cell`` put before
+    formulas are removed. Other files are read as they are.
 
     :raises WatiValidationError: for a line with more or fewer fields than the header, and a column that occurs twice.
     :raises csv.Error: for a quote that is not closed, and a field over ``LONGEST_FIELD`` characters.
@@ -95,7 +95,7 @@ def read_csv(binary: BinaryIO) -> Iterator[dict[str, Any]]:
         _, header = next(lines, (0, []))
         if len(set(header)) < len(header):
             raise WatiValidationError("the header of the CSV file has a column twice")
-        is_ours = set(SYNC_COLUMNS) <= set(header)
+        is_ours = any(set(columns) <= set(header) for columns in (SYNC_COLUMNS, RECIPIENT_COLUMNS))
         for line_number, fields in lines:
             if len(fields) == len(header):
                 texts = list(map(original_text, fields)) if is_ours else fields

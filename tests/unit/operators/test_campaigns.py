@@ -11,10 +11,10 @@ import pytest
 from airflow_provider_wati.exceptions import WatiError, WatiRejectedError
 from airflow_provider_wati.operators._files import open_rows
 from airflow_provider_wati.operators.campaigns import (
-    _COLUMNS,
     WatiCancelScheduledCampaignOperator,
     WatiGetCampaignRecipientsOperator,
 )
+from airflow_provider_wati.tables.outcomes import RECIPIENT_COLUMNS
 from tests.support.scripted_server import answer, serving
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def test_an_answer_that_affirms_costs_no_second_call(
 _HALF = "Ada \ud83d"
 _ODD_RECIPIENTS: list[Any] = [
     {"id": "1", "contact_name": "Ben", "contact_phone": "+12025550144", "status": "sent"},
-    *[{"id": f"half {field}", field: _HALF} for field in (*_COLUMNS, "id", "custom_params")],
+    *[{"id": f"half {field}", field: _HALF} for field in (*RECIPIENT_COLUMNS, "id", "custom_params")],
     *[
         {"id": f"{field} {n}", field: value}
-        for field in _COLUMNS
+        for field in RECIPIENT_COLUMNS
         for n, value in enumerate((12025550143, 1.5, True, ["x"], {"a": "b"}, None))
     ],
     None,

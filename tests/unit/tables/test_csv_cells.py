@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.tables.csv_cells import original_text, safe_cell, safe_rows
-from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SYNC_COLUMNS
+from airflow_provider_wati.tables.outcomes import RECIPIENT_COLUMNS, SEND_COLUMNS, SYNC_COLUMNS
 from airflow_provider_wati.tables.readers import read_csv
 
 FORMULAS = [
@@ -100,9 +100,18 @@ def test_a_formula_is_found_in_each_column(value: str, column: int) -> None:
     assert list(safe_rows(rows))[1][column] == f"'{value}"
 
 
-@pytest.mark.parametrize("columns", [SEND_COLUMNS, SYNC_COLUMNS, (*SYNC_COLUMNS, "order")])
-def test_outcomes_are_read_as_they_were_before_they_were_written(columns: tuple[str, ...]) -> None:
-    """The texts of an outcomes file are the same as rows of the next send."""
+@pytest.mark.parametrize(
+    "columns",
+    [
+        SEND_COLUMNS,
+        SYNC_COLUMNS,
+        (*SYNC_COLUMNS, "order"),
+        RECIPIENT_COLUMNS,
+        tuple(reversed(RECIPIENT_COLUMNS)),
+    ],
+)
+def test_what_this_provider_wrote_is_read_as_it_was_before(columns: tuple[str, ...]) -> None:
+    """The texts of a file of outcomes or of campaign recipients are the same as rows of the next send."""
     rows = [dict.fromkeys(columns, text or None) for text in (*FORMULAS, *READABLE)]
     file = io.StringIO(newline="")
     table = csv.writer(file)
