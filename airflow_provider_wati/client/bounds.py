@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError, TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,6 +21,7 @@ from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError
 
 if TYPE_CHECKING:
     import requests
@@ -38,8 +41,6 @@ PIECE = 16 * 1024
 
 # What may come on top of a body: headers, interim answers, the framing of chunks.
 _OVERHEAD = MEGABYTE
-# A socket takes 0 for "do not block".
-_SHORTEST_TIMEOUT = 0.001
 
 
 class AnswerTooLargeError(OSError):
@@ -170,6 +171,9 @@ class _Response(HTTPResponse):
         while HTTPStatus.SWITCHING_PROTOCOLS < self.status < HTTPStatus.OK:
             self.headers = self.msg = None  # type: ignore[assignment] # so that http.client reads the next one
             super().begin()
+        if self.length == 0:
+            # A body that comes all the same would be the answer to the next call on this connection.
+            self.will_close = True
 
 
 class BoundedConnection(HTTPConnection):
@@ -179,23 +183,45 @@ class BoundedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         bounds = _current.get()
-        if bounds is not None:
-            # urllib3 tries the addresses of a host in turn, each with the whole timeout.
-            seconds = bounds.seconds_left() / max(1, self._count_addresses())
-            self.timeout = max(_SHORTEST_TIMEOUT, min(seconds, self.timeout or seconds))
-        return super()._new_conn()
-
-    def _count_addresses(self) -> int:
+        if bounds is None:
+            return super()._new_conn()
+        # The resolver of the machine takes no timeout, and urllib3 tries each address of a host with the whole of its own.
+        connecting: Future[socket.socket] = Future()
+        threading.Thread(
+            target=_fulfil, args=(connecting, super()._new_conn), name=f"connect to {self.host}", daemon=True
+        ).start()
         try:
-            return len(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError):
-            return 1  # urllib3 looks it up next, and reports the error
+            return connecting.result(max(0.0, bounds.seconds_left()))
+        except FutureTimeoutError:
+            raise ConnectTimeoutError(self, "there was no connection within the time of the call") from None
+        finally:
+            # A connection that comes later, also after an interruption, is closed.
+            connecting.cancel()
 
     def send(self, data: Any) -> None:
         bounds = _current.get()
         if bounds is not None and self.sock is not None:
             self.sock.settimeout(bounds.timeout(self.sock.gettimeout()))
         super().send(data)
+
+
+def _fulfil(connecting: Future[socket.socket], connect: Callable[[], socket.socket]) -> None:
+    """
+    Connect for somebody who may not wait so long.
+
+    :param connecting: gets the connection, or the error; once it is cancelled, the connection is closed.
+    :param connect: makes the connection.
+    """
+    try:
+        connection = connect()
+    except BaseException as error:
+        with suppress(InvalidStateError):
+            connecting.set_exception(error)
+        return
+    try:
+        connecting.set_result(connection)
+    except InvalidStateError:
+        connection.close()
 
 
 def hit_deadline(error: BaseException | None) -> bool:

@@ -240,8 +240,8 @@ class Transport:
         the environment says, which is to check them with the public CAs if it says nothing.
     :param max_tries: how often one call goes out at the most.
     :param max_seconds: how long one call may take with all its attempts: none starts later, and the last one ends
-        within one read timeout more, however slowly its answer arrives. Waiting for the pacer comes on top, and so
-        does the resolver of the machine, which knows no limit of ours.
+        within one read timeout more, however slowly the host name is resolved or the answer arrives. Waiting for the
+        pacer comes on top.
     :param clock: where times and pauses come from.
     :param adapter: what carries the requests, in place of the network.
     """

@@ -128,7 +128,7 @@ class WatiHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Read the account's balance, once and within 5 s; the resolver of host names may take longer.
+        Read the account's balance, once and within 5 s.
 
         :return: whether WATI knows the token, and one sentence for a person. Nothing is ever raised.
         """

@@ -6,14 +6,17 @@ import functools
 import gzip
 import io
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from urllib3.util import connection
 
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.client.bounds import MAX_JSON_BYTES, MAX_MEDIA_BYTES
@@ -122,21 +125,77 @@ def test_a_server_that_takes_a_request_slowly_ends_with_the_call() -> None:
         class Slow(io.BytesIO):
             """A file whose pieces take long, so that every wait of the socket is short."""
 
+            pieces = 0
+
             def read(self, size: int | None = -1) -> bytes:
-                time.sleep(0.1)
+                self.pieces += 1
+                # Without a deadline the rest is sent at once, so that the test fails and does not hang.
+                time.sleep(0.1 if self.pieces <= 50 else 0)
                 return super().read(size)
 
         wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.4), max_seconds=0.4)
-        began = time.monotonic()
+        file = Slow(bytes(4_000_000))
         with pytest.raises(WatiUnknownOutcomeError):
-            wati.send_file(NUMBER, Slow(bytes(64_000_000)), file_name="a.pdf", mime_type="application/pdf")
-        assert time.monotonic() - began < 10
+            wati.send_file(NUMBER, file, file_name="a.pdf", mime_type="application/pdf")
+        assert file.pieces < 50
+
+
+@pytest.mark.parametrize("call", ["read", "send"])
+def test_a_resolver_that_hangs_ends_with_the_call(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host name that is not resolved in time ends the call, which is known not to have left."""
+    released = threading.Event()
+
+    def hang(*_: object, **__: object) -> Any:
+        released.wait(10)
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    wati = WatiClient(
+        "https://wati.invalid",
+        "token",
+        rate_limits={"*": None},
+        timeout=(1.0, 0.3),
+        max_seconds=0.3,
+        max_tries=1,
+    )
+    monkeypatch.setattr(wati._transport._session, "trust_env", False)
+    try:
+        with pytest.raises(WatiConnectionError, match=r"Could not connect.*within the time of the call"):
+            CALLS[call][0](wati)
+        assert not released.is_set()
+        assert any(thread.name == "connect to wati.invalid" for thread in threading.enumerate())
+    finally:
+        released.set()
+
+
+def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is made after the deadline is closed, and nothing goes over it."""
+    made: list[socket.socket] = []
+    ended = threading.Event()
+
+    def late(*args: Any, **kwargs: Any) -> socket.socket:
+        time.sleep(1)
+        made.append(create(*args, **kwargs))
+        ended.set()
+        return made[0]
+
+    create = connection.create_connection
+    monkeypatch.setattr(connection, "create_connection", late)
+    with serving(answer(200, {"message": {"id": "1"}})) as server:
+        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.2), max_seconds=0.2)
+        with pytest.raises(WatiConnectionError, match="Could not connect"):
+            wati.send_text(NUMBER, "Hello")
+        assert ended.wait(10)
+        for _ in range(100):
+            if made[0].fileno() == -1:
+                break
+            time.sleep(0.05)
+    assert made[0].fileno() == -1
+    assert server.requests == []
 
 
 def test_the_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with many addresses of which none answers takes no longer than the call may."""
-    import socket
-
     # Packets to these addresses, reserved for documentation, get no answer, or a refusal at once.
     many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{n}", 443)) for n in range(1, 41)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: many)

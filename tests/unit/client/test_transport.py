@@ -282,6 +282,35 @@ def test_an_answer_too_many_is_nobodys(pause: float) -> None:
         assert wati.get_contact("507f1f77bcf86cd799439012")["id"] == "two"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 80\r\n\r\n",
+        b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_body_that_comes_after_an_answer_without_one_is_nobodys(head: bytes) -> None:
+    """Bytes that arrive late, once the next request has left, are not taken for the answer to it."""
+    second = threading.Event()
+
+    def without_body(connection: socket.socket) -> bool:
+        connection.sendall(head)
+        # The next request is on its way before the body comes, so that no look at an idle connection finds it.
+        if connection.recv(1, socket.MSG_PEEK):
+            second.set()
+        return answer(200, {"id": "stray"})(connection)
+
+    with serving(without_body, answer(200, {"id": "two"})) as server:
+        wati = client_of(server)
+        with pytest.raises(WatiError):
+            wati.get_contact("507f1f77bcf86cd799439011")
+        assert wati.get_contact("507f1f77bcf86cd799439012")["id"] == "two"
+    assert not second.is_set()
+    assert [request.connection for request in server.requests] == [1, 2]
+
+
 @pytest.mark.parametrize("use", [lambda wati: wati.close(), lambda wati: wati.__exit__()])
 def test_a_client_that_is_closed_leaves_no_connection_open(use: Callable[[WatiClient], None]) -> None:
     """The server sees the end of the connection once the client is closed."""
