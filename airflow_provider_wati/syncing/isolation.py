@@ -78,6 +78,11 @@ class Health:
     unproven: int = PROBE_AFTER - 1
     proof: Proof = Proof.NONE
 
+    @property
+    def is_first_and_probed(self) -> bool:
+        """Whether one write has failed and a probe has worked since, so that the write may work now."""
+        return self.failures == 1 and self.unproven == 0
+
     def after_success(self) -> Health:
         """Return the health after a write of this kind that worked."""
         return Health(unproven=0)

@@ -54,8 +54,8 @@ class SyncRows(TablesPart):
         return self._count("rows WHERE phone_number IS NULL")
 
     def explain_unsent(self, reason: str) -> None:
-        """Record why rows were not attempted."""
-        self._db.execute("UPDATE rows SET reason = ? WHERE status = 'unsent'", (reason,))
+        """Record why rows were not attempted, but for those that have a reason of their own."""
+        self._db.execute("UPDATE rows SET reason = ? WHERE status = 'unsent' AND reason IS NULL", (reason,))
 
     def set_unknown(self, phone_number: str, reason: str) -> None:
         """Record that the row of a person cannot be written, because it is not known whether WATI has the contact."""

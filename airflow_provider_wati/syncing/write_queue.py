@@ -135,6 +135,10 @@ class WriteQueue(TablesPart):
         else:
             self._set_people(person, "written = rows.was_written")
 
+    def take_back(self, people: Iterable[Person], reason: str) -> None:
+        """Record that people were refused for a cause that is not known to be theirs, so that their rows are not at fault."""
+        self._mark(people, SyncStatus.UNSENT, reason)
+
     def record_unknown(self, person: Person, reason: str) -> None:
         """Record that it is not known what became of a row; the next run writes it again."""
         self._end(person, SyncStatus.UNKNOWN, reason)

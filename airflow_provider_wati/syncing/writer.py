@@ -92,6 +92,8 @@ class ContactWriter:
         self._health = Health()
         #: Whether contacts are created now, of which a write that works proves nothing: it is an update.
         self._is_creating = False
+        #: Who was refused since a write has worked, for a cause that may concern everybody.
+        self._refused: list[Person] = []
         #: Calls that were made, look-ups and writes.
         self.reads = 0
         self.writes = 0
@@ -104,9 +106,14 @@ class ContactWriter:
         """
         # Updates first: with a hundred in a call, they are quick. An update may find that a contact is gone, and a
         # create that it exists; nobody is switched twice, so a third pass ends it.
-        self._put_all()
-        self._post_all()
-        self._put_all()
+        try:
+            self._put_all()
+            self._post_all()
+            self._put_all()
+        except WatiError as error:
+            why = f"it was refused, as all writes since; they may be refused to everybody: {error}"
+            self._queue.take_back(self._refused, why)
+            raise
 
     def look_up(self, phone_number: str) -> Contact | None:
         """Return the contact of a person under any spelling; None where WATI has none, or refuses the phone number."""
@@ -118,11 +125,9 @@ class ContactWriter:
                 continue
         return None
 
-    def _next(self, act: str, most: int) -> list[Person]:
-        """Return who is written next; after several failures somebody from the other end, because bad rows are neighbours."""
-        if self._health.failures >= PROBE_AFTER:
-            return self._queue.last(act)
-        return self._queue.next(act, most)
+    def _after_success(self) -> None:
+        self._health = self._health.after_success()
+        self._refused.clear()
 
     # Failures
 
@@ -181,7 +186,15 @@ class ContactWriter:
     def _put_all(self) -> None:
         self._health = Health()
         halvings = 0
-        while batch := self._next("put", max(1, BATCH >> max(0, halvings - 1))):
+        while True:
+            if self._health.failures >= PROBE_AFTER:
+                # Bad rows are neighbours: somebody from the other end shows that others can be written, and says nothing
+                # about how many of the next are bad.
+                if not (other := self._queue.last("put")):
+                    return
+                self._put(other)
+            if not (batch := self._queue.next("put", max(1, BATCH >> max(0, halvings - 1)))):
+                return
             if self._put(batch):
                 halvings = max(0, halvings - 1)
             else:
@@ -202,7 +215,7 @@ class ContactWriter:
             failure = self._update(suspects[:middle])
             # If the first half is good, the row at fault is in the second one.
             suspects, error = (suspects[:middle], failure) if failure else (suspects[middle:], None)
-        if error is None or (len(batch) == 1 and self._health.failures == 1):
+        if error is None or (len(batch) == 1 and self._health.is_first_and_probed):
             error = self._update(suspects)
         if error is not None:
             self._blame(suspects[0], error)
@@ -225,7 +238,7 @@ class ContactWriter:
             self._queue.put_back(people, str(error) if may_have_worked(error) else None)
             self._go_on(error, len(people))
             return error
-        self._health = self._health.after_success()
+        self._after_success()
         self._record_update(people, answer)
         self._after(len(people))
         return None
@@ -260,6 +273,7 @@ class ContactWriter:
         elif cause_of(error) is Cause.CONTENT:
             self._not_updated(person, str(error))
         else:
+            self._refused.append(person)
             self._queue.record_refused(person, SyncStatus.REJECTED, str(error), missing=False)
         self._after(1)
 
@@ -281,9 +295,15 @@ class ContactWriter:
 
     def _post_all(self) -> None:
         self._health, self._is_creating = Health(), True
-        while people := self._next("post", 1):
+        while people := self._next_to_create():
             self._post(people[0])
             self._after(1)
+
+    def _next_to_create(self) -> list[Person]:
+        """Return who is created next; after several failures somebody from the other end, because bad rows are neighbours."""
+        if self._health.failures >= PROBE_AFTER:
+            return self._queue.last("post")
+        return self._queue.next("post", 1)
 
     def _post(self, person: Person) -> None:
         """Create a contact; one that exists is updated."""
@@ -298,7 +318,7 @@ class ContactWriter:
             self._go_on(error, 1)
             self._not_created(person, error)
         else:
-            self._health = self._health.after_success()
+            self._after_success()
             self._created(person, contact)
 
     def _not_created(self, person: Person, error: WatiError) -> None:
@@ -308,6 +328,8 @@ class ContactWriter:
             if existing is None and may_have_worked(error):
                 self._queue.record_unknown(person, str(error))
             elif existing is None:
+                if cause_of(error) is Cause.ROW_OR_OUTAGE:
+                    self._refused.append(person)
                 self._queue.record_refused(person, SyncStatus.REJECTED, str(error), missing=True)
             elif may_have_worked(error):
                 self._created(person, existing)

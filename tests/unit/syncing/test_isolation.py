@@ -81,3 +81,13 @@ def test_an_answer_that_asks_to_wait_is_probed_at_once() -> None:
     """The probe waits as long as the answer asks."""
     health = Health().after_success().after_failure(asks_to_wait=True)
     assert next_step(OPEN, 100, health) is Step.PROBE
+
+
+def test_only_the_first_failure_is_repeated_after_its_probe() -> None:
+    """A single row is written once more where its failure was probed, and not in the midst of others."""
+    first = Health().after_failure(asks_to_wait=False)
+    assert not first.is_first_and_probed
+    assert first.after_probe(Proof.READS).is_first_and_probed
+    assert not first.after_success().after_failure(asks_to_wait=False).is_first_and_probed
+    second = first.after_failure(asks_to_wait=False)
+    assert not second.after_probe(Proof.WRITES).is_first_and_probed

@@ -505,6 +505,65 @@ def test_rows_that_are_all_refused_take_one_call_each(syncer: Syncer) -> None:
     assert syncer.calls()["PUT /contacts"] <= 340
 
 
+@pytest.mark.parametrize("fault", ["500", "403", "400"])
+@pytest.mark.parametrize("first", [0, 437, 860])
+def test_neighbours_at_fault_take_two_calls_each(syncer: Syncer, fault: str, first: int) -> None:
+    """120 adjacent rows at fault of 1,000 are all named, with at most two writes for each and those of a clean run."""
+    bad = range(first, first + 120)
+    rows = [row(n, tier="poison" if n in bad else "new") for n in range(1000)]
+    syncer.add(*((n, {}) for n in range(1000)))
+    status = int(fault)
+    syncer.sandbox.fault("status", method="PUT", contains="poison", status=status)
+    syncer.run([])
+    syncer.calls()
+    syncer.run(rows)
+    expected = "unknown" if fault == "500" else "rejected"
+    assert syncer.statuses() == [expected if n in bad else "updated" for n in range(1000)]
+    writes = syncer.calls()["PUT /contacts"]
+    print(f"{fault} from {first}: {writes} writes")
+    assert writes <= 2 * len(bad) + 30
+
+
+def test_scattered_rows_at_fault_take_few_calls(syncer: Syncer) -> None:
+    """One row in 25 of 1,000 is named without a call for each of the others."""
+    rows = [row(n, tier="poison" if n % 25 == 7 else "new") for n in range(1000)]
+    syncer.add(*((n, {}) for n in range(1000)))
+    syncer.sandbox.fault("status", method="PUT", contains="poison", status=500)
+    syncer.run([])
+    syncer.calls()
+    syncer.run(rows)
+    assert syncer.statuses() == ["unknown" if n % 25 == 7 else "updated" for n in range(1000)]
+    writes = syncer.calls()["PUT /contacts"]
+    print(f"1 in 25: {writes} writes")
+    assert writes <= 400
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_refusal_for_everybody_is_blamed_on_no_row(syncer: Syncer, method: str) -> None:
+    """Where every write is refused with 403, no row is rejected: all are unsent, those refused with a reason that says so."""
+    if method == "PUT":
+        syncer.add(*((n, {}) for n in range(300)))
+    syncer.run([])
+    syncer.sandbox.fault("status", method=method, status=403)
+    with pytest.raises(WatiPermissionError):
+        syncer.run([row(n) for n in range(300)])
+    assert syncer.summary["unsent"] == 300
+    refused = [reason for reason in syncer.reasons() if "may be refused to everybody" in str(reason)]
+    assert 0 < len(refused) < 20
+    assert all("403" in str(reason) for reason in refused)
+
+
+def test_rows_refused_before_a_write_that_works_stay_rejected(syncer: Syncer) -> None:
+    """A refusal that later concerns everybody takes back no outcome from before a create that worked."""
+    syncer.run([])
+    syncer.sandbox.fault("status", method="POST", status=403, contains="poison")
+    syncer.sandbox.fault("status", method="POST", status=403, skip=5)
+    with pytest.raises(WatiPermissionError):
+        syncer.run([row(n, tier="poison" if n == 1 else "new") for n in range(100)])
+    assert syncer.statuses()[:3] == ["created", "rejected", "created"]
+    assert syncer.summary["rejected"] == 1
+
+
 def test_a_contact_that_cannot_be_looked_up_costs_its_row_only(syncer: Syncer) -> None:
     """A look-up that fails for one contact leaves this row unknown, in each of the places that look up."""
     syncer.sandbox.fault("drop", method="POST", contains=number(2))
