@@ -12,7 +12,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError, TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -39,6 +39,8 @@ MAX_ERROR_BYTES = 64 * 1024
 #: 2.6 decompress a piece whole.
 PIECE = 16 * 1024
 
+# A socket takes 0 for "do not block".
+_SHORTEST_TIMEOUT = 0.001
 # What may come on top of a body: headers, interim answers, the framing of chunks.
 _OVERHEAD = MEGABYTE
 
@@ -185,18 +187,21 @@ class BoundedConnection(HTTPConnection):
         bounds = _current.get()
         if bounds is None:
             return super()._new_conn()
+        seconds = max(_SHORTEST_TIMEOUT, bounds.seconds_left())
+        self.timeout = min(seconds, self.timeout or seconds)
         # The resolver of the machine takes no timeout, and urllib3 tries each address of a host with the whole of its own.
         connecting: Future[socket.socket] = Future()
         threading.Thread(
             target=_fulfil, args=(connecting, super()._new_conn), name=f"connect to {self.host}", daemon=True
         ).start()
         try:
-            return connecting.result(max(0.0, bounds.seconds_left()))
-        except FutureTimeoutError:
-            raise ConnectTimeoutError(self, "there was no connection within the time of the call") from None
+            wait([connecting], seconds)
         finally:
             # A connection that comes later, also after an interruption, is closed.
-            connecting.cancel()
+            is_late = connecting.cancel()
+        if is_late:
+            raise ConnectTimeoutError(self, "there was no connection within the time of the call")
+        return connecting.result()
 
     def send(self, data: Any) -> None:
         bounds = _current.get()

@@ -442,7 +442,9 @@ class Transport:
                 break
             target = redirect_target(url, response.headers["location"], self._endpoint.base_url)
             if target is None:
-                return Failed(FailureKind.REFUSED, self._redirect_error(call, response))
+                return Failed(
+                    FailureKind.REFUSED, _redirect_error(call, response, self._endpoint, self._token)
+                )
             url, auth = target, self._auth if is_within(target, self._endpoint.base_url) else _NoToken()
         return refusal or Withdrawn()
 
@@ -484,21 +486,12 @@ class Transport:
         except requests.RequestException as error:
             return Failed(_kind_of(error), self._no_answer(call, error))
         except (OSError, HTTPError, ValueError, TypeError) as error:
-            return self._broken(call, error)
+            return _broken(call, self._endpoint.host, error)
         finally:
             self._last_used = self._clock.monotonic()
         if auth is self._auth:
             self._compare_clocks(response)
         return response
-
-    def _broken(self, call: Call, error: Exception) -> Failed:
-        """Return what an error that is none of requests' own says of a call."""
-        if isinstance(error, OSError) and str(error).startswith(_NO_CERTIFICATE):
-            # requests looks for it before it connects.
-            why = f"{call} did not leave: {error}. Check `verify` in the connection."
-            return Failed(FailureKind.REFUSED, WatiConfigurationError(why))
-        why = f"{self._endpoint.host} answered {call} in a broken way: {type(error).__name__}."
-        return Failed(FailureKind.AMBIGUOUS, WatiConnectionError(why))
 
     def _compare_clocks(self, response: requests.Response) -> None:
         date = read_http_date(response.headers.get("Date"))
@@ -515,28 +508,27 @@ class Transport:
             return WatiConnectionError(f"{host} did not complete its answer to {call} within {seconds:g} s.")
         if reason is not None and isinstance(reason.__cause__, ssl.SSLError):
             return WatiConnectionError(
-                f"No secure connection to {host}: {self._reason(reason)}. Check the API endpoint; if a company "
+                f"No secure connection to {host}: {_reason(self._token, reason)}. Check the API endpoint; if a company "
                 "proxy signs its own certificates, give its CA bundle in `verify`."
             )
         if isinstance(reason, ProxyError):
             return WatiConnectionError(
-                f"Could not connect to the proxy before {host}: {self._reason(reason)}. Check the proxy of this machine."
+                f"Could not connect to the proxy before {host}: {_reason(self._token, reason)}. Check the proxy of this machine."
             )
         if reason is not None:
             return WatiConnectionError(
-                f"Could not connect to {host}: {self._reason(reason)}. Check the API endpoint."
+                f"Could not connect to {host}: {_reason(self._token, reason)}. Check the API endpoint."
             )
         if isinstance(error, requests.Timeout):
             return WatiConnectionError(f"{host} did not answer {call} within {self._timeout[1]:g} s.")
-        return WatiConnectionError(f"{host} broke off {call} without a full answer: {self._reason(error)}.")
-
-    def _reason(self, error: BaseException) -> str:
-        return self._token.scrub(_reason(error))
+        return WatiConnectionError(
+            f"{host} broke off {call} without a full answer: {_reason(self._token, error)}."
+        )
 
     def _refusal(self, call: Call, response: requests.Response) -> Failed:
         status = response.status_code
         if response.is_redirect:
-            return Failed(FailureKind.REFUSED, self._redirect_error(call, response))
+            return Failed(FailureKind.REFUSED, _redirect_error(call, response, self._endpoint, self._token))
         if status < HTTPStatus.OK:
             # What follows on this connection is the answer to this call, and must not be taken for another's.
             response.close()
@@ -555,21 +547,6 @@ class Transport:
         return Failed(
             failure_kind_of(status),
             kind(text, status_code=status, retry_after=retry_after, wati_message=said),
-        )
-
-    def _redirect_error(self, call: Call, response: requests.Response) -> WatiError:
-        try:
-            where = urlsplit(response.headers["location"]).hostname or self._endpoint.host
-        except ValueError:
-            where = ""
-        if not where.isprintable() or not where.isascii() or self._token.is_in(where):
-            where = ""
-        return WatiResponseError(
-            f"{self._endpoint.host} answers {call} with a redirect to "
-            f"{mask_numbers(where) or 'an address that cannot be read'}, which is not followed. Only a media file may "
-            "be elsewhere, at an https address, because the token is for the API endpoint alone: check the API "
-            "endpoint.",
-            status_code=response.status_code,
         )
 
     def _message_of(self, response: requests.Response) -> str | None:
@@ -676,6 +653,34 @@ def _other_error(status: int) -> type[WatiError]:
     return WatiBadRequestError if status > HTTPStatus.BAD_REQUEST else WatiResponseError
 
 
+def _broken(call: Call, host: str, error: Exception) -> Failed:
+    """Return what an error that is none of requests' own says of a call."""
+    if isinstance(error, OSError) and str(error).startswith(_NO_CERTIFICATE):
+        # requests looks for it before it connects.
+        why = f"{call} did not leave: {error}. Check `verify` in the connection."
+        return Failed(FailureKind.REFUSED, WatiConfigurationError(why))
+    why = f"{host} answered {call} in a broken way: {type(error).__name__}."
+    return Failed(FailureKind.AMBIGUOUS, WatiConnectionError(why))
+
+
+def _redirect_error(
+    call: Call, response: requests.Response, endpoint: Endpoint, token: AccessToken
+) -> WatiError:
+    try:
+        where = urlsplit(response.headers["location"]).hostname or endpoint.host
+    except ValueError:
+        where = ""
+    if not where.isprintable() or not where.isascii() or token.is_in(where):
+        where = ""
+    return WatiResponseError(
+        f"{endpoint.host} answers {call} with a redirect to "
+        f"{mask_numbers(where) or 'an address that cannot be read'}, which is not followed. Only a media file may "
+        "be elsewhere, at an https address, because the token is for the API endpoint alone: check the API "
+        "endpoint.",
+        status_code=response.status_code,
+    )
+
+
 def _unreadable(call: Call, why: str) -> WatiResponseError:
     return WatiResponseError(f"WATI's answer to {call} cannot be used: {why}.")
 
@@ -711,7 +716,7 @@ def _never_connected(error: Exception) -> HTTPError | None:
     return reason if isinstance(reason, (NewConnectionError, ConnectTimeoutError, ProxyError)) else None
 
 
-def _reason(error: BaseException) -> str:
+def _reason(token: AccessToken, error: BaseException) -> str:
     """
     Return the innermost cause in words; the outer layers repeat the address, number included.
 
@@ -721,7 +726,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, (HTTPException, InvalidChunkLength)):
         return f"what it sends is no HTTP ({type(cause).__name__})"
     # urllib3 puts a description of its object first: HTTPConnection(host='...', port=443): ...
-    text = re.sub(r"^\w+\(.*?\): ", "", str(cause))
+    text = token.scrub(re.sub(r"^\w+\(.*?\): ", "", str(cause)))
     return mask_numbers(text)[:_REASON_LENGTH].rstrip(".") or type(cause).__name__
 
 
