@@ -84,6 +84,10 @@ class WatiRejectedError(WatiError):
     """WATI answered 200, and the answer says that it refused."""
 
 
+class WatiIncompleteError(WatiError):
+    """A send or a sync has stopped before it attempted all rows; the next attempt goes on from there."""
+
+
 class WatiUnknownOutcomeError(WatiError):
     """
     A send was transmitted, and its outcome is not known.

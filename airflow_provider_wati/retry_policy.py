@@ -18,6 +18,7 @@ from airflow_provider_wati.exceptions import (
     WatiConflictError,
     WatiConnectionError,
     WatiError,
+    WatiIncompleteError,
     WatiNotFoundError,
     WatiPermissionError,
     WatiRateLimitError,
@@ -51,7 +52,7 @@ _PERMANENT = (
     WatiRejectedError,
 )
 #: Another attempt may end otherwise.
-_TEMPORARY = (WatiServerError, WatiConnectionError, WatiResponseError)
+_TEMPORARY = (WatiServerError, WatiConnectionError, WatiResponseError, WatiIncompleteError)
 
 # A `Retry-After: 0` would run the task again and again without a pause.
 _SHORTEST_WAIT = timedelta(seconds=30)

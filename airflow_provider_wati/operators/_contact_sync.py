@@ -56,6 +56,7 @@ class ContactSyncOperator(RowsOperator):
         people are no longer in the rows; afterwards, when too many rows were invalid.
     :raises WatiConfigurationError: when another run of the sync is under way, or the snapshot cannot be read.
     :raises WatiRejectedError: when WATI refused too many rows.
+    :raises WatiIncompleteError: when some rows were not attempted; the next attempt goes on from there.
     :raises WatiUnknownOutcomeError: when the outcome of some writes is not known; the next run writes them again.
     """
 

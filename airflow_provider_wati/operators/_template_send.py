@@ -73,6 +73,7 @@ class WatiBulkSendOperator(RowsOperator):
     :raises WatiConfigurationError: before anything is sent, when the send key was used with another template, channel or
         use of keys; when nothing would remember the send for a retry; when the journal cannot hold it or be read.
     :raises WatiRejectedError: when WATI refused too many messages.
+    :raises WatiIncompleteError: when some rows were not attempted; the next attempt goes on from there.
     :raises WatiUnknownOutcomeError: when answers were lost; the next attempt reconciles.
     """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_wati.exceptions import (
     WatiError,
+    WatiIncompleteError,
     WatiRejectedError,
     WatiUnknownOutcomeError,
     WatiValidationError,
@@ -155,6 +156,8 @@ def failure_of(summary: Mapping[str, Any], failure_threshold: float) -> WatiErro
         failed = WatiUnknownOutcomeError
     elif counts.get("rejected"):
         failed = WatiRejectedError
+    elif counts.get("unsent"):
+        failed = WatiIncompleteError
     return failed(f"{why} {in_words(summary['problems'])}")
 
 

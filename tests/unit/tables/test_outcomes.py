@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
+    WatiIncompleteError,
     WatiRejectedError,
     WatiUnknownOutcomeError,
     WatiValidationError,
@@ -82,7 +83,8 @@ def test_verdict(counts: dict[str, int], threshold: float, why: str | None) -> N
     [
         ({"accepted": 1}, None),
         ({"accepted": 1, "invalid": 1}, WatiValidationError),
-        ({"accepted": 1, "invalid": 1, "rejected": 1}, WatiRejectedError),
+        ({"accepted": 1, "invalid": 1, "unsent": 1}, WatiIncompleteError),
+        ({"accepted": 1, "unsent": 1, "rejected": 1}, WatiRejectedError),
         ({"accepted": 1, "invalid": 1, "rejected": 1, "unknown": 1}, WatiUnknownOutcomeError),
         ({"unsent": 2, "dry_run": {"messages": 2}}, None),
         ({"unsent": 2, "invalid": 1, "dry_run": {"messages": 2}}, WatiValidationError),
