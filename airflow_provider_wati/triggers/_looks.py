@@ -124,7 +124,7 @@ class SharedCondition:
 
     async def _look(self, hook: WatiHook, max_age: float) -> Look:
         task = self._task
-        if task is None or (task.done() and asyncio.get_running_loop().time() - self._ended_at >= max_age):
+        if task is None or (task.done() and self._clock.monotonic() - self._ended_at >= max_age):
             task = self._task = asyncio.create_task(self._read(hook))
         self._waiting += 1
         try:
@@ -148,7 +148,7 @@ class SharedCondition:
         try:
             look = await self._connection.run(read)
         finally:
-            self._ended_at = asyncio.get_running_loop().time()
+            self._ended_at = self._clock.monotonic()
         self._condition = condition
         return look
 

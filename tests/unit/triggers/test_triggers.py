@@ -396,6 +396,8 @@ def test_a_cancelled_trigger_ends(connect: Connect) -> None:
             return waiting.cancelled()
 
         assert asyncio.run(cancel())
+        # A look that is under way ends in its thread.
+        time.sleep(0.3)
         seen = len(server.requests)
         time.sleep(0.3)
         assert seen == len(server.requests) > 0
