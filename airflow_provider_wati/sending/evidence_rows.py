@@ -122,7 +122,8 @@ class EvidenceRows(RowTables):
         messages: dict[int, dict[int, int]] = {}
         for call, person, position in self._db.execute(
             f"SELECT call, person, position FROM journal WHERE verdict = {Verdict.OPEN} AND call >= 0 "
-            "AND (call, position) NOT IN (SELECT call, position FROM pending) "
+            "AND NOT EXISTS (SELECT 1 FROM rows JOIN pending USING (row) "
+            "WHERE rows.person = journal.person AND pending.call = journal.call) "
             f"AND person NOT IN (SELECT person FROM journal WHERE verdict = {Verdict.ACCEPTED})"
         ):
             messages.setdefault(call, {})[person] = position

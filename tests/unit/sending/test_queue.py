@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -494,3 +497,26 @@ def test_counts_always_add_up(queue: SendQueue) -> None:
     total = counts.pop("total")
     assert total == sum(counts.values()) == 22
     assert counts == {status.value: 0 for status in SendStatus} | Counter(statuses(queue))
+
+
+def test_looking_for_open_messages_without_rows_is_linear() -> None:
+    """Four times the open messages, half of whose rows are gone, cost about four times as much, not sixteen times."""
+
+    def seconds(count: int) -> float:
+        call = SimpleNamespace(
+            intent=SimpleNamespace(people=list(range(count))), verdicts=[Verdict.OPEN] * count
+        )
+        with closing(SendQueue()) as queue:
+            queue._db.executemany(
+                "INSERT INTO rows (row, person, target) VALUES (?, ?, 'x')",
+                ((n, n) for n in range(0, count, 2)),
+            )
+            queue.look_up({0: cast("Entry", call)}, {0: 0})
+            began = time.process_time()
+            found = queue.open_without_row()
+            passed = time.process_time() - began
+        assert found == {0: {n: n for n in range(1, count, 2)}}
+        return passed
+
+    small, large = (min(seconds(count) for _ in range(3)) for count in (5_000, 20_000))
+    assert large < 10 * small
