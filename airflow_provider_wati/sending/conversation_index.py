@@ -35,6 +35,8 @@ _CLOCKS_DIFFER_BY = timedelta(seconds=60)
 _MOST_MESSAGES = 2_000
 #: Conversations, newest first, among which those of the person are looked for: 3 calls.
 _MOST_CONVERSATIONS = 300
+#: A time before it stands for none: the year 1 is what .NET has in place of a time.
+_FIRST_YEAR = 2000
 _TEXT = frozenset({"text", ""})
 _FILES = frozenset({"image", "video", "audio", "voice", "document", "sticker", "file", "media"})
 #: The kinds under which WATI may list an upload of a MIME family.
@@ -378,5 +380,7 @@ def _time_of(message: Message) -> datetime | None:
     try:
         created = datetime.fromisoformat(str(message.get("created") or ""))
     except ValueError:
+        return None
+    if created.year < _FIRST_YEAR:
         return None
     return created if created.tzinfo else created.replace(tzinfo=UTC)

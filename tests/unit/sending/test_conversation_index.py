@@ -393,3 +393,10 @@ def test_an_odd_row_hides_no_other(at: int) -> None:
         index = ConversationIndex(client_of(server), ADA, HELLO)
         sighting = index.look(Search(since=then, until=then + GRACE, content=HELLO.fingerprint))
     assert (sighting.listed, (sighting.message or {}).get("id")) == (Listed.YES, "m2")
+
+
+def test_a_time_that_stands_for_none_does_not_make_a_message_old(conversation: Conversation) -> None:
+    """A message with the time that .NET has in place of none may be the one, so it is not sent again."""
+    shown = message(id="o1", created="0001-01-01T00:00:00", text="Hello Ada")
+    conversation.entries.append(shown)
+    assert conversation.look().listed is Listed.UNCLEAR
