@@ -316,6 +316,8 @@ _ON_TIMEOUT = ("fail", "none")
 _LONGEST_WAIT = timedelta(days=365)
 #: What stands in place of a time: years that are the first or the last of a type.
 _YEARS = range(2000, 9000)
+#: How far the time of a new question may be from ours: more than zones differ, so that it was read wrongly beyond that.
+_TIMES_DIFFER_BY = timedelta(days=1)
 
 
 class WatiAskOperator(WatiSendButtonsOperator):
@@ -404,6 +406,15 @@ class WatiAskOperator(WatiSendButtonsOperator):
 
         check_buttons(self._button_texts())
         return super().content()
+
+    def send(self, client: WatiClient, hooks: SendHooks) -> Message:
+        message = super().send(client, hooks)
+        created = time_of(message.get("created"))
+        if created is not None and abs(created - self.clock.now()) > _TIMES_DIFFER_BY:
+            # An old answer would count from such a time on, or none for years.
+            self.log.warning("WATI gives %s as the time of the question: it is not used.", created)
+            del message["created"]
+        return message
 
     def identity_of(self, message: Message) -> dict[str, Any]:
         """Return what identifies the question, and always its time: the wait counts from there in each attempt."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferralTimeout, TaskDeferred
 
+from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import WatiServerError, WatiUnknownOutcomeError
 from airflow_provider_wati.operators.messages import WatiAskOperator
 from airflow_provider_wati.waiting.messages import AnswerCondition
@@ -236,3 +237,23 @@ def test_a_triggerer_that_never_ran(execute: Execute, sandbox: Sandbox, late_clo
         ask(on_timeout="none").resume_execution("__fail__", {"error": "Trigger timeout"}, {})
     assert execute(ask(on_timeout="none"), store=store, try_number=2)["answer"] == "Yes"
     assert len(questions(sandbox)) == 1
+
+
+@pytest.mark.parametrize("created", ["2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+def test_a_time_of_the_question_that_cannot_be_right(
+    created: str, execute: Execute, sandbox: Sandbox, late_clock: LateClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait counts from our own time then: an answer of an hour ago is none, and the wait does not last for years."""
+    send = WatiClient.send_buttons
+
+    def send_buttons(self: WatiClient, *args: Any, **more: Any) -> Any:
+        return {**send(self, *args, **more), "created": created}
+
+    monkeypatch.setattr(WatiClient, "send_buttons", send_buttons)
+    # The sandbox writes `Date` by the clock of the machine.
+    monkeypatch.setattr(WatiClient, "server_clock_offset", None)
+    writes(sandbox, "Yes")
+    late_clock.advance(3600)
+    with pytest.raises(TaskDeferred) as deferred:
+        execute(ask())
+    assert deadline_of(deferred.value) == late_clock.now() + WAIT
