@@ -19,7 +19,7 @@ class WatiReplySensor(WatiSensor):
     Wait until a person writes.
 
     Somebody without an open conversation has not written yet; a number that does not exist is waited for until the
-    ``timeout``. One look reads at most 2,000 messages.
+    ``timeout``. One look reads at most 2,000 messages, and fails if the reply may be among the rest.
 
     .. code-block:: python
 

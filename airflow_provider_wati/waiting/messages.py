@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.responses import has_failed
-from airflow_provider_wati.exceptions import WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.exceptions import WatiNotFoundError, WatiResponseError, WatiValidationError
 from airflow_provider_wati.masking import clean, mask_numbers
 from airflow_provider_wati.sending.conversation_index import NewestFirst, plain_text
 from airflow_provider_wati.waiting.condition import Look, Verdict, time_of
@@ -107,14 +107,29 @@ class AnswerCondition:
 
 
 def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterator[tuple[datetime, Message]]:
-    """Yield the messages of a conversation that are not older than a time, each with its own."""
+    """
+    Yield the messages of a conversation that are not older than a time, each with its own.
+
+    :raises WatiResponseError: when there are more messages than are read, and newer ones may be among the rest.
+    """
     newest_first = NewestFirst()
-    for message in islice(client.iter_messages(target), _MOST_MESSAGES):
+    messages = iter(client.iter_messages(target))
+    first: datetime | None = None
+    for message in islice(messages, _MOST_MESSAGES):
         created = time_of(message.get("created"))
+        first = first or created
         if newest_first.ends(created, is_old=created is not None and created < since):
             return
         if created is not None and created >= since:
             yield created, message
+    last = newest_first.previous
+    # One time that is out of order is no reason to doubt a list whose rest is older.
+    is_rest_older = first is not None and last is not None and last < first and last < since
+    if not is_rest_older and next(messages, None) is not None:
+        raise WatiResponseError(
+            f"The conversation has more than the {_MOST_MESSAGES:,} messages that are read; what is waited for may be "
+            "among the rest."
+        )
 
 
 def _shown(message: Message) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiResponseError, WatiValidationError
 from airflow_provider_wati.waiting.condition import Verdict
 from airflow_provider_wati.waiting.messages import (
     AnswerCondition,
@@ -147,3 +148,47 @@ def test_a_conversation_that_is_gone_is_waited_for(quick_sandbox: Sandbox) -> No
     """A conversation that WATI does not know holds no answer yet."""
     condition = AnswerCondition(target="0" * 24, since="2026-01-01", buttons=["Yes"])
     assert condition.look(quick_sandbox.client(), SYSTEM_CLOCK).verdict is Verdict.WAITING
+
+
+SINCE = datetime(2026, 11, 26, 10, tzinfo=UTC)
+
+
+def talk(*messages: tuple[int, str]) -> Any:
+    """A client that lists messages of the person: seconds after ``SINCE``, and the text."""
+    shown = [
+        {"id": str(n), "owner": False, "text": text, "created": (SINCE + timedelta(seconds=at)).isoformat()}
+        for n, (at, text) in enumerate(messages)
+    ]
+    return SimpleNamespace(iter_messages=lambda target: iter(shown))
+
+
+def conditions() -> list[Any]:
+    since = SINCE.isoformat()
+    return [
+        AnswerCondition(target=BEN, since=since, buttons=["Yes", "No"]),
+        reply_condition(BEN, since, "^Yes$"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        # oldest first
+        [*((n, "Hi") for n in range(-2_500, 0)), (5, "Yes")],
+        # newest first, and more since then than are read
+        [*((n, "Hi") for n in range(2_500, 6, -1)), (5, "Yes")],
+    ],
+)
+def test_a_list_that_is_not_read_to_its_end_says_nothing(messages: list[tuple[int, str]]) -> None:
+    """Where the answer may be among messages that are not read, the look fails: nobody knows that there is none."""
+    for condition in conditions():
+        with pytest.raises(WatiResponseError, match="2,000"):
+            condition.look(talk(*messages), SYSTEM_CLOCK)
+
+
+def test_a_long_past_with_a_time_out_of_order_is_no_failure() -> None:
+    """What is older than the start need not be read, also where two old messages have changed places."""
+    old = [(n, "Hi") for n in range(-1, -2_500, -1)]
+    old[3:5] = reversed(old[3:5])
+    for condition in conditions():
+        assert condition.look(talk((1, "Hm"), *old), SYSTEM_CLOCK).verdict is Verdict.WAITING
