@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from airflow_provider_wati._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_wati.client.target import CONVERSATIONS, Target
 from airflow_provider_wati.client.validation import buttons_message, list_message, text
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiNotFoundError, WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator, is_deferrable
 from airflow_provider_wati.operators._files import guess_type, name_of, new_file
 from airflow_provider_wati.operators._single_send import act_once
@@ -485,7 +485,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
 
     def _look_last(self, condition: AnswerCondition, deadline: datetime) -> dict[str, Any]:
         """Look after the deadline. No failure is tolerated: only a look that succeeds shows that nobody has answered."""
-        result = self._answer(condition)
+        result = self._answer(condition, is_last=True)
         if result is not None:
             return result
         reason = f"Nobody has answered until {deadline.isoformat(timespec='seconds')}."
@@ -494,16 +494,20 @@ class WatiAskOperator(WatiSendButtonsOperator):
         self.log.warning("%s The answer is None.", reason)
         return condition.unseen()
 
-    def _answer(self, condition: AnswerCondition) -> dict[str, Any] | None:
+    def _answer(self, condition: AnswerCondition, *, is_last: bool = False) -> dict[str, Any] | None:
         """
         Return the result if there is an answer.
 
+        :param is_last: whether nobody looks again, so that WATI has to show the conversation.
         :raises AirflowFailException: when the question did not reach the person.
+        :raises WatiNotFoundError: when WATI does not show the conversation at the last look.
         """
         look = condition.look(self.hook.client, self.clock)
         self.log.info("%s", look.reason)
         if look.verdict is Verdict.FAILED:
             raise AirflowFailException(look.reason)
+        if is_last and not look.is_shown:
+            raise WatiNotFoundError(f"{look.reason} Nothing tells whether the question was answered.")
         return look.result if look.verdict is Verdict.DONE else None
 
     def _defer(self, condition: AnswerCondition, deadline: datetime, poke_interval: timedelta) -> NoReturn:

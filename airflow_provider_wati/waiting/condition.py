@@ -46,11 +46,13 @@ class Look:
     :param verdict: whether the wait goes on.
     :param reason: one sentence for the log, or for the error of a failed wait; phone numbers masked.
     :param result: what the sensor returns if the wait ends here, plain JSON.
+    :param is_shown: whether WATI has shown what was looked at; False proves nothing about what is waited for.
     """
 
     verdict: Verdict
     reason: str
     result: dict[str, Any] = field(default_factory=dict)
+    is_shown: bool = True
 
 
 class Condition(Protocol):

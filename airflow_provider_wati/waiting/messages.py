@@ -91,7 +91,9 @@ class AnswerCondition:
                 if answer is not None:
                     answers.append((created, answer, message))
         except WatiNotFoundError:
-            return Look(Verdict.WAITING, "WATI does not show the conversation.", self.unseen())
+            return Look(
+                Verdict.WAITING, "WATI does not show the conversation.", self.unseen(), is_shown=False
+            )
         if not answers:
             return Look(Verdict.WAITING, f"No answer since {since.isoformat()}.", self.unseen())
         created, answer, message = min(answers, key=lambda each: each[0])

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferralTimeout, TaskDeferred
 
 from airflow_provider_wati.client import WatiClient
-from airflow_provider_wati.exceptions import WatiServerError, WatiUnknownOutcomeError
+from airflow_provider_wati.exceptions import WatiNotFoundError, WatiServerError, WatiUnknownOutcomeError
 from airflow_provider_wati.operators.messages import WatiAskOperator
 from airflow_provider_wati.waiting.messages import AnswerCondition
 from tests.support.tasks import Store
@@ -257,3 +257,12 @@ def test_a_time_of_the_question_that_cannot_be_right(
     with pytest.raises(TaskDeferred) as deferred:
         execute(ask())
     assert deadline_of(deferred.value) == late_clock.now() + WAIT
+
+
+def test_a_conversation_that_wati_does_not_show_at_the_end(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock
+) -> None:
+    """That WATI does not know the conversation does not show that nobody has answered."""
+    sandbox.fault("status", status=404, method="GET", path="*/messages")
+    with pytest.raises(WatiNotFoundError, match="answered"):
+        execute(ask(deferrable=False, on_timeout="none"))
