@@ -548,7 +548,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
         if status == "timeout":
             # The last look of the triggerer may have failed.
             return self._look_last(AnswerCondition(**condition), datetime.fromisoformat(deadline))
-        raise error_of(event.get("error"), reason)
+        raise error_of(event)
 
 
 def _duration(given: timedelta | float, name: str, shortest: timedelta) -> timedelta:

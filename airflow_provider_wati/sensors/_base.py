@@ -141,7 +141,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
                 return self._after_timeout(AirflowSensorTimeout(reason), context, event["result"])
             if status == "failed":
                 raise AirflowFailException(reason)
-            raise error_of(event.get("error"), reason)
+            raise error_of(event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the wait, also where no triggerer has ended it in time."""

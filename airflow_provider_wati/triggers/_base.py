@@ -44,7 +44,8 @@ class WatiTrigger(BaseTrigger):
     Base of the triggers: looks at WATI now and then, and ends with exactly one event.
 
     The event is a dict of plain JSON: ``status`` (``done``, ``failed``, ``timeout`` or ``error``), ``reason``, ``result``,
-    and for an error ``error``, the name of a class of :mod:`airflow_provider_wati.exceptions`.
+    and for an error ``error``, the name of a class of :mod:`airflow_provider_wati.exceptions`, with its ``status_code`` and
+    ``retry_after``.
 
     :param wati_conn_id: the connection of type ``wati``, which must exist in the triggerer too.
     :param deadline: when the wait ends, ISO 8601 with a time zone: a triggerer that takes over keeps it.
@@ -132,7 +133,12 @@ class WatiTrigger(BaseTrigger):
 
     def _error(self, error: WatiError) -> dict[str, Any]:
         kind = WatiConfigurationError if isinstance(error, UnreadableConnectionError) else type(error)
-        return {**self._event(Ending.ERROR, str(error)), "error": kind.__name__}
+        return {
+            **self._event(Ending.ERROR, str(error)),
+            "error": kind.__name__,
+            "status_code": error.status_code,
+            "retry_after": error.retry_after,
+        }
 
     def _event(self, ending: Ending, reason: str) -> dict[str, Any]:
         return {"status": ending.value, "reason": reason, "result": self._result}

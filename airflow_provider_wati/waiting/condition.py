@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -82,13 +83,15 @@ def time_of(text: object) -> datetime | None:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def error_of(name: object, reason: str) -> WatiError:
+def error_of(event: Mapping[str, Any]) -> WatiError:
     """
-    Return an error of the class that a trigger met, so that a retry policy sees the same one in each mode.
+    Return the error that a trigger met, so that a retry policy sees the same one in each mode.
 
-    :param name: the name of the class; one that is not of :mod:`airflow_provider_wati.exceptions` is a ``WatiError``.
-    :param reason: what it says.
+    :param event: ``error`` is the name of its class; one that is not of :mod:`airflow_provider_wati.exceptions` is a
+        ``WatiError``. ``reason`` is what it says; ``status_code`` and ``retry_after`` are its own.
     """
-    found = getattr(exceptions, str(name), WatiError)
-    is_ours = isinstance(found, type) and issubclass(found, WatiError)
-    return found(reason) if is_ours else WatiError(reason)
+    found = getattr(exceptions, str(event.get("error")), WatiError)
+    kind = found if isinstance(found, type) and issubclass(found, WatiError) else WatiError
+    return kind(
+        str(event.get("reason")), status_code=event.get("status_code"), retry_after=event.get("retry_after")
+    )

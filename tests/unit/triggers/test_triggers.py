@@ -19,6 +19,7 @@ from airflow_provider_wati.triggers import _base
 from airflow_provider_wati.triggers.campaigns import WatiCampaignTrigger
 from airflow_provider_wati.triggers.messages import WatiAnswerTrigger, WatiReplyTrigger
 from airflow_provider_wati.triggers.templates import WatiTemplateApprovedTrigger
+from airflow_provider_wati.waiting.condition import error_of
 from tests.support.scripted_server import ScriptedServer, Step, answer, serving
 
 if TYPE_CHECKING:
@@ -436,3 +437,21 @@ def test_hundreds_of_triggers_keep_the_rate_of_the_connection(
     print(f"{calls * 60 / seconds:.0f} calls per minute; the loop was late by {late:.3f} s at most")
     # The first second's calls may go out at once.
     assert rate < calls <= rate * (passed + 1)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (answer(429, headers={"Retry-After": "7"}), ("WatiRateLimitError", 429, 7.0)),
+        (answer(302, headers={"Location": "/elsewhere"}), ("WatiResponseError", 302, None)),
+    ],
+)
+def test_an_error_keeps_what_a_retry_policy_reads(
+    step: Step, expected: tuple[str, int, float | None], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error that the task raises has the status and the time to wait, as it would have in the worker."""
+    monkeypatch.setattr(_base, "MAX_FAILED_LOOKS", 0)
+    with serving(step) as server:
+        connect(server)
+        error = error_of(the_event(trigger_for()))
+    assert (type(error).__name__, error.status_code, error.retry_after) == expected
