@@ -212,7 +212,11 @@ def reply_condition(target: str, since: object, text_pattern: str | None) -> Rep
 
     CONVERSATIONS.check(target)
     try:
-        re.compile(text_pattern or "")
+        re.compile("" if text_pattern is None else text_pattern)
+    except TypeError:
+        raise WatiValidationError(
+            f"text_pattern is text, not {type(text_pattern).__name__}: a native template makes a number of digits."
+        ) from None
     except re.error as error:
         raise WatiValidationError(f"text_pattern is not a regular expression: {error}.") from None
     return ReplyCondition(target=target, since=since_of(since).isoformat(), text_pattern=text_pattern)

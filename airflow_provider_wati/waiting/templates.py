@@ -61,7 +61,9 @@ class TemplateCondition:
         verdict = judge_template(statuses)
         shown = next((n for n, status in enumerate(statuses) if judge_template([status]) is verdict), 0)
         reason = f"The template {self.template_name!r} is {', '.join(sorted(set(statuses)))}."
-        return Look(verdict, reason, {**self.unseen(), "id": named[shown]["id"], "status": statuses[shown]})
+        return Look(
+            verdict, reason, {**self.unseen(), "id": named[shown].get("id"), "status": statuses[shown]}
+        )
 
     def unseen(self) -> dict[str, Any]:
         """Return a result without an id and a status."""

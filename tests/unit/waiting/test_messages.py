@@ -65,9 +65,10 @@ def test_somebody_without_a_conversation_has_not_written_yet(quick_sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    ("since", "pattern", "message"), [("noon", None, "since"), ("2026-01-01", "(", "regular expression")]
+    ("since", "pattern", "message"),
+    [("noon", None, "since"), ("2026-01-01", "(", "regular expression"), ("2026-01-01", 5, "is text")],
 )
-def test_arguments_that_cannot_be_right(since: str, pattern: str | None, message: str) -> None:
+def test_arguments_that_cannot_be_right(since: str, pattern: Any, message: str) -> None:
     """The error says which argument to correct."""
     with pytest.raises(WatiValidationError, match=message):
         reply_condition(BEN, since, pattern)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.waiting.condition import Verdict
-from airflow_provider_wati.waiting.templates import judge_template
+from airflow_provider_wati.waiting.templates import TemplateCondition, judge_template
 
 
 @pytest.mark.parametrize(
@@ -25,3 +29,12 @@ from airflow_provider_wati.waiting.templates import judge_template
 def test_the_table_of_templates(statuses: list[str], verdict: Verdict) -> None:
     """One approved template suffices; a wait fails when all are refused; unknown words wait."""
     assert judge_template(statuses) is verdict
+
+
+def test_a_template_without_an_id_is_judged_all_the_same() -> None:
+    """What WATI leaves out of the list is None in the result."""
+    client: Any = SimpleNamespace(
+        iter_templates=lambda channel: iter([{"name": "welcome", "status": "APPROVED"}])
+    )
+    look = TemplateCondition(template_name="welcome").look(client, SYSTEM_CLOCK)
+    assert (look.verdict, look.result["id"]) == (Verdict.DONE, None)
