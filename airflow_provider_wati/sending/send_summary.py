@@ -43,13 +43,17 @@ class SendSummary:
             )
         if "estimate" in summary:
             raise WatiValidationError("summary is that of a dry run, which sends nothing.")
+        campaigns = summary.get("campaigns") or []
+        is_list = isinstance(campaigns, list) and all(isinstance(each, Mapping) for each in campaigns)
+        if not is_list:
+            raise WatiValidationError(
+                "summary is not the result of a template send: its campaigns are no list of dicts."
+            )
         return cls(
             send_key=str(summary["send_key"]),
             counts={name: value for name, value in summary.items() if type(value) is int},
             campaigns={
-                str(each["id"]): _text_or_none(each.get("name"))
-                for each in summary.get("campaigns") or []
-                if each.get("id")
+                str(each["id"]): _text_or_none(each.get("name")) for each in campaigns if each.get("id")
             },
             outcomes=_text_or_none(summary.get("outcomes")),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from airflow_provider_wati.waiting.verdict import (
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.client.types import Campaign
+    from airflow_provider_wati.client.types import Campaign, CampaignRecipient
     from airflow_provider_wati.clock import Clock
 
 #: Campaign ids that the result names.
@@ -47,6 +47,7 @@ class CampaignCondition:
     :param send_key: the send whose campaigns are looked for by their mark; None for the given campaigns alone.
     :param channel: name or number of the channel of that send; None for the connection's.
     :param expected: the messages that WATI accepted, so that a list that is filling up does not look finished.
+    :param unknown: the messages of which it is not known whether WATI accepted them.
     :param is_searched: whether the campaigns of the send have been looked for and hold everybody.
     """
 
@@ -57,12 +58,13 @@ class CampaignCondition:
     send_key: str | None = None
     channel: str | None = None
     expected: int = 0
+    unknown: int = 0
     is_searched: bool = False
 
     def look(self, client: WatiClient, clock: Clock) -> Look:
         """Read the statistics of each campaign, and the lists of recipients where the statistics leave it open."""
         goal = Goal(stage_of(self.until), self.share, self.failure_threshold)
-        if self.send_key is not None and self.expected == 0 and not self.campaign_ids:
+        if self.send_key is not None and not self.expected + self.unknown and not self.campaign_ids:
             return Look(
                 Verdict.DONE,
                 "WATI accepted no message of this send: there is nothing to wait for.",
@@ -108,7 +110,7 @@ class CampaignCondition:
         for campaign in campaigns:
             statuses = Counter(
                 clean(str(recipient.get("status") or "")).strip().casefold()[:_LONGEST_WORD]
-                for recipient in client.iter_campaign_recipients(campaign["id"])
+                for recipient in _each_once(client.iter_campaign_recipients(campaign["id"]))
             )
             cancelled = is_cancelled(campaign.get("status"))
             tally = tally_of_statuses(statuses, goal.until, is_cancelled=cancelled)
@@ -128,6 +130,17 @@ class CampaignCondition:
             "more_campaigns": max(len(self.campaign_ids) - _SHOWN, 0),
             "timed_out": False,
         }
+
+
+def _each_once(recipients: Iterable[CampaignRecipient]) -> Iterator[CampaignRecipient]:
+    """Leave out recipients that are listed a second time, because the list has grown between two pages."""
+    seen: set[str] = set()
+    for recipient in recipients:
+        id = recipient.get("id")
+        if id not in seen:
+            yield recipient
+        if id:
+            seen.add(id)
 
 
 def campaign_condition(
@@ -157,11 +170,16 @@ def campaign_condition(
     if campaign_id:
         return CampaignCondition(campaign_ids=[str(campaign_id)], **goal)
     send = SendSummary.of(summary)
+    if "accepted" not in send.counts:
+        raise WatiValidationError(
+            "summary does not say how many messages were accepted: give the whole result of a send."
+        )
     return CampaignCondition(
         campaign_ids=list(send.campaigns),
         send_key=send.send_key,
         channel=channel,
         expected=send.accepted,
+        unknown=send.counts.get("unknown", 0),
         **goal,
     )
 

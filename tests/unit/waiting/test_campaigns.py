@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,6 +98,8 @@ def test_an_unknown_campaign_is_an_error(quick_sandbox: Sandbox) -> None:
         ({"summary": "accepted"}, "not the result of a template send"),
         ({"summary": {"accepted": 1}}, "not the result of a template send"),
         ({"summary": {"send_key": "k", "estimate": {}}}, "dry run"),
+        ({"summary": {"send_key": "k"}}, "accepted"),
+        ({"summary": {"send_key": "k", "accepted": 1, "campaigns": ["a"]}}, "campaigns"),
         ({"campaign_id": "a", "until": "opened"}, "until"),
     ],
 )
@@ -104,3 +107,20 @@ def test_arguments_that_cannot_be_right(arguments: dict[str, Any], message: str)
     """The error says which argument to correct."""
     with pytest.raises(WatiValidationError, match=message):
         condition_of(**arguments)
+
+
+def test_a_send_of_unknown_outcome_is_not_done(quick_sandbox: Sandbox) -> None:
+    """Where it is not known whether WATI accepted messages, their campaign is looked for, and waited for if it does not show."""
+    condition = condition_of(summary={"send_key": "key", "accepted": 0, "unknown": 4, "campaigns": []})
+    assert condition.look(quick_sandbox.client(), SYSTEM_CLOCK).verdict is Verdict.WAITING
+
+
+def test_a_recipient_that_is_listed_twice_counts_once() -> None:
+    """A list that grows between two pages repeats a recipient, who does not stand for one that has got nothing."""
+    statuses = [("1", "delivered"), ("1", "delivered"), ("2", "sent")]
+    client: Any = SimpleNamespace(
+        get_campaign=lambda id: {"id": id},
+        iter_campaign_recipients=lambda id: iter({"id": n, "status": status} for n, status in statuses),
+    )
+    look = condition_of(campaign_id="a", until="delivered", share=0.6).look(client, SYSTEM_CLOCK)
+    assert (look.verdict, look.result["reached"], look.result["total"]) == (Verdict.WAITING, 1, 2)
