@@ -528,14 +528,18 @@ class WatiAskOperator(WatiSendButtonsOperator):
         )
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], condition: Mapping[str, Any], deadline: str
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        condition: Mapping[str, Any] | None = None,
+        deadline: str | None = None,
     ) -> dict[str, Any]:
         """
         Go on after the wait in the triggerer.
 
         :param event: what the trigger ended with.
-        :param condition: the fields of what was waited for.
-        :param deadline: when the wait was to end, ISO 8601.
+        :param condition: the fields of what was waited for; those of the event, if left out, as ``dag.test()`` does.
+        :param deadline: when the wait was to end, ISO 8601; likewise.
         """
         from airflow_provider_wati.waiting.messages import AnswerCondition
 
@@ -547,7 +551,8 @@ class WatiAskOperator(WatiSendButtonsOperator):
             raise AirflowFailException(reason)
         if status == "timeout":
             # The last look of the triggerer may have failed.
-            return self._look_last(AnswerCondition(**condition), datetime.fromisoformat(deadline))
+            waited_for = AnswerCondition(**(condition or event["condition"]))
+            return self._look_last(waited_for, datetime.fromisoformat(deadline or event["deadline"]))
         raise error_of(event)
 
 

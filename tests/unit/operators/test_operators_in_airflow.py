@@ -29,6 +29,7 @@ from airflow_provider_wati.operators.conversations import (
     WatiUpdateConversationStatusOperator,
 )
 from airflow_provider_wati.operators.messages import (
+    WatiAskOperator,
     WatiGetMediaOperator,
     WatiSendButtonsOperator,
     WatiSendFileOperator,
@@ -37,10 +38,14 @@ from airflow_provider_wati.operators.messages import (
     WatiSendTextOperator,
 )
 from airflow_provider_wati.operators.templates import WatiGetTemplateOperator, WatiScheduleTemplateOperator
+from airflow_provider_wati.waiting.messages import AnswerCondition
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.clock import Clock
+    from airflow_provider_wati.waiting.condition import Look
     from tests.conftest import Sandbox
     from tests.support.tasks import Execute
 
@@ -476,3 +481,33 @@ def test_an_upstream_result_feeds_the_next_task(run_dag: RunDag, sandbox: Sandbo
     results_of(run_dag(dag))
     assert sandbox.state.by_phone[ADA].teams == ("Billing",)
     assert sandbox.texts_to(ADA) == ["Hello", "Is it you?\n[Choose]\n- Ada Wong"]
+
+
+@pytest.mark.parametrize("answer", ["Yes", None])
+def test_a_question_is_answered_in_the_test_of_a_dag(
+    answer: str | None, run_dag: RunDag, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``dag.test()`` runs the trigger in the process of the task, and hands nothing but its event to the task."""
+    look = AnswerCondition.look
+
+    def answer_later(condition: AnswerCondition, client: WatiClient, clock: Clock) -> Look:
+        seen = look(condition, client, clock)
+        if answer is not None:
+            sandbox.control("POST", "/inbound", {"phone": ADA, "text": answer})
+        return seen
+
+    monkeypatch.setattr(AnswerCondition, "look", answer_later)
+    with DAG("asks", schedule=None) as dag:
+        WatiAskOperator.partial(
+            task_id="ask",
+            body="Shall we?",
+            buttons=["Yes", "No"],
+            answer_timeout=6,
+            poke_interval=1,
+            on_timeout="none",
+            deferrable=True,
+        ).expand(target=[ADA])
+    ti = run_dag(dag)["ask[0]"]
+    assert ti.state == "success"
+    assert ti.xcom_pull(task_ids="ask", map_indexes=0)["answer"] == answer
+    assert len([text for text in sandbox.texts_to(ADA) if "Shall we?" in text]) == 1
