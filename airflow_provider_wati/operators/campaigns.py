@@ -99,7 +99,8 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
         ``campaign_id``. Of a send also ``send_key``, ``campaigns`` (ids, 50 at most), ``more_campaigns``, and ``missing``
         (messages that WATI accepted and does not list). With outcomes, ``total`` counts rows, which are ``rows`` without a
         destination; it is the sum of ``statuses`` and ``without_delivery``. ``listed`` counts recipients; it is the sum of
-        ``statuses``, ``repeated`` (of a row that has another recipient) and ``unmatched`` (of no row).
+        ``statuses``, ``repeated`` (of a row that has another recipient) and ``unmatched`` (of no row). Where a message of no
+        row may have reached the person of a row that failed, that row is in ``without_delivery``, not in ``failed``.
     :raises WatiNotFoundError: when WATI does not know a campaign, or no longer.
     :raises WatiValidationError: for an argument that cannot be right, outcomes that are not those of the summary, or more
         than 1,000 lines without a destination.

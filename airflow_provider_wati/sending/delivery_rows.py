@@ -176,6 +176,30 @@ class DeliveryRows:
             "UPDATE plan SET recipient = (SELECT recipient FROM listed WHERE listed.row = plan.row "
             "ORDER BY stage DESC, is_of_outcome DESC, created DESC, recipient LIMIT 1)"
         )
+        self._leave_open_who_may_have_it()
+
+    def _leave_open_who_may_have_it(self) -> None:
+        """
+        Take the failure away from rows whose person has a message that has not failed and belongs to no row.
+
+        It may be the row's own from another call, and who is taken for failed may be sent another message.
+        """
+        if not self._number(f"SELECT EXISTS (SELECT 1 FROM listed WHERE row IS NULL AND stage > {_FAILED})"):
+            return
+        self._db.execute("CREATE TEMP TABLE may_have_it (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        for name in ("phone", "contact", "bsuid_key"):
+            self._db.execute(
+                f"INSERT OR IGNORE INTO may_have_it SELECT {name} FROM listed "
+                f"WHERE row IS NULL AND stage > {_FAILED} AND {name} IS NOT NULL"
+            )
+        self._db.execute(
+            "CREATE TEMP TABLE left_open AS SELECT plan.row FROM plan JOIN listed USING (recipient) "
+            f"WHERE stage = {_FAILED} AND (plan.person IN (SELECT name FROM may_have_it) "
+            "OR phone IN (SELECT name FROM may_have_it) OR contact IN (SELECT name FROM may_have_it) "
+            "OR bsuid_key IN (SELECT name FROM may_have_it))"
+        )
+        self._db.execute("UPDATE plan SET recipient = NULL WHERE row IN (SELECT row FROM left_open)")
+        self._db.execute("UPDATE listed SET row = NULL WHERE row IN (SELECT row FROM left_open)")
 
     def _match_ids(self) -> None:
         # An id that a row brings along counts for nothing where WATI names somebody else under it: before the rows

@@ -357,3 +357,33 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
     peak(10_000)  # what is loaded and cached once
     assert peak(200_000) < 3 * peak(10_000) + 1_000_000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        # Keys, and no local ids: the call before has delivered it, and its campaign is not that of the outcome.
+        {"contact_phone": f"+{ADA}", "local_message_id": None},
+        {"contact_phone": None, "contact_id": "a" * 24, "local_message_id": None},
+        {"contact_phone": None, "bsuid": "US.1234", "local_message_id": None},
+    ],
+)
+@pytest.mark.parametrize("key", [None, "order 1"])
+def test_a_failure_is_not_shown_for_somebody_who_may_have_the_message(
+    other: dict[str, Any], key: str | None
+) -> None:
+    """A message to the person that belongs to no row may be the row's, so the row is not taken for failed."""
+    failed = listed(ADA, key, status="failed", contact_id="a" * 24, bsuid="US.1234", local_message_id=None)
+    sent_before = listed(ADA, key, **other)
+    [row], counts = joined([outcome(1, ADA, key)], {"c1": [failed], "c0": [sent_before]})
+    assert row["delivery_status"] != "failed"
+    assert counts["total"] == sum(counts["statuses"].values()) + counts["without_delivery"]
+    assert counts["listed"] == sum(counts["statuses"].values()) + counts["repeated"] + counts["unmatched"]
+
+
+def test_a_failure_of_somebody_else_is_shown() -> None:
+    """A message of no row takes the failure away from nobody but its person, and one that failed too from nobody."""
+    failed = [listed(each, status="failed") for each in (ADA, BEN)]
+    strangers = [listed("12025550145", id="x"), listed(BEN, "removed", status="failed", id="y")]
+    rows = [outcome(1), outcome(2, BEN)]
+    assert statuses_of(rows, {"c1": failed, "c0": strangers}) == ["failed", "failed"]
