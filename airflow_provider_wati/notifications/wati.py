@@ -209,9 +209,10 @@ class WatiNotifier(BaseNotifier):
             except WatiError as error:
                 self.log.error("A WhatsApp message was not sent: %s", error)
                 continue
-            if target in seen:
+            whom = target.on_channel(message.channel or client.channel)
+            if whom in seen:
                 continue
-            seen.add(target)
+            seen.add(whom)
             if clock.monotonic() >= last_start:
                 self.log.error(
                     "The WhatsApp message to %s was not sent: the targets before it took %d s. Check the log above; put "

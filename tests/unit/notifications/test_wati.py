@@ -436,3 +436,10 @@ def ends_waiting(operator: Any, context: Any) -> bool:
             raise
         return True
     return False
+
+
+def test_a_target_with_and_without_its_channel_is_one(wati: Any) -> None:
+    """The channel of the notifier and the same one before a target are one, so that the person gets one message."""
+    with wati(SENT) as server:
+        notifier(targets=[ADA, f"Support:{ADA}", f"Sales:{ADA}"], channel="Support")({})
+    assert [body["target"] for body in bodies(server)] == [f"Support:{ADA}", f"Sales:{ADA}"]
