@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +118,7 @@ def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterato
     messages = iter(client.iter_messages(target))
     first: datetime | None = None
     for message in islice(messages, _MOST_MESSAGES):
-        created = time_of(message.get("created"))
+        created = _sent_at(message)
         first = first or created
         if newest_first.ends(created, is_old=created is not None and created < since):
             return
@@ -132,6 +132,17 @@ def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterato
             f"The conversation has more than the {_MOST_MESSAGES:,} messages that are read; what is waited for may be "
             "among the rest."
         )
+
+
+def _sent_at(message: Message) -> datetime | None:
+    """Return the time of a message: ``created``, else ``timestamp``, which WATI gives in seconds; None if it has neither."""
+    created = time_of(message.get("created"))
+    if created is not None:
+        return created
+    try:
+        return datetime.fromtimestamp(int(str(message.get("timestamp"))), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _shown(message: Message) -> dict[str, Any]:

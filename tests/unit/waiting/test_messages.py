@@ -193,3 +193,14 @@ def test_a_long_past_with_a_time_out_of_order_is_no_failure() -> None:
     old[3:5] = reversed(old[3:5])
     for condition in conditions():
         assert condition.look(talk((1, "Hm"), *old), SYSTEM_CLOCK).verdict is Verdict.WAITING
+
+
+@pytest.mark.parametrize("timestamp", ["1793318400", 1793318400])
+def test_an_answer_without_created_has_the_time_of_its_timestamp(timestamp: object) -> None:
+    """WATI documents two fields for the time of a message; an answer counts with either."""
+    said = {"owner": False, "text": "Yes", "created": None, "timestamp": timestamp}
+    client: Any = SimpleNamespace(iter_messages=lambda target: iter([said]))
+    asked_at = datetime.fromtimestamp(1793318400, UTC)
+    for since, verdict in ((asked_at, Verdict.DONE), (asked_at + timedelta(seconds=1), Verdict.WAITING)):
+        condition = AnswerCondition(target=BEN, since=since.isoformat(), buttons=["Yes", "No"])
+        assert condition.look(client, SYSTEM_CLOCK).verdict is verdict
