@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wati.client.types import EncodedRecipient
 from airflow_provider_wati.sending.consent_rows import CONSENT_TABLES, ConsentRows
 from airflow_provider_wati.sending.evidence_rows import EVIDENCE_TABLES, EvidenceRows
+from airflow_provider_wati.sending.journal_rows import JOURNAL_TABLES
 from airflow_provider_wati.sending.outcome_rows import OUTCOME_TABLES, OutcomeRows
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from airflow_provider_wati.tables.scratch_db import CHUNK, collector_paused
@@ -66,7 +67,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
     """Rows and their outcomes; a row that is to be sent is ``unsent``. Memory holds one chunk, however many rows there are."""
 
     def __init__(self) -> None:
-        super().__init__(_ROW_TABLES, OUTCOME_TABLES, CONSENT_TABLES, EVIDENCE_TABLES)
+        super().__init__(_ROW_TABLES, OUTCOME_TABLES, CONSENT_TABLES, JOURNAL_TABLES, EVIDENCE_TABLES)
 
     def close(self) -> None:
         """Delete the database."""

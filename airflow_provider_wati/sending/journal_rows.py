@@ -1,0 +1,126 @@
+"""The rows as the journal knows them: who has a message, and whose call is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.row_tables import RowTables
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.sending.journal import Entry
+
+JOURNAL_TABLES = """
+CREATE TABLE journal (person INTEGER, verdict INTEGER, campaign INTEGER, call INTEGER, position INTEGER);
+"""
+
+CANCELLED = "its campaign was cancelled in WATI: give another send_key to send it"
+#: Why rows wait while their call is reconciled; replaced by the decision's reason.
+_AMBIGUOUS = "an earlier call may have sent it"
+
+
+class JournalRows(RowTables):
+    """The part of a send's queue that is compared with the journal."""
+
+    def look_up(self, calls: Mapping[int, Entry], campaigns: Mapping[int, int]) -> None:
+        """
+        Compare the rows with the journal: a set look-up, whatever order the rows have now.
+
+        An accepted row is accepted, also when it could not be sent any more. A row in an open call is ``unknown`` until
+        :meth:`settle`. A row that was closed unresolved is ``unsent``, for the last time.
+
+        :param calls: the calls by number.
+        :param campaigns: the number of each call's campaign, as :meth:`add_campaign` gave it.
+        """
+        if not calls:
+            return
+        self._db.execute("CREATE INDEX people ON rows (person)")
+        with self._bulk_write():
+            for call, entry in calls.items():
+                campaign = campaigns[call]
+                self._db.executemany(
+                    "INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
+                    (
+                        (person, verdict, campaign, call, position)
+                        for position, (person, verdict) in enumerate(
+                            zip(entry.intent.people, entry.verdicts, strict=True)
+                        )
+                    ),
+                )
+        self._db.execute("CREATE INDEX journal_people ON journal (person, verdict)")
+        self._accept_known()
+        self._db.execute(
+            "UPDATE rows SET status = 'skipped', reason = ?, campaign = journal.campaign FROM journal "
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.CANCELLED} AND rows.status = 'unsent'",
+            (CANCELLED,),
+        )
+        self._db.execute(
+            f"UPDATE rows SET resend = 1 WHERE status = 'unsent' AND person IN "
+            f"(SELECT person FROM journal WHERE verdict = {Verdict.CLOSED_UNRESOLVED})"
+        )
+        self._db.execute(
+            "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, call, position FROM rows "
+            f"JOIN journal USING (person) WHERE status = 'unsent' AND verdict = {Verdict.OPEN}"
+        )
+        self._await_evidence()
+
+    def _accept_known(self) -> None:
+        """Accept the rows whose messages the journal has as accepted."""
+        self._db.execute(
+            "UPDATE rows SET status = 'accepted', reason = NULL, campaign = journal.campaign FROM journal "
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} "
+            "AND (rows.status IN ('unsent', 'invalid')) AND NOT EXISTS (SELECT 1 FROM rows AS other "
+            "WHERE rows.status = 'invalid' AND other.person = rows.person AND other.row <> rows.row "
+            "AND (other.status <> 'invalid' OR other.row < rows.row))"
+        )
+
+    def open_without_row(self) -> dict[int, dict[int, int]]:
+        """Return the messages of open calls for which no row waits, by call: the person's hash and the position."""
+        messages: dict[int, dict[int, int]] = {}
+        for call, person, position in self._db.execute(
+            f"SELECT call, person, position FROM journal WHERE verdict = {Verdict.OPEN} AND call >= 0 "
+            "AND NOT EXISTS (SELECT 1 FROM rows JOIN pending USING (row) "
+            "WHERE rows.person = journal.person AND pending.call = journal.call) "
+            f"AND person NOT IN (SELECT person FROM journal WHERE verdict = {Verdict.ACCEPTED})"
+        ):
+            messages.setdefault(call, {})[person] = position
+        return messages
+
+    def accept_without_row(self, call: int, campaign: int, people: Iterable[int]) -> None:
+        """
+        Note that a campaign lists messages for which no row waits; a row that has become invalid has its message then.
+
+        :param call: the number of the call.
+        :param campaign: the number of the campaign.
+        :param people: their hashes.
+        """
+        self._db.executemany(
+            f"UPDATE journal SET verdict = {Verdict.ACCEPTED}, campaign = ? WHERE person = ? AND call = ?",
+            ((campaign, person, call) for person in people),
+        )
+        self._accept_known()
+
+    def count_earlier(self) -> int:
+        """Count accepted messages in the journal whose rows are gone now."""
+        return self._number(
+            f"SELECT COUNT(DISTINCT person) FROM journal WHERE verdict = {Verdict.ACCEPTED} AND call >= 0 "
+            "AND person NOT IN (SELECT person FROM rows WHERE status = 'accepted' AND person IS NOT NULL)"
+        )
+
+    def moved_people(self) -> dict[int, list[int]]:
+        """Return the people by campaign who are accepted because of a call of another mapped task."""
+        people: dict[int, list[int]] = {}
+        for campaign, person in self._db.execute(
+            "SELECT rows.campaign, rows.person FROM rows JOIN journal USING (person, campaign) "
+            f"WHERE rows.status = 'accepted' AND journal.call < 0 AND verdict = {Verdict.ACCEPTED} "
+            f"AND person NOT IN (SELECT person FROM journal WHERE call >= 0 AND verdict = {Verdict.ACCEPTED})"
+        ):
+            people.setdefault(campaign, []).append(person)
+        return people
+
+    def _await_evidence(self) -> None:
+        self._db.execute(
+            "UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent' AND row IN (SELECT row FROM pending)",
+            (_AMBIGUOUS,),
+        )
