@@ -6,15 +6,24 @@ import time
 from datetime import timedelta
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import (  # type: ignore[attr-defined] # its stub names no deadlines
-    DAG,
-    AsyncCallback,
-    DeadlineAlert,
-    DeadlineReference,
-    task,
-)
+from airflow.sdk import DAG, task
 
 from airflow_provider_wati.notifications.wati import WatiNotifier
+
+try:
+    from airflow.sdk import (  # type: ignore[attr-defined] # its stub names no deadlines
+        AsyncCallback,
+        DeadlineAlert,
+        DeadlineReference,
+    )
+except ImportError:
+    # Airflow 3.1 has them in one module, and not in its public interface.
+    from airflow.sdk.definitions.deadline import (  # type: ignore[attr-defined] # as above
+        AsyncCallback,
+        DeadlineAlert,
+        DeadlineReference,
+    )
+
 
 with DAG(
     "alerting",
