@@ -9,7 +9,7 @@ import io
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
@@ -64,7 +64,9 @@ def new_file(path: ObjectStoragePath) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[Any]]], None]]:
+def open_table(
+    uri: str, columns: Sequence[str], flags: Collection[str] = ()
+) -> Iterator[Callable[[Iterable[Sequence[Any]]], None]]:
     """
     Open a file of rows; what is yielded writes rows, each with a value for each column.
 
@@ -73,12 +75,13 @@ def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Iterable[
 
     :param uri: a path or URI; the suffix ``.csv``, ``.jsonl`` or ``.parquet`` gives the format.
     :param columns: the columns, in order.
+    :param flags: the columns with True, False or None; a CSV file has ``true`` and ``false`` in them.
     :raises WatiValidationError: for another suffix.
     :raises WatiConfigurationError: for a Parquet file without pyarrow.
     """
     suffix = table_suffix(uri)
     if suffix == ".parquet":
-        with new_file(storage_path(uri)) as binary, _parquet_table(binary, columns) as write:
+        with new_file(storage_path(uri)) as binary, _parquet_table(binary, columns, flags) as write:
             yield write
         return
     with (
@@ -88,9 +91,17 @@ def open_table(uri: str, columns: Sequence[str]) -> Iterator[Callable[[Iterable[
         if suffix == ".csv":
             table = csv.writer(text)
             table.writerow(columns)
-            yield lambda rows: table.writerows(safe_rows(rows))
+            places = [n for n, column in enumerate(columns) if column in flags]
+            yield lambda rows: table.writerows(safe_rows(_with_flags_as_text(rows, places)))
         else:
             yield partial(_write_json_lines, text, columns)
+
+
+def _with_flags_as_text(rows: Iterable[Sequence[Any]], places: Sequence[int]) -> Iterable[Sequence[Any]]:
+    if not places:
+        return rows
+    words = {True: "true", False: "false", None: None}
+    return ([words[value] if n in places else value for n, value in enumerate(row)] for row in rows)
 
 
 def _write_json_lines(text: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -163,7 +174,7 @@ def table_suffix(uri: str) -> str:
 
 @contextlib.contextmanager
 def _parquet_table(
-    binary: BinaryIO, columns: Sequence[str]
+    binary: BinaryIO, columns: Sequence[str], flags: Collection[str]
 ) -> Iterator[Callable[[Iterable[Sequence[Any]]], None]]:
     from airflow_provider_wati.tables.readers import pyarrow_parquet
 
@@ -171,9 +182,8 @@ def _parquet_table(
     import pyarrow
 
     # Fixed types, so that a part without any value has the same schema as the others.
-    schema = pyarrow.schema(
-        [(name, pyarrow.int64() if name == "row" else pyarrow.string()) for name in columns]
-    )
+    kinds = {"row": pyarrow.int64(), **dict.fromkeys(flags, pyarrow.bool_())}
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in columns])
     with parquet.ParquetWriter(binary, schema) as writer:
 
         def write(rows: Iterable[Sequence[Any]]) -> None:

@@ -153,7 +153,7 @@ class OutcomesTable:
         self._hook = hook
         self._name = name
         #: The name as it stands in statements.
-        self._table = _quoted(name, hook)
+        self._table = quoted_name(name, hook, "outcomes_table")
         named = (_RESERVED.get(column, column) for column in columns)
         self._columns = [*TASK_COLUMNS, *named, "written_at"]
 
@@ -185,7 +185,7 @@ class OutcomesTable:
         # A database without transactions keeps the row until it is deleted, so it must not look like a task's.
         values[TASK_COLUMNS.index("run_id")] = f"check {uuid.uuid4()}"
         # The look for the table has begun a transaction, within which this cannot be set.
-        _roll_back(connection)
+        roll_back(connection)
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)
         try:
@@ -198,7 +198,7 @@ class OutcomesTable:
                 "and source_row are integers, the other columns are text."
             ) from error
         finally:
-            _roll_back(connection)
+            roll_back(connection)
 
     def _insert_statement(self) -> str:
         marks = ", ".join([self._hook.placeholder] * len(self._columns))
@@ -290,23 +290,24 @@ class OutcomesTable:
                 self._hook.set_autocommit(connection, False)
             cursor.execute(self._delete_statement(), task)
             while chunk := list(islice(rows, CHUNK)):
-                _insert_many(cursor, insert, chunk)
+                execute_many(cursor, insert, chunk)
             connection.commit()
 
 
-def _roll_back(connection: Any) -> None:
+def roll_back(connection: Any) -> None:
     """End a transaction without effect, where there is one."""
     # Drivers of databases without transactions (BigQuery, Databricks, Trino) lack the method, or raise errors of their own.
     with suppress(Exception):
         connection.rollback()
 
 
-def _quoted(name: str, hook: DbApiHook) -> str:
+def quoted_name(name: str, hook: DbApiHook, what: str) -> str:
     """
     Return the name of a table as it stands in a statement, quoted in the way of the database.
 
     :param name: up to three parts with dots between them. A bare part stays bare unless the database reserves the word,
         because quotes would make its case count.
+    :param what: the argument that names it, for errors.
     :raises WatiValidationError: for anything else.
     """
     parts: list[str] = []
@@ -323,19 +324,20 @@ def _quoted(name: str, hook: DbApiHook) -> str:
         if name[place - 1] != ".":
             break
     raise WatiValidationError(
-        f"outcomes_table is {name!r}, which is not the name of a table: give a name of letters, digits and underscores, "
+        f"{what} is {name!r}, which is not the name of a table: give a name of letters, digits and underscores, "
         "with its schema before it if it needs one, and quotes around a part with other characters."
     )
 
 
-def _insert_many(cursor: Any, insert: str, rows: Sequence[Sequence[Any]]) -> None:
+def execute_many(cursor: Any, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute a statement for each row."""
     if type(cursor).__module__.startswith("psycopg2"):
         # Its executemany makes a round trip for each row.
         from psycopg2.extras import execute_batch
 
-        execute_batch(cursor, insert, rows, page_size=500)
+        execute_batch(cursor, statement, rows, page_size=500)
     else:
-        cursor.executemany(insert, rows)
+        cursor.executemany(statement, rows)
 
 
 def _fitting(value: Any) -> Any:

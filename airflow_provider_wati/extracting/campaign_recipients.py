@@ -1,0 +1,313 @@
+"""The recipients of campaigns, and how far each message has come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiPermissionError,
+    WatiResponseError,
+    WatiServerError,
+)
+from airflow_provider_wati.extracting.rows import (
+    Batch,
+    Entity,
+    Row,
+    State,
+    columns_of,
+    id_of,
+    params_of,
+    text_of,
+    time_of,
+    written_time,
+)
+from airflow_provider_wati.extracting.statuses import STAGES, has_reached, later_status, status_of
+from airflow_provider_wati.extracting.unread import Unread
+from airflow_provider_wati.extracting.watermark import (
+    OVERLAP,
+    WATERMARK,
+    NewestFirst,
+    new_watermark,
+    time_before,
+    watermark_in,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.client.types import Campaign, CampaignRecipient
+    from airflow_provider_wati.clock import Clock
+
+log = logging.getLogger(__name__)
+
+#: WhatsApp keeps an undelivered message for 30 days; after that, only reads and replies come in.
+FOLLOWED_FOR = timedelta(days=31)
+#: The name in a state of what the totals of all campaigns were.
+TOTALS = "totals"
+_CAMPAIGN = "campaign "
+_TEXTS = (
+    "contact_id", "contact_phone", "contact_name", "bsuid", "failed_code", "local_message_id", "message_id",
+)  # fmt: skip
+_STAGE_FLAGS = tuple(f"is_{stage}" for stage in STAGES)
+_PAGE = 100
+_OLD_CAMPAIGNS, _FALLS = 20, 3
+
+
+def _merge(stored: Row, listed: Row) -> Row:
+    """Let a status climb only; what WATI no longer lists stays."""
+    merged = {**listed, "status": later_status(stored.get("status"), listed.get("status"))}
+    for flag in (*_STAGE_FLAGS, "is_failed"):
+        if flag in listed:
+            merged[flag] = bool(stored.get(flag)) or listed[flag]
+    for name in ("failed_code", "message_id"):
+        if name in listed:
+            merged[name] = listed[name] or stored.get(name)
+    return merged
+
+
+CAMPAIGN_RECIPIENTS = Entity(
+    "campaign recipients",
+    columns_of(
+        ("campaign_id", "campaign_name", "template_id", *_TEXTS, "custom_params", "status"),
+        (*_STAGE_FLAGS, "is_failed"),
+        ("scheduled_at", "created"),
+    ),
+    merge=_merge,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What a campaign's statistics were when its recipients were read.
+
+    :param counters: stands for the statistics.
+    :param first_seen: when they were these for the first time.
+    :param is_complete: whether the list showed as much as the statistics.
+    """
+
+    counters: str
+    first_seen: str
+    is_complete: bool
+
+    @classmethod
+    def parse(cls, text: str | None) -> Look | None:
+        """Read a look from a state; None for what is not one."""
+        try:
+            counters, first_seen, is_complete = json.loads(text or "null")
+            return cls(str(counters), str(first_seen), bool(is_complete))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        return json.dumps([self.counters, self.first_seen, self.is_complete])
+
+
+class CampaignRecipientsExtract:
+    """
+    Read the recipients of all campaigns, or of those whose statistics have changed.
+
+    :param client: the account; its channel is the one whose campaigns are listed.
+    :param clock: the time.
+    :param campaigns: the ids of campaigns; None for all.
+    """
+
+    entity = CAMPAIGN_RECIPIENTS
+
+    def __init__(self, client: WatiClient, clock: Clock, campaigns: Sequence[str] | None = None) -> None:
+        self._client = client
+        self._clock = clock
+        self._campaigns = campaigns
+        self._began = clock.now()
+        #: The state as far as this run has come.
+        self._done: State = {}
+        self._all_complete = True
+        self.skipped = 0
+
+    def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
+        """
+        Read recipients campaign by campaign.
+
+        :raises WatiError: at the end, when a campaign could not be read; it is read again by the next run.
+        """
+        self._began = self._clock.now()
+        forgotten = time_before(self._began, 2 * FOLLOWED_FOR)
+        self._done = {
+            name: text for name, text in state.items() if name != TOTALS and not _is_older(text, forgotten)
+        }
+        if self._campaigns is not None:
+            yield from self._followed(self._campaigns, state)
+            return
+        totals = self._totals()
+        watermark = watermark_in(state)
+        if watermark and totals and totals == state.get(TOTALS):
+            yield Batch(state={**state, WATERMARK: new_watermark(self._began, self._client)})
+            return
+        horizon = time_before(watermark, FOLLOWED_FOR) if watermark else ""
+        ids = self._listed(horizon)
+        yield from self._followed(ids, state)
+        done = {**self._done, WATERMARK: new_watermark(self._began, self._client)}
+        if totals and self._all_complete:
+            done[TOTALS] = totals
+        yield Batch(state=done)
+
+    def _totals(self) -> str | None:
+        """
+        Return what stands for the first page of campaigns and the totals of all: two calls.
+
+        A status that climbs changes a total, and a new campaign changes both. None where WATI does not give totals.
+        """
+        first = [
+            [text_of(campaign.get(name)) for name in ("id", "status", "scheduled_at")]
+            for campaign in islice(self._client.iter_campaigns(), _PAGE)
+        ]
+        # The first day of a month, so that the next run asks for the same span.
+        earliest = (self._began - FOLLOWED_FOR).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        try:
+            overview = self._client.get_campaigns_overview(earliest, self._began + timedelta(days=1))
+        except (WatiBadRequestError, WatiNotFoundError, WatiPermissionError, WatiResponseError) as error:
+            log.info("WATI gives no totals of campaigns, so that each one is looked at: %s", error)
+            return None
+        return _digest([str(earliest.date()), first, dict(overview)])
+
+    def _listed(self, horizon: str) -> list[str]:
+        """Return the ids of the campaigns that are not older than the horizon."""
+        order = NewestFirst(_FALLS, _OLD_CAMPAIGNS)
+        ids = []
+        for campaign in self._client.iter_campaigns():
+            created = time_of(campaign.get("created"))
+            times = (created, time_of(campaign.get("scheduled_at")))
+            if (id := text_of(campaign.get("id"))) and max(filter(None, times), default="") >= horizon:
+                ids.append(id)
+            if order.is_past(created, horizon):
+                break
+        return list(dict.fromkeys(ids))
+
+    def _followed(self, ids: Sequence[str], state: Mapping[str, str]) -> Iterator[Batch]:
+        """Read the recipients of those campaigns whose statistics have changed since the last look."""
+        unread = Unread("campaign")
+        for id in ids:
+            try:
+                campaign = self._client.get_campaign(id)
+                known = Look.parse(state.get(f"{_CAMPAIGN}{id}"))
+                counters = _counters(campaign)
+                if known and counters and known.counters == counters and self._is_settled(known):
+                    self._all_complete = self._all_complete and known.is_complete
+                    continue
+                reached: Counter[str] = Counter()
+                yield from self._recipients(campaign, id, reached)
+            except WatiNotFoundError:
+                log.info("Campaign %s is not in WATI any more.", id)
+            except (WatiBadRequestError, WatiServerError, WatiResponseError) as error:
+                unread.add(id, error)
+            else:
+                first_seen = written_time(self._began)
+                if known and known.counters == counters:
+                    first_seen = known.first_seen
+                look = Look(counters, first_seen, _shows_all(campaign, reached))
+                self._all_complete = self._all_complete and look.is_complete
+                self._done[f"{_CAMPAIGN}{id}"] = str(look)
+                yield Batch(state=dict(self._done))
+        unread.check()
+
+    def _is_settled(self, look: Look) -> bool:
+        """Return whether equal statistics mean that nothing is new: the list showed all, or has had the time to."""
+        return look.is_complete or look.first_seen < time_before(self._began, OVERLAP)
+
+    def _recipients(self, campaign: Campaign, campaign_id: str, reached: Counter[str]) -> Iterator[Batch]:
+        """Read the recipients of a campaign, and count how many reached each stage."""
+        seen: set[str] = set()
+        recipients = self._client.iter_campaign_recipients(campaign_id)
+        while page := list(islice(recipients, _PAGE)):
+            rows = [row for recipient in page if (row := _row_of(recipient, campaign, campaign_id))]
+            self.skipped += len(page) - len(rows)
+            for row in rows:
+                if row["id"] not in seen:
+                    seen.add(row["id"])
+                    reached.update(_reached_by(row))
+            yield Batch(rows)
+
+
+def _is_older(text: str, limit: str) -> bool:
+    look = Look.parse(text)
+    return look is not None and look.first_seen < limit
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _counters(campaign: Campaign) -> str:
+    """Return what stands for the statistics of a campaign; an empty text if it has none."""
+    statistics: object = campaign.get("statistics")
+    return (
+        _digest([campaign.get("status"), statistics]) if isinstance(statistics, dict) and statistics else ""
+    )
+
+
+def _reached_by(row: Row) -> Iterator[str]:
+    yield "total_recipients"
+    if row["is_failed"]:
+        yield "total_failed"
+    for stage in STAGES:
+        if row[f"is_{stage}"]:
+            yield f"total_{stage}"
+
+
+def _shows_all(campaign: Campaign, reached: Counter[str]) -> bool:
+    """Return whether the list shows as many recipients at each stage as the statistics; a list may lag behind them."""
+    statistics: Mapping[str, object] = campaign.get("statistics") or {}
+    names = ("total_recipients", "total_failed", *(f"total_{stage}" for stage in STAGES))
+    return all(reached[name] >= count for name in names if isinstance(count := statistics.get(name), int))
+
+
+def _row_of(recipient: CampaignRecipient, campaign: Campaign, campaign_id: str) -> Row | None:
+    """Return the row of a recipient; None if it has no usable id."""
+    id = id_of(recipient)
+    if id is None:
+        return None
+    record: Mapping[str, object] = recipient
+    status = status_of(text_of(recipient.get("status")))
+    return {
+        "id": id,
+        "campaign_id": campaign_id,
+        "campaign_name": text_of(campaign.get("name")),
+        "template_id": text_of(campaign.get("template_id")),
+        **{name: text_of(record.get(name)) for name in _TEXTS},
+        "custom_params": params_of(recipient.get("custom_params")),
+        "status": status,
+        **{f"is_{stage}": has_reached(status, stage) for stage in STAGES},
+        "is_failed": status == "failed",
+        "scheduled_at": time_of(campaign.get("scheduled_at")),
+        "created": time_of(recipient.get("created")),
+    }
+
+
+def campaign_ids(campaigns: Any) -> list[str] | None:
+    """
+    Return the ids of campaigns.
+
+    :param campaigns: None for all; one id; a list of ids; or the ``campaigns`` of the summary of a send.
+    :raises TypeError: for anything else.
+    """
+    if campaigns is None:
+        return None
+    listed = [campaigns] if isinstance(campaigns, (str, Mapping)) else campaigns
+    if not isinstance(listed, Sequence):
+        raise TypeError(type(campaigns).__name__)
+    ids: list[str] = []
+    for each in listed:
+        id = each.get("id") if isinstance(each, Mapping) else each
+        if not isinstance(id, str) or not id:
+            raise TypeError("an entry without an id")
+        ids.append(id)
+    return list(dict.fromkeys(ids))

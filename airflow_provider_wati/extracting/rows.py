@@ -1,0 +1,193 @@
+"""Rows and their columns: what each kind of object of WATI becomes in a table or a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from airflow_provider_wati.client.responses import says_no, says_yes, text_in
+from airflow_provider_wati.exceptions import WatiValidationError
+
+#: A row by column.
+Row = dict[str, Any]
+#: What a run remembers for the next one, as short texts by name.
+State = dict[str, str]
+
+#: The column that tells rows apart.
+ID = "id"
+#: The column with the time at which a row was written last.
+EXTRACTED_AT = "extracted_at"
+#: Characters of an id; databases cannot index a text of any length.
+LONGEST_ID = 255
+#: From here on, a Unix time counts milliseconds.
+_MILLISECONDS = 100_000_000_000
+
+
+class ColumnKind(Enum):
+    """What a column holds."""
+
+    #: A text of up to 255 characters.
+    ID = "id"
+    #: A text, or JSON as text.
+    TEXT = "text"
+    #: True, False or NULL.
+    FLAG = "flag"
+    #: A time in UTC, as ``2026-11-26T09:30:00.000000Z``, which sorts in the order of time.
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    A column of a table or a file.
+
+    :param name: its name.
+    :param kind: what it holds.
+    """
+
+    name: str
+    kind: ColumnKind = ColumnKind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """
+    A kind of object that is extracted.
+
+    :param name: how errors and docs call it.
+    :param columns: all its columns, ``id`` first and ``extracted_at`` last.
+    :param merge: what a stored row becomes when the object is listed again.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    merge: Callable[[Row, Row], Row]
+
+    def choose(self, names: Sequence[str] | None) -> tuple[Column, ...]:
+        """
+        Return the columns that are wanted, in the order of the entity.
+
+        :param names: the wanted columns; None for all. ``id`` and ``extracted_at`` always belong to them.
+        :raises WatiValidationError: for a name that is not one of a column.
+        """
+        if names is None:
+            return self.columns
+        known = [column.name for column in self.columns]
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise WatiValidationError(
+                f"columns is {names!r}: give a list of names, out of {', '.join(known)}."
+            )
+        if missing := sorted(set(names) - set(known)):
+            raise WatiValidationError(
+                f"columns names {', '.join(map(repr, missing))}: {self.name} have the columns {', '.join(known)}."
+            )
+        wanted = {ID, EXTRACTED_AT, *names}
+        return tuple(column for column in self.columns if column.name in wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Some rows, and what is known once they are stored.
+
+    :param rows: may be empty.
+    :param state: what to remember once these rows and all before them are stored; None to remember nothing new yet.
+    """
+
+    rows: Sequence[Row] = ()
+    state: State | None = None
+
+
+class Extract(Protocol):
+    """Reads one kind of object from WATI."""
+
+    entity: Entity
+    #: Objects without a usable id, which were left out.
+    skipped: int
+
+    def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
+        """
+        Read what is new, or everything.
+
+        :param state: what the run before remembered; empty to read everything.
+        """
+        ...
+
+
+def columns_of(
+    texts: Iterable[str], flags: Iterable[str] = (), times: Iterable[str] = ()
+) -> tuple[Column, ...]:
+    """Return the columns of an entity: ``id``, texts, flags, times, ``extracted_at``."""
+    return (
+        Column(ID, ColumnKind.ID),
+        *(Column(name) for name in texts),
+        *(Column(name, ColumnKind.FLAG) for name in flags),
+        *(Column(name, ColumnKind.TIME) for name in times),
+        Column(EXTRACTED_AT, ColumnKind.TIME),
+    )
+
+
+def id_of(record: Mapping[str, Any]) -> str | None:
+    """Return the id of an object; None if it has none, or one that is too long for a key."""
+    found = text_of(record.get(ID))
+    return found if found and len(found) <= LONGEST_ID else None
+
+
+def text_of(value: object) -> str | None:
+    """Return a text as databases take it, without NUL; a number becomes text, anything else and an empty text None."""
+    text = text_in(value)
+    return text.replace("\0", "") or None if text else None
+
+
+def flag_of(value: object) -> bool | None:
+    """Return True or False in any of WATI's spellings, and None for anything else."""
+    return True if says_yes(value) else False if says_no(value) else None
+
+
+def time_of(value: object) -> str | None:
+    """
+    Return a time of WATI in the form of :attr:`ColumnKind.TIME`.
+
+    :param value: ISO 8601, without an offset in UTC, or Unix seconds as text; anything else becomes None.
+    """
+    text = text_in(value)
+    if not text:
+        return None
+    try:
+        if text.isascii() and text.isdigit():
+            number = int(text)
+            moment = datetime.fromtimestamp(number / 1000 if number >= _MILLISECONDS else number, UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+        return written_time(moment)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def written_time(moment: datetime) -> str:
+    """
+    Write a time in the form of :attr:`ColumnKind.TIME`.
+
+    :param moment: without an offset, it is in UTC.
+    """
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def json_of(value: object) -> str | None:
+    """Return a list or an object as JSON text, None for null."""
+    return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def params_of(listed: object) -> str | None:
+    """Return attributes or parameters, which WATI lists as ``[{"name": ..., "value": ...}]``, as a JSON object."""
+    if not isinstance(listed, list):
+        return None
+    pairs = [pair for pair in listed if isinstance(pair, dict)]
+    return json_of(
+        {name: text_in(pair.get("value")) for pair in pairs if (name := text_of(pair.get("name")))}
+    )

@@ -1,0 +1,80 @@
+"""How far WATI has been read: the watermark, its overlap, and where the rest of a list is older."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.extracting.rows import time_of, written_time
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+
+#: The name of the watermark in a state: the start of the last run that stored everything.
+WATERMARK = "watermark"
+#: What is younger than the watermark less this is read again: WATI may list a message late, and statuses change.
+OVERLAP = timedelta(hours=1)
+
+
+def watermark_in(state: Mapping[str, str]) -> datetime | None:
+    """Return the watermark of a state; None if there is none, or what is there is not a time."""
+    written = time_of(state.get(WATERMARK))
+    return datetime.fromisoformat(written) if written else None
+
+
+def new_watermark(began: datetime, client: WatiClient) -> str:
+    """
+    Return the watermark of a run.
+
+    :param began: when it began by the clock of the worker; what WATI receives later belongs to the next run.
+    :param client: it knows how far WATI's clock is from ours.
+    """
+    return written_time(began + (client.server_clock_offset or timedelta(0)))
+
+
+def time_before(moment: datetime, span: timedelta) -> str:
+    """Return an earlier time, in the form of a column of times."""
+    earliest = datetime.min.replace(tzinfo=UTC)
+    return written_time(moment - span if moment - earliest > span else earliest)
+
+
+@dataclass(slots=True)
+class NewestFirst:
+    """
+    Tells when the rest of a list is older than a limit, as long as its times go down.
+
+    WATI does not document the order of its lists well, and one time that goes up disproves that it is newest first; then
+    lists are read to their end. Equal times prove nothing. What one list proves counts for the next one of its kind.
+
+    :param falls_needed: how often the time has to have gone down before the order is taken for proven.
+    :param old_needed: how many entries in a row have to be older than the limit.
+    """
+
+    falls_needed: int
+    old_needed: int
+    falls: int = 0
+    rises: bool = False
+    old: int = 0
+    previous: str | None = None
+
+    def begin(self) -> None:
+        """Begin with another list of the same kind."""
+        self.previous, self.old = None, 0
+
+    def is_past(self, time: str | None, limit: str) -> bool:
+        """
+        Take one entry in, and return whether those after it need not be read.
+
+        :param time: its time; None if it has none, which proves nothing.
+        :param limit: what is younger is wanted.
+        """
+        if time is None:
+            return False
+        if self.previous is not None:
+            self.falls += time < self.previous
+            self.rises = self.rises or time > self.previous
+        self.previous = time
+        self.old = self.old + 1 if time < limit else 0
+        return not self.rises and self.falls >= self.falls_needed and self.old >= self.old_needed

@@ -1,0 +1,109 @@
+"""Extracted rows in a file of one run, and the watermark of the runs in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.extracting.collected_rows import CollectedRows
+from airflow_provider_wati.extracting.rows import Column, ColumnKind
+from airflow_provider_wati.operators._files import open_table
+from airflow_provider_wati.state.storage import storage_path
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.extracting.rows import Entity, Row, State
+    from airflow_provider_wati.state.directory import StateDirectory
+
+
+class ExtractFile:
+    """
+    The rows of one run: collected first, then written to a new file.
+
+    :param path: a path or URI that ends in ``.csv``, ``.jsonl`` or ``.parquet``.
+    :param entity: what the rows are.
+    :param columns: the columns of the file.
+    """
+
+    def __init__(self, path: str, entity: Entity, columns: Sequence[Column]) -> None:
+        self._path = path
+        self._columns = columns
+        self._rows = CollectedRows(entity)
+        #: What to remember once the file is complete; None if nothing is new.
+        self.state: State | None = None
+
+    def close(self) -> None:
+        """Delete the collected rows."""
+        self._rows.close()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Collect rows."""
+        self._rows.add(rows)
+
+    def remember(self, state: State) -> None:
+        """Keep a state until the file is complete."""
+        self.state = state
+
+    def finish(self) -> int:
+        """Write the file, completely or not at all, and return its number of rows; without rows it has none."""
+        names = [column.name for column in self._columns]
+        flags = {column.name for column in self._columns if column.kind is ColumnKind.FLAG}
+        with open_table(self._path, names, flags) as write:
+            write(self._rows.values(names))
+        return self._rows.count()
+
+
+class FileWatermark:
+    """
+    What the runs of a task remember, and which file was written last.
+
+    The attempts of one run write the same file, so each of them begins where the first one began. Else a Clear would
+    replace a file by what has come since.
+
+    :param directory: the user's directory for state.
+    :param key: names the task and the account.
+    :param path: the file of this run.
+    """
+
+    def __init__(self, directory: StateDirectory, key: str, path: str) -> None:
+        self._directory = directory
+        self._key = key
+        self._path = path
+        self._before: State = {}
+
+    def load(self, *, is_full: bool) -> State:
+        """
+        Return where this run begins, and note its file before anything is written.
+
+        :param is_full: whether to begin at the beginning.
+        :raises WatiValidationError: for a file that another run has written, and that would be replaced.
+        :raises WatiConfigurationError: when the state is damaged.
+        """
+        stored = self._directory.get(self._key)
+        last, before, after = _parts_of(stored, self._key)
+        is_ours = last == self._path
+        self._before = before if is_ours or after is None else after
+        if not is_ours and not is_full and storage_path(self._path).exists():
+            raise WatiValidationError(
+                f"{self._path} exists, and the last run of this task has written another file, so its rows would be lost. "
+                "Put the run into the path, such as {{ run_id }} or {{ ts_nodash }}, or give full=True."
+            )
+        if not is_ours:
+            self._directory.set(self._key, {"path": self._path, "before": self._before, "after": None})
+        return {} if is_full else self._before
+
+    def save(self, state: State) -> None:
+        """Remember a state: the file of this run is complete."""
+        self._directory.set(self._key, {"path": self._path, "before": self._before, "after": state})
+
+
+def _parts_of(stored: Any, key: str) -> tuple[str | None, State, State | None]:
+    if stored is None:
+        return None, {}, None
+    try:
+        after = stored["after"]
+        return str(stored["path"]), dict(stored["before"]), None if after is None else dict(after)
+    except (TypeError, KeyError, ValueError):
+        raise WatiConfigurationError(
+            f"The state {key!r} is not a watermark that was written there: remove it and read everything once with full=True."
+        ) from None

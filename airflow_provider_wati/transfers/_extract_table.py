@@ -1,0 +1,307 @@
+"""Extracted rows in a table of a database: create it, check it, merge rows into it, remember how far they came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.extracting.rows import (
+    EXTRACTED_AT,
+    ID,
+    LONGEST_ID,
+    Column,
+    ColumnKind,
+    time_of,
+    written_time,
+)
+from airflow_provider_wati.operators._sql import execute_many, quoted_name, roll_back
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_provider_wati.extracting.rows import Entity, Row, State
+
+_TYPES = {
+    ColumnKind.ID: f"VARCHAR({LONGEST_ID}) NOT NULL",
+    ColumnKind.TEXT: "TEXT",
+    ColumnKind.FLAG: "BOOLEAN",
+    ColumnKind.TIME: "VARCHAR(40)",
+}
+_TIME_IN_POSTGRES = "TIMESTAMP WITH TIME ZONE"
+_SAMPLES: dict[ColumnKind, Any] = {
+    ColumnKind.ID: "check",
+    ColumnKind.TEXT: "x",
+    ColumnKind.FLAG: True,
+    ColumnKind.TIME: "2000-01-01T00:00:00.000000Z",
+}
+#: Ids that are looked up by one statement; some databases allow a thousand placeholders.
+_IDS_A_LOOK = 500
+#: What the table with the watermark of a table is called.
+_SUFFIX = "_watermark"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the rows that were written."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+
+class ExtractTable:
+    """
+    A table with one row for each object of WATI.
+
+    :param hook: the database.
+    :param name: the table, with its schema if it needs one.
+    :param entity: what the rows are.
+    :param columns: the columns of the table.
+    :param is_full: whether WATI's word counts as it is: every row is written, and a status may go back.
+    :raises WatiValidationError: for a text that is not the name of a table.
+    """
+
+    def __init__(
+        self,
+        hook: DbApiHook,
+        name: str,
+        entity: Entity,
+        columns: Sequence[Column],
+        *,
+        is_full: bool = False,
+    ) -> None:
+        self._hook = hook
+        self._name = name
+        self._table = quoted_name(name, hook, "table")
+        self._entity = entity
+        self._columns = columns
+        self._names = [column.name for column in columns]
+        self._is_full = is_full
+        self.counts = Counts()
+
+    def prepare(self) -> None:
+        """
+        Create the table if it does not exist, and find out whether rows can be written to it.
+
+        :raises WatiConfigurationError: when that fails, or a table of that name has other columns.
+        """
+        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            found = self._found_columns(connection, cursor)
+            if found is None:
+                self._create(connection, cursor)
+                found = self._found_columns(connection, cursor) or []
+            have = {name.casefold() for name in found}
+            if missing := [name for name in self._names if name not in have]:
+                raise WatiConfigurationError(
+                    f"table {self._name!r} has other columns than {self._entity.name} have: it lacks "
+                    f"{', '.join(missing)}. Nothing was read. Give the name of a table that does not exist yet, add these "
+                    "columns, or leave them out of `columns`."
+                )
+            self._try_row(connection, cursor)
+
+    def is_empty(self) -> bool:
+        """Return whether the table has no row."""
+        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            # Not COUNT, which reads the whole table in some databases.
+            cursor.execute(f"SELECT MIN({ID}) FROM {self._table}")
+            return bool(cursor.fetchone()[0] is None)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """
+        Merge rows into the table by id, in one transaction. A row that is the same already is not written.
+
+        :param rows: some thousand at most.
+        """
+        listed: dict[str, Row] = {}
+        for row in rows:
+            known = listed.get(row[ID])
+            listed[row[ID]] = row if known is None else self._merged(known, row)
+        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            if self._hook.supports_autocommit:
+                self._hook.set_autocommit(connection, False)
+            try:
+                counts = self._write(cursor, listed)
+                connection.commit()
+            except BaseException:
+                roll_back(connection)
+                raise
+        self.counts.inserted += counts.inserted
+        self.counts.updated += counts.updated
+        self.counts.unchanged += counts.unchanged
+
+    def _write(self, cursor: Any, listed: Mapping[str, Row]) -> Counts:
+        stored = self._stored(cursor, list(listed))
+        new = [self._values(row) for id, row in listed.items() if id not in stored]
+        changed = []
+        for id, old in stored.items():
+            row = self._merged(old, listed[id])
+            if self._is_full or any(row[name] != old[name] for name in self._names if name != EXTRACTED_AT):
+                changed.append((*self._values(row)[1:], id))
+        if new:
+            execute_many(cursor, self._insert_statement(), new)
+        if changed:
+            execute_many(cursor, self._update_statement(), changed)
+        return Counts(len(new), len(changed), len(stored) - len(changed))
+
+    def _merged(self, stored: Row, listed: Row) -> Row:
+        return listed if self._is_full else self._entity.merge(stored, listed)
+
+    def _stored(self, cursor: Any, ids: Sequence[str]) -> dict[str, Row]:
+        """Return the stored rows among some ids."""
+        found: dict[str, Row] = {}
+        source = iter(ids)
+        while part := list(islice(source, _IDS_A_LOOK)):
+            marks = ", ".join([self._hook.placeholder] * len(part))
+            cursor.execute(
+                f"SELECT {', '.join(self._names)} FROM {self._table} WHERE {ID} IN ({marks})", tuple(part)
+            )
+            for values in cursor.fetchall():
+                # Some drivers can be set to return dicts.
+                plain = tuple(values.values()) if isinstance(values, Mapping) else values
+                row = {
+                    column.name: _plain(value, column)
+                    for column, value in zip(self._columns, plain, strict=True)
+                }
+                found[row[ID]] = row
+        return found
+
+    def _values(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self._names)
+
+    def _insert_statement(self) -> str:
+        marks = ", ".join([self._hook.placeholder] * len(self._names))
+        return f"INSERT INTO {self._table} ({', '.join(self._names)}) VALUES ({marks})"
+
+    def _update_statement(self) -> str:
+        values = ", ".join(f"{name} = {self._hook.placeholder}" for name in self._names[1:])
+        return f"UPDATE {self._table} SET {values} WHERE {ID} = {self._hook.placeholder}"
+
+    def _found_columns(self, connection: Any, cursor: Any) -> list[str] | None:
+        """Return the columns of the table; None if it does not exist."""
+        try:
+            cursor.execute(f"SELECT * FROM {self._table} WHERE 1 = 0")
+            cursor.fetchall()
+        except Exception:
+            # Each driver has its own error for a missing table; after any other error, creating it fails too.
+            roll_back(connection)
+            return None
+        return [str(column[0]) for column in cursor.description]
+
+    def _create(self, connection: Any, cursor: Any) -> None:
+        types = dict(_TYPES)
+        if self._hook.dialect_name == "postgresql":
+            types[ColumnKind.TIME] = _TIME_IN_POSTGRES
+        columns = ", ".join(f"{column.name} {types[column.kind]}" for column in self._columns)
+        try:
+            cursor.execute(f"CREATE TABLE {self._table} ({columns}, PRIMARY KEY ({ID}))")
+            connection.commit()
+        except Exception as error:
+            roll_back(connection)
+            # Another task may have created it at the same time.
+            if self._found_columns(connection, cursor) is None:
+                raise WatiConfigurationError(
+                    f"table {self._name!r} does not exist and cannot be created: {error}. Nothing was read. Create it "
+                    f"with the columns {', '.join(self._names)} and the primary key {ID}."
+                ) from error
+
+    def _try_row(self, connection: Any, cursor: Any) -> None:
+        """Write a row and take it back: other types, or a column of somebody else's that must not be NULL, refuse it."""
+        roll_back(connection)
+        if self._hook.supports_autocommit:
+            self._hook.set_autocommit(connection, False)
+        try:
+            cursor.execute(self._insert_statement(), tuple(_SAMPLES[column.kind] for column in self._columns))
+            cursor.execute(f"DELETE FROM {self._table} WHERE {ID} = {self._hook.placeholder}", ("check",))
+        except Exception as error:
+            raise WatiConfigurationError(
+                f"table {self._name!r} does not take a row of {self._entity.name}: {error}. Nothing was read. Give the "
+                "name of a table that does not exist yet, or correct this one."
+            ) from error
+        finally:
+            roll_back(connection)
+
+
+def _plain(value: Any, column: Column) -> Any:
+    """Return a value of a database as it stands in a row."""
+    if value is None:
+        return None
+    if column.kind is ColumnKind.FLAG:
+        return bool(value)
+    if column.kind is ColumnKind.TIME:
+        return written_time(value) if isinstance(value, datetime) else time_of(value)
+    return value
+
+
+class WatermarkTable:
+    """
+    What a run remembers for the next one, in a table beside that of the rows: ``<table>_watermark``.
+
+    :param hook: the database.
+    :param table: the table of the rows.
+    :param account: the account and channel that is read; each has its own watermark.
+    """
+
+    def __init__(self, hook: DbApiHook, table: str, account: str) -> None:
+        self._hook = hook
+        name = re.sub(r"([\"`\]]?)\Z", rf"{_SUFFIX}\1", table, count=1)
+        self._name = name
+        self._table = quoted_name(name, hook, "The table of the watermark")
+        self._account = account[:LONGEST_ID]
+        self._saved: State = {}
+
+    def load(self) -> State:
+        """
+        Return what the last run remembered, empty before the first one; the table is created if it does not exist.
+
+        :raises WatiConfigurationError: when it cannot be created, or a table of that name has other columns.
+        """
+        select = f"SELECT name, value FROM {self._table} WHERE account = {self._hook.placeholder}"
+        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            try:
+                cursor.execute(select, (self._account,))
+            except Exception:
+                roll_back(connection)
+                self._create(connection, cursor)
+                cursor.execute(select, (self._account,))
+            rows = cursor.fetchall()
+        pairs = (tuple(row.values()) if isinstance(row, Mapping) else row for row in rows)
+        self._saved = {str(name): str(value) for name, value in pairs}
+        return dict(self._saved)
+
+    def save(self, state: State) -> None:
+        """Remember a state: what differs from the last one is written, in one transaction."""
+        mark = self._hook.placeholder
+        gone = [name for name in self._saved if self._saved[name] != state.get(name)]
+        new = [name for name in state if state[name] != self._saved.get(name)]
+        if not gone and not new:
+            return
+        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+            if self._hook.supports_autocommit:
+                self._hook.set_autocommit(connection, False)
+            delete = f"DELETE FROM {self._table} WHERE account = {mark} AND name = {mark}"
+            # Another run may have written the new ones meanwhile.
+            execute_many(cursor, delete, [(self._account, name) for name in {*gone, *new}])
+            insert = f"INSERT INTO {self._table} (account, name, value) VALUES ({mark}, {mark}, {mark})"
+            execute_many(cursor, insert, [(self._account, name, state[name]) for name in new])
+            connection.commit()
+        self._saved = dict(state)
+
+    def _create(self, connection: Any, cursor: Any) -> None:
+        try:
+            cursor.execute(
+                f"CREATE TABLE {self._table} (account VARCHAR({LONGEST_ID}) NOT NULL, name VARCHAR({LONGEST_ID}) NOT NULL, "
+                f"value VARCHAR(1000) NOT NULL, PRIMARY KEY (account, name))"
+            )
+            connection.commit()
+        except Exception as error:
+            roll_back(connection)
+            raise WatiConfigurationError(
+                f"The watermark cannot be kept in the table {self._name!r}: {error}. Nothing was read. Create it with the "
+                "columns account, name and value, or give a state_path."
+            ) from error

@@ -1,0 +1,195 @@
+"""From WATI to a database: contacts, messages and the recipients of campaigns as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_wati.transfers._extract import (
+    CampaignRecipientsSource,
+    ContactsSource,
+    ExtractOperator,
+    MessagesSource,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.extracting.rows import Extract, Row, State
+    from airflow_provider_wati.transfers._extract_table import ExtractTable
+
+
+class _Store(Protocol):
+    def load(self) -> State: ...
+
+    def save(self, state: State) -> None: ...
+
+
+class _ToSql(ExtractOperator):
+    """
+    Base of the transfers to a database.
+
+    :param table: the table (templated).
+    :param sql_conn_id: the database (templated).
+    """
+
+    template_fields: Sequence[str] = ("table", "sql_conn_id", *ExtractOperator.template_fields)
+
+    def __init__(self, *, table: str, sql_conn_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+        self.sql_conn_id = sql_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_wati.extracting.job import extract
+        from airflow_provider_wati.operators._sql import hook_of
+        from airflow_provider_wati.transfers._extract_table import ExtractTable
+
+        began = self.clock.monotonic()
+        is_full = self.is_full
+        source = self._source()
+        hook = hook_of(self.sql_conn_id)
+        table = ExtractTable(hook, self.table, source.entity, self._chosen(source), is_full=is_full)
+        table.prepare()
+        store = self._store(hook, source, context) if self.has_watermark else None
+        state = store.load() if store else {}
+        if is_full or (state and table.is_empty()):
+            state = {}
+        listed = extract(source, state, _Rows(table, store), self.clock)
+        return {
+            "table": self.table,
+            "listed": listed,
+            **asdict(table.counts),
+            "skipped": source.skipped,
+            "seconds": round(self.clock.monotonic() - began, 1),
+        }
+
+    def _store(self, hook: DbApiHook, source: Extract, context: Context) -> _Store:
+        from airflow_provider_wati.transfers._extract_table import WatermarkTable
+
+        if self.state_path is None:
+            return WatermarkTable(hook, self.table, self._account)
+        from airflow_provider_wati.state.directory import StateDirectory
+
+        key = self._state_key(source, context, f"{self.sql_conn_id}\n{self.table}")
+        return _DirectoryStore(StateDirectory(self.state_path), key)
+
+
+class _Rows:
+    """Writes rows, and remembers after the commit how far they came."""
+
+    def __init__(self, table: ExtractTable, store: _Store | None) -> None:
+        self._table = table
+        self._store = store
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._table.write(rows)
+
+    def remember(self, state: State) -> None:
+        if self._store is not None:
+            self._store.save(state)
+
+
+class _DirectoryStore:
+    """Keeps the state in the user's directory."""
+
+    def __init__(self, directory: Any, key: str) -> None:
+        self._directory = directory
+        self._key = key
+
+    def load(self) -> State:
+        return dict(self._directory.get(self._key) or {})
+
+    def save(self, state: State) -> None:
+        self._directory.set(self._key, state)
+
+
+class WatiContactsToSqlOperator(_ToSql, ContactsSource):
+    """
+    Bring all contacts into a table, with what they have consented to.
+
+    WATI lists contacts without a filter, so each run reads the whole list, 100 contacts a call, and writes the rows that
+    have changed.
+
+    .. code-block:: python
+
+        WatiContactsToSqlOperator(task_id="contacts", table="wati_contacts", sql_conn_id="warehouse")
+
+    :param table: the table, with its schema if it needs one (templated). It is created if it does not exist.
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param columns: the columns to keep (templated); None for all. ``id`` and ``extracted_at`` are always there.
+    :param full: whether to write every row, also those that have not changed (templated).
+    :param state_path: without effect, because there is nothing to remember (templated); the other transfers have it.
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``table``, ``listed`` (rows that WATI gave), of which ``inserted``, ``updated``, ``unchanged``; ``skipped``
+        (objects without an id) and ``seconds``.
+    :raises WatiValidationError: before anything is read, for a column that does not exist, or a name that is not one of a
+        table.
+    :raises WatiConfigurationError: before anything is read, when the table has other columns or cannot be written.
+    """
+
+    template_fields: Sequence[str] = _ToSql.template_fields
+
+
+class WatiMessagesToSqlOperator(_ToSql, MessagesSource):
+    """
+    Bring the messages of all conversations into a table, both ways.
+
+    The first run reads everything; the next ones read what has come since the watermark, less an hour.
+
+    .. code-block:: python
+
+        WatiMessagesToSqlOperator(task_id="messages", table="wati_messages", sql_conn_id="warehouse")
+
+    :param table: the table, with its schema if it needs one (templated). It is created if it does not exist.
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param columns: the columns to keep (templated); None for all. ``id`` and ``extracted_at`` are always there.
+    :param full: whether to read everything again (templated); each row is then as WATI has it now.
+    :param state_path: a directory or object-storage URI that all workers reach, for the watermark (templated). Without it,
+        the watermark is in the table ``<table>_watermark`` of the same database.
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``table``, ``listed`` (rows that WATI gave), of which ``inserted``, ``updated``, ``unchanged``; ``skipped``
+        (objects without an id) and ``seconds``.
+    :raises WatiValidationError: before anything is read, for a column that does not exist, or a name that is not one of a
+        table.
+    :raises WatiConfigurationError: before anything is read, when the table has other columns or cannot be written.
+    :raises WatiError: at the end, when some conversations could not be read; the watermark stays then.
+    """
+
+    template_fields: Sequence[str] = _ToSql.template_fields
+
+
+class WatiCampaignRecipientsToSqlOperator(_ToSql, CampaignRecipientsSource):
+    """
+    Bring the recipients of campaigns into a table, with how far each message has come.
+
+    A status only climbs: a read implies delivered, and a failure is final. The recipients of a campaign are read
+    when its statistics have changed, for 31 days.
+
+    .. code-block:: python
+
+        WatiCampaignRecipientsToSqlOperator(
+            task_id="recipients", table="wati_campaign_recipients", sql_conn_id="warehouse"
+        )
+
+    :param table: the table, with its schema if it needs one (templated). It is created if it does not exist.
+    :param sql_conn_id: the database: a connection of any provider whose hook is a ``DbApiHook`` (templated).
+    :param campaigns: an id, a list of ids, or the ``campaigns`` of the summary of a send (templated); None for all
+        campaigns of the connection's channel.
+    :param columns: the columns to keep (templated); None for all. ``id`` and ``extracted_at`` are always there.
+    :param full: whether to read everything again (templated); each row is then as WATI has it now, so that a status may go
+        back.
+    :param state_path: a directory or object-storage URI that all workers reach, for the watermark (templated). Without it,
+        the watermark is in the table ``<table>_watermark`` of the same database.
+    :param wati_conn_id: the connection of type ``wati`` (templated).
+    :return: ``table``, ``listed`` (rows that WATI gave), of which ``inserted``, ``updated``, ``unchanged``; ``skipped``
+        (objects without an id) and ``seconds``.
+    :raises WatiValidationError: before anything is read, for a column that does not exist, or a name that is not one of a
+        table.
+    :raises WatiConfigurationError: before anything is read, when the table has other columns or cannot be written.
+    :raises WatiError: at the end, when some campaigns could not be read; the next run reads them again.
+    """
+
+    template_fields: Sequence[str] = ("campaigns", *_ToSql.template_fields)

@@ -1,0 +1,383 @@
+"""The transfers from WATI to a database, from the sandbox to real databases."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import (
+    WatiConfigurationError,
+    WatiServerError,
+    WatiValidationError,
+)
+from airflow_provider_wati.hooks.wati import WatiHook
+from airflow_provider_wati.transfers.wati_to_sql import (
+    WatiCampaignRecipientsToSqlOperator,
+    WatiContactsToSqlOperator,
+    WatiMessagesToSqlOperator,
+)
+from tests.support.clock import SkippingClock
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+    from tests.unit.transfers.conftest import Warehouse
+
+ADA, BEN, CHITRA = "12025550143", "12025550144", "12025550145"
+
+
+def contacts(**changes: Any) -> WatiContactsToSqlOperator:
+    return WatiContactsToSqlOperator(
+        **{"task_id": "contacts", "table": "contacts", "sql_conn_id": "warehouse", **changes}
+    )
+
+
+def messages(**changes: Any) -> WatiMessagesToSqlOperator:
+    return WatiMessagesToSqlOperator(
+        **{"task_id": "messages", "table": "messages", "sql_conn_id": "warehouse", **changes}
+    )
+
+
+def recipients(**changes: Any) -> WatiCampaignRecipientsToSqlOperator:
+    return WatiCampaignRecipientsToSqlOperator(
+        **{"task_id": "recipients", "table": "recipients", "sql_conn_id": "warehouse", **changes}
+    )
+
+
+OPERATORS = {"contacts": contacts, "messages": messages, "recipients": recipients}
+
+
+def send_campaign(sandbox: Sandbox, name: str, phones: list[str]) -> str:
+    people = [{"phone_number": phone, "custom_params": {"name": "Ada"}} for phone in phones]
+    result = sandbox.client().send_template_messages("welcome", name, people)
+    assert result.campaign_id is not None
+    return result.campaign_id
+
+
+def advance(sandbox: Sandbox, seconds: float) -> None:
+    sandbox.control("POST", "/clock", {"advance": seconds})
+
+
+def calls_of(sandbox: Sandbox, action: Any) -> list[str]:
+    """The calls that an action makes."""
+    sandbox.control("DELETE", "/requests")
+    action()
+    return sandbox.requests()
+
+
+def seed_conversations(sandbox: Sandbox, count: int, each: int = 1, first: int = 0) -> None:
+    """Let people write in, each a minute after the one before."""
+    for n in range(first, first + count):
+        for k in range(each):
+            advance(sandbox, 1)
+            sandbox.control("POST", "/inbound", {"phone": f"9198{n:08d}", "text": f"{n}/{k}"})
+        advance(sandbox, 60)
+
+
+def all_messages(sandbox: Sandbox) -> dict[str, str]:
+    """What WATI has, by id: the text of each message."""
+    client = sandbox.client()
+    return {
+        str(message["id"]): str(message.get("text"))
+        for talk in client.iter_conversations()
+        for message in client.iter_messages(talk["id"])
+    }
+
+
+def test_contacts_arrive_with_their_consent(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """All contacts are in the table, with consent and attributes, and a second run writes only what changed."""
+    summary = run(contacts())
+    count = len(sandbox.state.contacts)
+    assert (summary["listed"], summary["inserted"], summary["updated"]) == (count, count, 0)
+    params, allowed = warehouse.execute(
+        f"SELECT custom_params, allow_broadcast FROM contacts WHERE wa_id = '{ADA}'"
+    )[0]
+    assert json.loads(params) == {"tier": "gold", "city": "Hong Kong"}
+    assert allowed in (True, 1)
+
+    # The sandbox does not change last_updated here: an opt-out is found all the same.
+    sandbox.control("POST", "/contacts", {"contacts": [{"phone": ADA, "allow_broadcast": False}]})
+    again = run(contacts())
+    assert (again["inserted"], again["updated"], again["unchanged"]) == (0, 1, count - 1)
+    opted_out = "SELECT allow_broadcast FROM contacts WHERE wa_id = '12025550143'"
+    assert [bool(allowed) for (allowed,) in warehouse.execute(opted_out)] == [False]
+    assert run(contacts(full=True))["updated"] == count
+
+
+def test_a_second_look_at_contacts_costs_the_list_and_a_count(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """A run without news costs a call for each hundred contacts, one for the end of the list and one for the count."""
+    sandbox.control("POST", "/contacts", {"count": 250})
+    run(contacts())
+    pages = len(sandbox.state.contacts) // 100 + 1
+    calls = calls_of(sandbox, lambda: run(contacts()))
+    assert len(calls) <= pages + 2
+    assert len([call for call in calls if call.endswith("/count")]) == 1
+
+
+def test_messages_arrive_and_the_second_run_reads_what_is_new(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """The table has every message of every conversation; the second run adds the new ones, and only looks at the newest."""
+    seed_conversations(sandbox, 30)
+    run(messages())
+    assert dict(warehouse.execute("SELECT id, text FROM messages")) == all_messages(sandbox)
+
+    # Everything so far is older than the watermark less its overlap.
+    _age_watermark(warehouse, sandbox)
+    sandbox.control("POST", "/inbound", {"phone": f"9198{3:08d}", "text": "news"})
+    sandbox.control("POST", "/inbound", {"phone": "919899999999", "text": "a new conversation"})
+    seen: list[Any] = []
+    calls = calls_of(sandbox, lambda: seen.append(run(messages())))
+    assert seen[0]["inserted"] == 2
+    assert dict(warehouse.execute("SELECT id, text FROM messages")) == all_messages(sandbox)
+    talks = {call for call in calls if "/messages" in call}
+    assert len(talks) <= 2 + 11
+    # A list with two or more messages to a talk may need a second call, which shows that it ends.
+    assert len(calls) <= 1 + 2 * len(talks)
+
+
+def _age_watermark(warehouse: Warehouse, sandbox: Sandbox) -> None:
+    """Let the last run have begun two hours after the newest message."""
+    advance(sandbox, 4 * 3600)
+    newest = str(warehouse.execute("SELECT MAX(created) FROM messages")[0][0])
+    from datetime import datetime, timedelta
+
+    moment = datetime.fromisoformat(newest) + timedelta(hours=2)
+    warehouse.execute(
+        f"UPDATE messages_watermark SET value = '{moment.isoformat()}' WHERE name = 'watermark'"
+    )
+
+
+def test_a_read_implies_delivered_and_statuses_only_climb(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """Recipients have the stages they have passed, failures their code, and no later word takes a stage back."""
+    sandbox.control("POST", "/clock", {"frozen": True})
+    send_campaign(sandbox, "offer", [ADA, BEN, CHITRA, "12025131026"])
+    run(recipients())
+    assert set(warehouse.execute("SELECT DISTINCT status FROM recipients")) == {("queued",)}
+
+    advance(sandbox, 3600)
+    sandbox.control("POST", "/inbound", {"phone": ADA, "text": "Yes"})
+    assert run(recipients())["updated"] == 4
+    flags = "status, is_sent, is_delivered, is_read, is_replied, is_failed"
+    found = warehouse.execute(f"SELECT {flags} FROM recipients WHERE contact_phone = '+{ADA}'")
+    assert [tuple(map(_plain, row)) for row in found] == [("replied", True, True, True, True, False)]
+    failed = warehouse.execute(
+        "SELECT status, failed_code FROM recipients WHERE contact_phone LIKE '%131026'"
+    )
+    assert failed == [("failed", "131026")]
+
+    warehouse.execute("UPDATE recipients SET status = 'failed' WHERE status = 'delivered'")
+    sandbox.control("POST", "/inbound", {"phone": CHITRA, "text": "Yes"})
+    run(recipients())
+    counts = dict(warehouse.execute("SELECT status, COUNT(*) FROM recipients GROUP BY status"))
+    assert counts["failed"] >= 1
+    run(recipients(full=True))
+    assert warehouse.execute(
+        f"SELECT status FROM recipients WHERE contact_phone IN ('+{ADA}', '+{CHITRA}')"
+    ) == [("replied",), ("replied",)]
+
+
+def _plain(value: Any) -> Any:
+    return bool(value) if isinstance(value, int) else value
+
+
+@pytest.mark.parametrize("kind", ["cumulative", "exclusive"])
+def test_a_second_look_at_campaigns_costs_three_calls_at_most(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, kind: str
+) -> None:
+    """Without news, a run costs at most 3 calls, however many campaigns there are; one reply costs that campaign only."""
+    sandbox.control("PATCH", "/settings", {"statistics": kind})
+    ids = [send_campaign(sandbox, f"c{n}", [ADA, BEN]) for n in range(12)]
+    advance(sandbox, 3600)
+    assert run(recipients())["inserted"] == 24
+    again: list[Any] = []
+    calls = calls_of(sandbox, lambda: again.append(run(recipients())))
+    assert len(calls) <= 3
+    assert (again[0]["listed"], again[0]["inserted"], again[0]["updated"]) == (0, 0, 0)
+
+    sandbox.control("POST", "/inbound", {"phone": BEN, "text": "Yes"})
+    calls = calls_of(sandbox, lambda: again.append(run(recipients())))
+    assert again[1]["updated"] == 1
+    assert {call for call in calls if "/recipients" in call} == {
+        f"GET /api/ext/v3/broadcasts/{ids[-1]}/recipients"
+    }
+    assert len(calls_of(sandbox, lambda: run(recipients()))) <= 3
+
+
+def test_named_campaigns_are_read_and_no_others(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """With ``campaigns``, the recipients of these are read; without news, each costs a call."""
+    wanted = send_campaign(sandbox, "wanted", [ADA])
+    send_campaign(sandbox, "other", [BEN])
+    advance(sandbox, 3600)
+    for form in (wanted, [wanted], [{"id": wanted, "name": "x", "accepted": 1}]):
+        run(recipients(campaigns=form))
+        assert warehouse.execute("SELECT campaign_id, campaign_name FROM recipients") == [(wanted, "wanted")]
+    assert len(calls_of(sandbox, lambda: run(recipients(campaigns=[wanted])))) == 1
+    # What was read by name does not hide the others.
+    assert run(recipients())["inserted"] == 1
+    with pytest.raises(WatiValidationError, match="campaigns"):
+        run(recipients(campaigns=[{"name": "x"}]))
+
+
+def test_a_campaign_sent_later_is_found(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A campaign that is sent between two runs is in the table after the second."""
+    send_campaign(sandbox, "one", [ADA])
+    run(recipients())
+    send_campaign(sandbox, "two", [BEN])
+    run(recipients())
+    assert warehouse.execute("SELECT DISTINCT campaign_name FROM recipients ORDER BY 1") == [
+        ("one",),
+        ("two",),
+    ]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_table_with_other_columns_is_an_error_before_anything_is_read(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, name: str
+) -> None:
+    """A table that lacks columns is refused before the first call, and stays as it is."""
+    warehouse.execute(f"CREATE TABLE {name} (id VARCHAR(255), status TEXT)")
+    with pytest.raises(WatiConfigurationError, match=rf"'{name}' has other columns .* lacks .*created"):
+        run(OPERATORS[name]())
+    assert sandbox.requests() == []
+    assert warehouse.execute(f"SELECT * FROM {name}") == []
+
+
+def test_a_table_that_takes_no_row_is_an_error_before_anything_is_read(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """A column of somebody else's that must not be NULL is found out before the first call."""
+    run(contacts())
+    warehouse.execute("DROP TABLE contacts")
+    columns = "id VARCHAR(255), wa_id TEXT, extracted_at TEXT, mine TEXT NOT NULL"
+    warehouse.execute(f"CREATE TABLE contacts ({columns})")
+    sandbox.control("DELETE", "/requests")
+    with pytest.raises(WatiConfigurationError, match="does not take a row of contacts"):
+        run(contacts(columns=["wa_id"]))
+    assert sandbox.requests() == []
+
+
+def test_chosen_columns_are_kept_and_unknown_ones_refused(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """``columns`` keeps the named columns, ``id`` and ``extracted_at``; columns of the user's own survive an update."""
+    run(contacts(columns=["wa_id", "allow_broadcast"]))
+    warehouse.execute("ALTER TABLE contacts ADD COLUMN note TEXT", "UPDATE contacts SET note = 'mine'")
+    sandbox.control("POST", "/contacts", {"contacts": [{"phone": ADA, "allow_broadcast": False}]})
+    assert run(contacts(columns=["wa_id", "allow_broadcast"]))["updated"] == 1
+    assert warehouse.execute("SELECT COUNT(*) FROM contacts WHERE note IS NULL") == [(0,)]
+    for columns in (["town"], "wa_id", [1]):
+        with pytest.raises(WatiValidationError, match="columns"):
+            run(contacts(columns=columns))
+    with pytest.raises(WatiValidationError, match="full"):
+        run(contacts(full="perhaps"))
+
+
+@pytest.mark.parametrize("table", ["messages", '"My Table"', '"order"'])
+def test_names_of_tables_are_quoted_in_the_way_of_the_database(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, table: str
+) -> None:
+    """A quoted name is a table like others, and the watermark stands beside it."""
+    assert run(messages(table=table))["inserted"] > 0
+    assert run(messages(table=table))["inserted"] == 0
+    beside = f'"{table.strip(chr(34))}_watermark"'
+    assert warehouse.execute(f"SELECT name FROM {beside}") == [("watermark",)]
+
+
+def test_a_table_that_was_emptied_is_filled_again(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
+) -> None:
+    """A watermark without rows counts for nothing, so that a table that is dropped or emptied has everything again."""
+    for settings in ({}, {"state_path": state}):
+        count = run(messages(**settings))["inserted"]
+        assert count > 3
+        advance(sandbox, 7 * 86400)
+        for statement in ("DELETE FROM messages", "DROP TABLE messages"):
+            warehouse.execute(statement)
+            assert run(messages(**settings))["inserted"] == count
+        warehouse.execute("DROP TABLE messages", "DROP TABLE IF EXISTS messages_watermark")
+
+
+def test_a_conversation_that_cannot_be_read_holds_the_watermark(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other conversations are stored, the task fails, and the next run has what was missing."""
+    seed_conversations(sandbox, 5)
+    bad = next(iter(sandbox.client().iter_conversations()))["id"]
+    monkeypatch.setattr(WatiHook, "clock", SkippingClock())
+    fault = sandbox.fault("status", status=500, path=f"*/conversations/{bad}/messages")
+    with pytest.raises(
+        WatiServerError, match=f"1 of WATI's conversations cannot be read, the first is {bad}"
+    ):
+        run(messages())
+    assert warehouse.execute("SELECT * FROM messages_watermark") == []
+    stored = dict(warehouse.execute("SELECT id, text FROM messages"))
+    assert 0 < len(stored) < len(all_but(sandbox, fault))
+    run(messages())
+    assert dict(warehouse.execute("SELECT id, text FROM messages")) == all_messages(sandbox)
+
+
+def all_but(sandbox: Sandbox, fault: int) -> dict[str, str]:
+    """Take the fault away, and return all messages."""
+    sandbox.control("DELETE", f"/faults/{fault}")
+    return all_messages(sandbox)
+
+
+def test_the_watermark_moves_only_after_the_commit(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the database fails while rows are written, there is no watermark, and the next run stores everything."""
+    from airflow_provider_wati.transfers import _extract_table
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_extract_table.ExtractTable, "_insert_statement", fail)
+        patch.setattr(_extract_table.ExtractTable, "_try_row", lambda *_: None)
+        with pytest.raises(RuntimeError):
+            run(messages())
+    assert warehouse.execute("SELECT * FROM messages_watermark") == []
+    run(messages())
+    assert dict(warehouse.execute("SELECT id, text FROM messages")) == all_messages(sandbox)
+
+
+def test_texts_that_databases_refuse_cost_no_row(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A NUL, an emoji, quotes and a long text are stored; a NUL is left out."""
+    odd = "a\x00b 🌸 ' \" % ? :x " + "y" * 5000
+    sandbox.control("POST", "/inbound", {"phone": ADA, "text": odd})
+    run(messages())
+    [(found,)] = warehouse.execute("SELECT text FROM messages WHERE text LIKE 'ab %'")
+    assert found == odd.replace("\x00", "")
+
+
+def test_a_state_path_takes_the_place_of_the_table(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str
+) -> None:
+    """With a ``state_path``, no second table is made, and the second run of campaigns is as cheap."""
+    send_campaign(sandbox, "one", [ADA])
+    advance(sandbox, 3600)
+    run(recipients(state_path=state))
+    assert len(calls_of(sandbox, lambda: run(recipients(state_path=state)))) <= 3
+    with pytest.raises(Exception, match="recipients_watermark"):
+        warehouse.execute("SELECT * FROM recipients_watermark")
+
+
+def test_two_accounts_in_one_table_have_their_own_watermarks(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watermark of one channel hides nothing of another one in the same table."""
+    send_campaign(sandbox, "one", [ADA])
+    run(recipients())
+    import os
+
+    connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
+    connection["extra"]["channel"] = sandbox.state.channels[-1].phone
+    monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
+    run(recipients())
+    assert warehouse.execute("SELECT COUNT(DISTINCT account) FROM recipients_watermark") == [(2,)]
