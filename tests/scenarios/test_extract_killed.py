@@ -1,0 +1,184 @@
+"""A transfer from WATI that is killed at any row leaves no gap and no duplicate."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+ROOT = Path(__file__).parents[2]
+KILLS = 30
+
+Kill = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def transfer(sandbox: Sandbox, tmp_path: Path) -> Iterator[Kill]:
+    """Run a transfer in a process of its own, killed at the event ``kill_at``."""
+    wati = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "AIRFLOW_CONN_WATI_DEFAULT": json.dumps({**wati, "extra": {"rate_limits": {"*": None}}}),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
+    }
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.killed_extract"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as program,
+    ):
+        orders, answers = program.stdin, program.stdout
+        assert orders is not None
+        assert answers is not None
+
+        def run(kind: str, *, kill_at: int | None = None, run_id: str = "r", **arguments: Any) -> Any:
+            ahead = sandbox.workspace.clock.now() - time.time()
+            order = {
+                "class": kind,
+                "kill_at": kill_at,
+                "run_id": run_id,
+                "ahead": ahead,
+                "arguments": arguments,
+            }
+            orders.write(f"{json.dumps(order)}\n")
+            orders.flush()
+            for line in answers:
+                if line.startswith("answer "):
+                    answer = json.loads(line.removeprefix("answer "))
+                    assert not answer["failed"], (tmp_path / "log").read_text()[-3000:]
+                    return answer
+            raise AssertionError((tmp_path / "log").read_text()[-3000:])
+
+        yield run
+        orders.close()
+        program.wait(10)
+
+
+def write_in(sandbox: Sandbox, chance: random.Random, count: int) -> None:
+    """Let hours pass, in which people write."""
+    for _ in range(count):
+        sandbox.control("POST", "/clock", {"advance": chance.uniform(1, 1200)})
+        phone = f"9198{chance.randrange(25):08d}"
+        sandbox.control("POST", "/inbound", {"phone": phone, "text": f"{chance.random()}"})
+
+
+def messages_of(sandbox: Sandbox) -> dict[str, str | None]:
+    client = sandbox.client()
+    return {
+        str(message["id"]): message.get("text")
+        for talk in client.iter_conversations()
+        for message in client.iter_messages(talk["id"])
+    }
+
+
+def test_a_table_of_messages_survives_kills_at_any_row(
+    sandbox: Sandbox, transfer: Kill, tmp_path: Path
+) -> None:
+    """After each of many kills, at rows, statements and commits, one more run brings the table to what WATI has."""
+    chance = random.Random(13)
+    settings = {"table": "messages", "sql_conn_id": "warehouse"}
+    write_in(sandbox, chance, 40)
+    total = transfer("WatiMessagesToSqlOperator", **(settings | {"table": "measured"}))["events"]
+    killed = 0
+    for n in range(KILLS):
+        answer = transfer("WatiMessagesToSqlOperator", kill_at=chance.randint(1, total), **settings)
+        killed += answer["killed"]
+        if n % 2:
+            # Every other kill is followed by a second one, without a run between them that comes to its end.
+            done = transfer("WatiMessagesToSqlOperator", **settings)
+            total = max(done["events"], 20)
+            with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
+                rows = connection.execute("SELECT id, text FROM messages").fetchall()
+            assert len(rows) == len(dict(rows))
+            assert dict(rows) == messages_of(sandbox)
+        write_in(sandbox, chance, 8)
+    assert killed >= 20
+
+
+def test_files_of_messages_survive_kills_at_any_row(sandbox: Sandbox, transfer: Kill, tmp_path: Path) -> None:
+    """The files of all runs have every message, no file has one twice, and a killed run leaves no part of a file."""
+    chance = random.Random(7)
+    kind = "WatiMessagesToFileOperator"
+    write_in(sandbox, chance, 40)
+    measured = {"path": str(tmp_path / "other" / "m.jsonl"), "state_path": str(tmp_path / "other")}
+    total = transfer(kind, **measured)["events"]
+    killed = 0
+    for n in range(KILLS):
+        settings = {
+            "path": str(tmp_path / f"files/{n // 2}.jsonl"),
+            "state_path": str(tmp_path / "state"),
+            "run_id": str(n // 2),
+        }
+        killed += transfer(kind, kill_at=chance.randint(1, total), **settings)["killed"]
+        if n % 2:
+            total = max(transfer(kind, **settings)["events"], 20)
+            found: dict[str, str | None] = {}
+            for file in (tmp_path / "files").glob("*.jsonl"):
+                rows = [json.loads(line) for line in file.read_text().splitlines()]
+                assert len(rows) == len({row["id"] for row in rows})
+                found |= {row["id"]: row["text"] for row in rows}
+            assert found == messages_of(sandbox)
+        write_in(sandbox, chance, 8)
+    assert killed >= 20
+    # Later files have what is new, and not everything again.
+    sizes = [len((tmp_path / f"files/{n}.jsonl").read_text().splitlines()) for n in range(KILLS // 2)]
+    assert max(sizes[1:]) < len(found) / 2
+
+
+def test_a_table_of_recipients_survives_kills_at_any_row(
+    sandbox: Sandbox, transfer: Kill, tmp_path: Path
+) -> None:
+    """After kills at any row, the recipients of all campaigns are in the table once, each with its latest status."""
+    chance = random.Random(3)
+    kind, settings = (
+        "WatiCampaignRecipientsToSqlOperator",
+        {"table": "recipients", "sql_conn_id": "warehouse"},
+    )
+    client = sandbox.client()
+    total = 400
+    killed = 0
+    for n in range(KILLS):
+        people = [{"phone_number": f"9198{chance.randrange(400):08d}"} for _ in range(150)]
+        unique = list({person["phone_number"]: person for person in people}.values())
+        client.send_template_messages("welcome", f"campaign {n}", unique)
+        sandbox.control("POST", "/clock", {"advance": chance.uniform(0, 30)})
+        killed += transfer(kind, kill_at=chance.randint(1, total), **settings)["killed"]
+        if n % 3 == 2:
+            total = max(transfer(kind, **settings)["events"], 20)
+            with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
+                ids = [id for (id,) in connection.execute("SELECT id FROM recipients")]
+            assert sorted(ids) == sorted(
+                str(recipient["id"])
+                for campaign in client.iter_campaigns()
+                for recipient in client.iter_campaign_recipients(campaign["id"])
+            )
+    assert killed >= 20
+    sandbox.control("POST", "/clock", {"advance": 3600})
+    transfer(kind, **settings)
+    listed = {
+        str(recipient["id"]): str(recipient["status"])
+        for campaign in client.iter_campaigns()
+        for recipient in client.iter_campaign_recipients(campaign["id"])
+    }
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
+        assert dict(connection.execute("SELECT id, status FROM recipients")) == listed

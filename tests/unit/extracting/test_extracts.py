@@ -1,0 +1,277 @@
+"""What the extracts read of accounts that behave oddly, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundError, WatiServerError
+from airflow_provider_wati.extracting.campaign_recipients import CampaignRecipientsExtract
+from airflow_provider_wati.extracting.contacts import ContactsExtract
+from airflow_provider_wati.extracting.job import CHUNK, extract
+from airflow_provider_wati.extracting.messages import MessagesExtract
+from airflow_provider_wati.extracting.rows import Batch, Row, State
+from tests.support.clock import FakeClock
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client.types import Campaign
+
+
+class Account:
+    """Stands in for the client of an account: what it lists, and which calls were made."""
+
+    server_clock_offset: timedelta | None = None
+
+    def __init__(self) -> None:
+        self.contacts: list[Any] = []
+        self.count: int | Exception = 0
+        self.talks: dict[str, list[dict[str, Any]] | Exception] = {}
+        self.campaigns: dict[str, dict[str, Any]] = {}
+        self.recipients: dict[str, list[dict[str, Any]]] = {}
+        self.overview: dict[str, Any] | Exception = {}
+        self.calls: list[str] = []
+
+    def _called(self, call: str, answer: Any) -> Any:
+        self.calls.append(call)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def iter_contacts(self) -> Iterator[Any]:
+        yield from self._called("contacts", self.contacts)
+
+    def count_contacts(self) -> int:
+        return self._called("count", self.count)
+
+    def iter_conversations(self) -> Iterator[Any]:
+        yield from self._called("conversations", [{"id": id} for id in self.talks])
+
+    def iter_messages(self, target: Any) -> Iterator[Any]:
+        yield from self._called(str(target), self.talks[str(target)])
+
+    def iter_campaigns(self) -> Iterator[Campaign]:
+        yield from self._called("campaigns", list(self.campaigns.values()))
+
+    def get_campaign(self, id: str) -> Any:
+        return self._called(id, self.campaigns[id])
+
+    def iter_campaign_recipients(self, id: str) -> Iterator[Any]:
+        yield from self._called(f"recipients of {id}", self.recipients[id])
+
+    def get_campaigns_overview(self, date_from: datetime, date_to: datetime) -> Any:
+        assert date_from < date_to
+        return self._called("overview", self.overview)
+
+
+class Kept:
+    """Where rows go: a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.state: State = {}
+        self.sizes: list[int] = []
+
+    def write(self, rows: Any) -> None:
+        self.sizes.append(len(rows))
+        self.rows |= {row["id"]: row for row in rows}
+
+    def remember(self, state: State) -> None:
+        self.state = state
+
+
+def id_of(n: int) -> str:
+    return f"{n:024x}"
+
+
+def at(hours: float) -> str:
+    return (datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=hours)).isoformat()
+
+
+def read_messages(account: Account, state: State) -> Kept:
+    kept = Kept()
+    extract(MessagesExtract(account, FakeClock()), state, kept, FakeClock())  # type: ignore[arg-type] # stands in
+    return kept
+
+
+def recipients_of(account: Account, kept: Kept, clock: FakeClock, campaigns: Any = None) -> list[str]:
+    """Extract once more, and return the calls."""
+    account.calls.clear()
+    source = CampaignRecipientsExtract(account, clock, campaigns)  # type: ignore[arg-type] # stands in
+    extract(source, kept.state, kept, clock)
+    return account.calls
+
+
+def test_odd_contacts_cost_their_row_and_no_other() -> None:
+    """A contact without an id is counted as skipped; everything else about it may be missing or of another type."""
+    account = Account()
+    account.count = WatiBadRequestError("no")
+    account.contacts = [
+        {},
+        {"id": None},
+        {"id": "a", "custom_params": 5, "teams": "x", "opted_in": "?", "created": 3},
+    ]
+    source, kept = ContactsExtract(account), Kept()  # type: ignore[arg-type] # stands in
+    assert extract(source, {}, kept, FakeClock()) == 1
+    assert source.skipped == 2
+    assert kept.rows["a"]["custom_params"] is None
+
+
+def test_rows_are_stored_in_parts() -> None:
+    """Memory stays flat: no more than some thousand rows are held at a time."""
+    account = Account()
+    account.contacts = [{"id": str(n)} for n in range(2 * CHUNK + 10)]
+    kept = Kept()
+    extract(ContactsExtract(account), {}, kept, FakeClock())  # type: ignore[arg-type] # stands in
+    assert kept.sizes == [CHUNK, CHUNK, 10]
+
+
+def test_conversations_that_are_not_newest_first_are_all_read() -> None:
+    """A new message deep in a list without order is found, although everything before it is older than the watermark."""
+    account = Account()
+    for n in range(60):
+        account.talks[id_of(n)] = [{"id": f"m{n}", "created": at(-(n % 7))}]
+    account.talks[id_of(60)] = [{"id": "news", "created": at(50)}]
+    kept = read_messages(account, {"watermark": at(40)})
+    assert set(kept.rows) == {"news"}
+
+
+def test_conversations_newest_first_are_left_after_ten_without_news() -> None:
+    """In an ordered list, ten conversations without news are the last that are looked at."""
+    account = Account()
+    for n in range(60):
+        account.talks[id_of(n)] = [{"id": f"m{n}", "created": at(60 - n)}]
+    kept = read_messages(account, {"watermark": at(58)})
+    assert set(kept.rows) == {"m0", "m1", "m2", "m3"}
+    assert len(account.calls) == 1 + 3 + 1 + 10
+
+
+def test_a_conversation_that_is_gone_is_no_failure() -> None:
+    """A conversation that was deleted while the list was read costs nothing."""
+    account = Account()
+    account.talks = {id_of(1): WatiNotFoundError("gone"), id_of(2): [{"id": "m", "created": at(0)}]}
+    assert set(read_messages(account, {}).rows) == {"m"}
+
+
+def test_an_outage_ends_the_run() -> None:
+    """After eleven conversations that cannot be read the run ends; what could be read is stored, without a watermark."""
+    account = Account()
+    account.talks = {id_of(0): [{"id": "m", "created": at(0)}]}
+    account.talks |= {id_of(n): WatiServerError("down") for n in range(1, 50)}
+    kept = Kept()
+    with pytest.raises(WatiServerError, match="down"):
+        extract(MessagesExtract(account, FakeClock()), {}, kept, FakeClock())  # type: ignore[arg-type] # stands in
+    assert (set(kept.rows), kept.state) == ({"m"}, {})
+    assert len(account.calls) == 1 + 1 + 11
+
+
+def test_a_message_that_comes_while_a_long_run_reads_belongs_to_the_next() -> None:
+    """The watermark is the start of the run, by WATI's clock, and not the newest message."""
+    account = Account()
+    account.server_clock_offset = timedelta(minutes=-5)
+    account.talks = {id_of(1): [{"id": "m", "created": at(10_000)}]}
+    clock = FakeClock()
+    began = clock.now()
+    kept = Kept()
+    source = MessagesExtract(account, clock)  # type: ignore[arg-type] # stands in
+    for batch in source.batches({}):
+        clock.sleep(3600)
+        kept.state = batch.state or kept.state
+    assert datetime.fromisoformat(kept.state["watermark"]) == began - timedelta(minutes=5)
+
+
+def campaign(id: str, **statistics: int) -> dict[str, Any]:
+    return {"id": id, "name": id, "created": at(0), "statistics": statistics}
+
+
+def test_a_list_that_lags_behind_the_statistics_is_read_again() -> None:
+    """When WATI counts more than it lists, the campaign is read again, until an hour has passed."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    account.campaigns = {"a": campaign("a", total_recipients=2, total_sent=2)}
+    account.recipients = {"a": [{"id": "1", "status": "sent"}]}
+    for _ in range(2):
+        assert "recipients of a" in recipients_of(account, kept, clock)
+    account.recipients["a"].append({"id": "2", "status": "sent"})
+    assert "recipients of a" in recipients_of(account, kept, clock)
+    assert set(kept.rows) == {"1", "2"}
+    assert recipients_of(account, kept, clock) == ["campaigns", "overview"]
+
+    account.recipients["a"].pop()
+    account.overview, account.campaigns["a"]["statistics"] = {"total_sent": 3}, {"total_recipients": 3}
+    assert "recipients of a" in recipients_of(account, kept, clock)
+    clock.sleep(7200)
+    assert "recipients of a" not in recipients_of(account, kept, clock)
+
+
+def test_without_totals_each_campaign_is_looked_at() -> None:
+    """When WATI refuses the totals, a run without news costs a call for each campaign."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    account.overview = WatiBadRequestError("no")
+    account.campaigns = {id: campaign(id, total_recipients=0) for id in "abc"}
+    account.recipients = dict.fromkeys("abc", [])
+    recipients_of(account, kept, clock)
+    assert recipients_of(account, kept, clock) == ["campaigns", "overview", "campaigns", "a", "b", "c"]
+
+
+def test_a_campaign_without_statistics_is_read_each_time() -> None:
+    """Where nothing shows that nothing is new, recipients are read."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    account.campaigns, account.recipients = {"a": {"id": "a", "created": at(0)}}, {"a": [{"id": "1"}]}
+    for _ in range(2):
+        account.overview = {"total_sent": len(account.calls)}
+        assert "recipients of a" in recipients_of(account, kept, clock)
+
+
+def test_old_campaigns_are_not_followed_and_not_forgotten() -> None:
+    """After 31 days a campaign is not looked at any more, and one that is sent after a long pause is."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    now = clock.now()
+    account.campaigns = {"old": {**campaign("old", total_sent=1), "created": now.isoformat()}}
+    account.recipients = {"old": [{"id": "1", "status": "sent"}], "new": [{"id": "2", "status": "sent"}]}
+    recipients_of(account, kept, clock)
+    clock.sleep(timedelta(days=60).total_seconds())
+    account.overview = {"total_sent": 2}
+    assert "old" in recipients_of(account, kept, clock)  # the last run was 60 days ago, and it was fresh then
+    created = (clock.now() - timedelta(days=20)).isoformat()
+    account.campaigns = {"new": {**campaign("new", total_sent=1), "created": created}, **account.campaigns}
+    account.overview = {"total_sent": 3}
+    calls = recipients_of(account, kept, clock)
+    assert "recipients of new" in calls
+    assert "old" not in calls
+    clock.sleep(timedelta(days=5).total_seconds())
+    account.overview = {"total_sent": 4}
+    recipients_of(account, kept, clock)
+    assert not [name for name in kept.state if "old" in name]
+
+
+def test_a_campaign_that_cannot_be_read_is_read_by_the_next_run() -> None:
+    """The others are stored and remembered, and the task fails."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    account.campaigns = {id: campaign(id, total_recipients=1) for id in "abc"}
+    account.recipients = {id: [{"id": f"{id}1", "status": "sent"}] for id in "abc"}
+    account.recipients["b"] = WatiServerError("down")  # type: ignore[assignment] # raised by the stand-in
+    with pytest.raises(WatiServerError, match="campaigns cannot be read, the first is b"):
+        recipients_of(account, kept, clock)
+    assert set(kept.rows) == {"a1", "c1"}
+    account.recipients["b"] = [{"id": "b1", "status": "sent"}]
+    calls = recipients_of(account, kept, clock)
+    assert [call for call in calls if call.startswith("recipients")] == ["recipients of b"]
+    assert recipients_of(account, kept, clock) == ["campaigns", "overview"]
+
+
+def test_a_damaged_look_is_no_look() -> None:
+    """A state that was changed by hand costs calls, and never a row."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    account.campaigns = {"a": campaign("a", total_recipients=1)}
+    account.recipients = {"a": [{"id": "1", "status": "sent"}]}
+    kept.state = {"campaign a": "{}", "totals": "x", "watermark": "y"}
+    assert "recipients of a" in recipients_of(account, kept, clock)
+
+
+def test_batches_end_without_a_state_when_nothing_was_read() -> None:
+    """An account without conversations has a watermark after the first run."""
+    state: Mapping[str, str] = read_messages(Account(), {}).state
+    assert set(state) == {"watermark"}
+    assert Batch() == Batch((), None)

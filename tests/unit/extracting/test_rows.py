@@ -1,0 +1,75 @@
+"""Rows: values of WATI as databases and files take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.extracting.campaign_recipients import CAMPAIGN_RECIPIENTS, campaign_ids
+from airflow_provider_wati.extracting.contacts import CONTACTS
+from airflow_provider_wati.extracting.messages import MESSAGES
+from airflow_provider_wati.extracting.rows import flag_of, id_of, params_of, text_of, time_of
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2026-02-20T15:28:57.3422044Z", "2026-02-20T15:28:57.342204Z"),
+        ("2026-02-20T15:28:57+05:30", "2026-02-20T09:58:57.000000Z"),
+        ("2026-02-20", "2026-02-20T00:00:00.000000Z"),
+        ("1793318400", "2026-10-30T00:00:00.000000Z"),
+        (1793318400123, "2026-10-30T00:00:00.123000Z"),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9" * 30, None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_times(given: Any, expected: str | None) -> None:
+    """Times come out in one form, which sorts in the order of time; what is not a time is NULL."""
+    assert time_of(given) == expected
+
+
+def test_texts_and_flags() -> None:
+    """NUL is left out, numbers are texts, and flags have any of WATI's spellings."""
+    texts: list[Any] = ["a\0b", 7, 7.0, "", "\0", True, {}, None]
+    assert [text_of(value) for value in texts] == ["ab", "7", "7", None, None, None, None, None]
+    flags: list[Any] = [True, "False", 1, "no", None, "perhaps", []]
+    assert [flag_of(value) for value in flags] == [True, False, True, False, None, None, None]
+    assert (
+        params_of([{"name": "b", "value": "1"}, "x", {"name": ""}, {"name": "a"}]) == '{"a": null, "b": "1"}'
+    )
+    assert params_of("x") is None
+
+
+def test_an_id_that_is_no_key_costs_its_row() -> None:
+    """An object without an id, or with one that no database can index, has none."""
+    ids: list[Any] = ["a", 5, None, "", "x" * 256, {}]
+    assert [id_of({"id": value}) for value in ids] == ["a", "5", None, None, None, None]
+
+
+@pytest.mark.parametrize("entity", [CONTACTS, MESSAGES, CAMPAIGN_RECIPIENTS], ids=lambda entity: entity.name)
+def test_columns_are_unique_and_can_be_chosen(entity: Any) -> None:
+    """``id`` comes first, ``extracted_at`` last, and a choice keeps both."""
+    names = [column.name for column in entity.columns]
+    assert len(names) == len(set(names))
+    assert (names[0], names[-1]) == ("id", "extracted_at")
+    assert entity.choose(None) == entity.columns
+    assert [column.name for column in entity.choose([names[2]])] == ["id", names[2], "extracted_at"]
+    with pytest.raises(WatiValidationError, match="'town'"):
+        entity.choose(["town"])
+
+
+def test_campaigns_in_each_form() -> None:
+    """Campaigns are an id, ids, or those of a summary; each counts once."""
+    assert campaign_ids(None) is None
+    assert campaign_ids("a") == ["a"]
+    assert campaign_ids(["a", {"id": "b"}, "a"]) == ["a", "b"]
+    wrongs: list[Any] = [5, [5], [{}], [""], {"id": None}]
+    for wrong in wrongs:
+        with pytest.raises(TypeError):
+            campaign_ids(wrong)
