@@ -67,7 +67,19 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "WATI",
                 "python-module": "airflow_provider_wati.transfers.sql_to_wati",
                 "how-to-guide": "/docs/sql.md",
-            }
+            },
+            {
+                "source-integration-name": "WATI",
+                "target-integration-name": "Common SQL",
+                "python-module": "airflow_provider_wati.transfers.wati_to_sql",
+                "how-to-guide": "/docs/warehouse.md",
+            },
+            {
+                "source-integration-name": "WATI",
+                "target-integration-name": "WATI",
+                "python-module": "airflow_provider_wati.transfers.wati_to_file",
+                "how-to-guide": "/docs/warehouse.md",
+            },
         ],
         "notifications": ["airflow_provider_wati.notifications.wati.WatiNotifier"],
         "config": {
@@ -76,8 +88,8 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "state_path": {
                         "description": (
-                            "A directory or object-storage URI that all workers reach, for the state of sends and "
-                            "contact syncs. It holds no message texts; the snapshot of a sync holds phone numbers, "
+                            "A directory or object-storage URI that all workers reach, for the state of sends, "
+                            "contact syncs and extractions to files. It holds no message texts; the snapshot of a sync holds phone numbers, "
                             "names and attributes. If it is not set, sends use Airflow's store of the task "
                             "(Airflow 3.3 and later)."
                         ),

@@ -86,7 +86,7 @@ class FileWatermark:
         if not is_ours and not is_full and storage_path(self._path).exists():
             raise WatiValidationError(
                 f"{self._path} exists, and the last run of this task has written another file, so its rows would be lost. "
-                "Put the run into the path, such as {{ run_id }} or {{ ts_nodash }}, or give full=True."
+                "Put the run into the path, such as {{ run_id }} or {{ dag_run.run_after | ts_nodash }}, or give full=True."
             )
         if not is_ours:
             self._directory.set(self._key, {"path": self._path, "before": self._before, "after": None})

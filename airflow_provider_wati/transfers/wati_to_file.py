@@ -80,7 +80,9 @@ class WatiContactsToFileOperator(_ToFile, ContactsSource):
 
     .. code-block:: python
 
-        WatiContactsToFileOperator(task_id="contacts", path="s3://lake/wati/contacts/{{ ts_nodash }}.parquet")
+        WatiContactsToFileOperator(
+            task_id="contacts", path="s3://lake/wati/contacts/{{ dag_run.run_after | ts_nodash }}.parquet"
+        )
 
     :param path: the file of this run: a local path or an object-storage URI that ends in ``.csv``, ``.jsonl`` or
         ``.parquet`` (templated). An existing file is replaced.
@@ -107,7 +109,7 @@ class WatiMessagesToFileOperator(_ToFile, MessagesSource):
 
         WatiMessagesToFileOperator(
             task_id="messages",
-            path="s3://lake/wati/messages/{{ ts_nodash }}.jsonl",
+            path="s3://lake/wati/messages/{{ dag_run.run_after | ts_nodash }}.jsonl",
             state_path="s3://airflow-state/wati",
         )
 
@@ -140,7 +142,7 @@ class WatiCampaignRecipientsToFileOperator(_ToFile, CampaignRecipientsSource):
 
         WatiCampaignRecipientsToFileOperator(
             task_id="recipients",
-            path="s3://lake/wati/recipients/{{ ts_nodash }}.csv",
+            path="s3://lake/wati/recipients/{{ dag_run.run_after | ts_nodash }}.csv",
             state_path="s3://airflow-state/wati",
         )
 

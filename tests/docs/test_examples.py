@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -430,6 +434,32 @@ def test_alerts(run_example: Run, sandbox: Sandbox) -> None:
     assert of_the_task.startswith("Airflow: task failed\nDAG: wati_alerts\nTask: load\nRun: ")
     assert of_the_run == "Hi team, your order wati_alerts is task_failure."
     assert sandbox.texts_to(BEN) == [*before[BEN], of_the_run]
+
+
+def test_to_warehouse(
+    run_example: Run, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example fills tables and files, and the second run brings a reply and an opt-out."""
+    warehouse = tmp_path / "warehouse.db"
+    connection = {"conn_type": "sqlite", "host": str(warehouse)}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    people = [{"phone_number": phone} for phone in (ADA, BEN, CHITRA, "12025131026")]
+    sandbox.client().send_template_messages("welcome", "spring", people)
+    sandbox.control("POST", "/clock", {"advance": 3600})
+    assert all_succeeded(run_example("wati_to_warehouse", directory=str(tmp_path / "lake")))
+
+    sandbox.control("POST", "/inbound", {"phone": ADA, "text": "STOP"})
+    sandbox.control("POST", "/contacts", {"contacts": [{"phone": ADA, "allow_broadcast": False}]})
+    assert all_succeeded(run_example("wati_to_warehouse", directory=str(tmp_path / "lake")))
+    suppressed, funnel = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/warehouse.md").read_text(), re.DOTALL)
+    with closing(sqlite3.connect(warehouse)) as database:
+        assert (ADA,) in database.execute(suppressed).fetchall()
+        [(name, recipients, sent, delivered, read, replied, failed)] = database.execute(funnel)
+        assert (name, recipients, replied, failed) == ("spring", 4, 1, 1)
+        assert sent == delivered >= read >= replied
+        assert ("STOP",) in database.execute("SELECT text FROM wati_messages").fetchall()
+    for kind in ("contacts", "messages", "recipients"):
+        assert len(list((tmp_path / "lake" / kind).iterdir())) == 2
 
 
 def statuses_of(file: Path) -> dict[str, str]:
