@@ -35,7 +35,6 @@ from airflow_provider_wati.transfers.wati_to_sql import (
         ),
         "full": Param(False, type="boolean", title="Read everything again"),
     },
-    render_template_as_native_obj=True,
 )
 def wati_to_warehouse():
     # [START contacts_to_sql]

@@ -59,6 +59,14 @@ _TEXTS = (
 )  # fmt: skip
 _STAGE_FLAGS = tuple(f"is_{stage}" for stage in STAGES)
 _PAGE = 100
+#: After these, each campaign is looked at.
+_NO_ANSWER = (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiPermissionError,
+    WatiResponseError,
+    WatiServerError,
+)
 _OLD_CAMPAIGNS, _FALLS = 20, 3
 
 
@@ -133,10 +141,18 @@ class CampaignRecipientsExtract:
         self._all_complete = True
         self.skipped = 0
 
+    def forget(self, state: Mapping[str, str]) -> State:
+        """Return a state without the looks at the campaigns that this extract reads."""
+        if self._campaigns is None:
+            return {}
+        named = {f"{_CAMPAIGN}{id}" for id in self._campaigns}
+        return {name: text for name, text in state.items() if name not in named}
+
     def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
         """
         Read recipients campaign by campaign.
 
+        :raises WatiNotFoundError: when WATI does not know a campaign that was asked for.
         :raises WatiError: at the end, when a campaign could not be read; it is read again by the next run.
         """
         self._began = self._clock.now()
@@ -174,7 +190,7 @@ class CampaignRecipientsExtract:
         earliest = (self._began - FOLLOWED_FOR).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         try:
             overview = self._client.get_campaigns_overview(earliest, self._began + timedelta(days=1))
-        except (WatiBadRequestError, WatiNotFoundError, WatiPermissionError, WatiResponseError) as error:
+        except _NO_ANSWER as error:
             log.info("WATI gives no totals of campaigns, so that each one is looked at: %s", error)
             return None
         return _digest([str(earliest.date()), first, dict(overview)])
@@ -186,7 +202,7 @@ class CampaignRecipientsExtract:
         for campaign in self._client.iter_campaigns():
             created = time_of(campaign.get("created"))
             times = (created, time_of(campaign.get("scheduled_at")))
-            if (id := text_of(campaign.get("id"))) and max(filter(None, times), default="") >= horizon:
+            if (id := id_of(campaign)) and max(filter(None, times), default="") >= horizon:
                 ids.append(id)
             if order.is_past(created, horizon):
                 break
@@ -206,6 +222,8 @@ class CampaignRecipientsExtract:
                 reached: Counter[str] = Counter()
                 yield from self._recipients(campaign, id, reached)
             except WatiNotFoundError:
+                if self._campaigns is not None:
+                    raise
                 log.info("Campaign %s is not in WATI any more.", id)
             except (WatiBadRequestError, WatiServerError, WatiResponseError) as error:
                 unread.add(id, error)

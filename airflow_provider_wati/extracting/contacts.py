@@ -12,11 +12,13 @@ from airflow_provider_wati.exceptions import (
     WatiNotFoundError,
     WatiPermissionError,
     WatiResponseError,
+    WatiServerError,
 )
 from airflow_provider_wati.extracting.rows import (
     Batch,
     Entity,
     Row,
+    State,
     columns_of,
     flag_of,
     id_of,
@@ -40,6 +42,14 @@ _JSON = ("teams", "segments")
 _FLAGS = ("allow_broadcast", "opted_in", "allow_sms")
 _TIMES = ("created", "last_updated")
 _PAGE = 100
+#: After these, the list counts as it is.
+_NO_ANSWER = (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiPermissionError,
+    WatiResponseError,
+    WatiServerError,
+)
 
 
 def _listed_wins(stored: Row, listed: Row) -> Row:
@@ -69,6 +79,10 @@ class ContactsExtract:
         self._client = client
         self.skipped = 0
 
+    def forget(self, state: Mapping[str, str]) -> State:
+        """Return an empty state."""
+        return {}
+
     def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
         """Read all contacts, a hundred at a time."""
         counted = self._count()
@@ -90,7 +104,7 @@ class ContactsExtract:
     def _count(self) -> int | None:
         try:
             return self._client.count_contacts()
-        except (WatiBadRequestError, WatiNotFoundError, WatiPermissionError, WatiResponseError) as error:
+        except _NO_ANSWER as error:
             log.info("WATI does not count the contacts, so that the list cannot be checked: %s", error)
             return None
 

@@ -18,6 +18,7 @@ from airflow_provider_wati.extracting.rows import (
     Batch,
     Entity,
     Row,
+    State,
     columns_of,
     flag_of,
     id_of,
@@ -86,6 +87,10 @@ class MessagesExtract:
         self._message_order = NewestFirst(_FALLS_OF_MESSAGES, _OLD_MESSAGES)
         self._newest: str | None = None
         self.skipped = 0
+
+    def forget(self, state: Mapping[str, str]) -> State:
+        """Return an empty state."""
+        return {}
 
     def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
         """

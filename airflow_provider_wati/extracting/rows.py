@@ -109,6 +109,10 @@ class Extract(Protocol):
     #: Objects without a usable id, which were left out.
     skipped: int
 
+    def forget(self, state: Mapping[str, str]) -> State:
+        """Return a state without what this extract goes by, so that it reads everything again."""
+        ...
+
     def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
         """
         Read what is new, or everything.

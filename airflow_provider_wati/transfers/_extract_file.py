@@ -71,26 +71,26 @@ class FileWatermark:
         self._path = path
         self._before: State = {}
 
-    def load(self, *, is_full: bool) -> State:
+    def load(self, *, may_replace: bool) -> State:
         """
         Return where this run begins, and note its file before anything is written.
 
-        :param is_full: whether to begin at the beginning.
-        :raises WatiValidationError: for a file that another run has written, and that would be replaced.
+        :param may_replace: whether to replace a file that another run has written.
+        :raises WatiValidationError: for a file that another run has written, unless it may be replaced.
         :raises WatiConfigurationError: when the state is damaged.
         """
         stored = self._directory.get(self._key)
         last, before, after = _parts_of(stored, self._key)
         is_ours = last == self._path
         self._before = before if is_ours or after is None else after
-        if not is_ours and not is_full and storage_path(self._path).exists():
+        if not is_ours and not may_replace and storage_path(self._path).exists():
             raise WatiValidationError(
                 f"{self._path} exists, and the last run of this task has written another file, so its rows would be lost. "
                 "Put the run into the path, such as {{ run_id }} or {{ dag_run.run_after | ts_nodash }}, or give full=True."
             )
         if not is_ours:
             self._directory.set(self._key, {"path": self._path, "before": self._before, "after": None})
-        return {} if is_full else self._before
+        return dict(self._before)
 
     def save(self, state: State) -> None:
         """Remember a state: the file of this run is complete."""

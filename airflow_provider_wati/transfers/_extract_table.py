@@ -295,7 +295,7 @@ class WatermarkTable:
     def _create(self, connection: Any, cursor: Any) -> None:
         try:
             cursor.execute(
-                f"CREATE TABLE {self._table} (account VARCHAR({LONGEST_ID}) NOT NULL, name VARCHAR({LONGEST_ID}) NOT NULL, "
+                f"CREATE TABLE {self._table} (account VARCHAR({LONGEST_ID}) NOT NULL, name VARCHAR({LONGEST_ID + 45}) NOT NULL, "
                 f"value VARCHAR(1000) NOT NULL, PRIMARY KEY (account, name))"
             )
             connection.commit()

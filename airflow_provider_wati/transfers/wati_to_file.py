@@ -45,7 +45,9 @@ class _ToFile(ExtractOperator):
         columns = self._chosen(source)
         check_table(self.path)
         watermark = self._watermark(source, context) if self.has_watermark else None
-        state = watermark.load(is_full=is_full) if watermark else {}
+        state = watermark.load(may_replace=is_full) if watermark else {}
+        if is_full:
+            state = source.forget(state)
         with closing(ExtractFile(self.path, source.entity, columns)) as file:
             listed = extract(source, state, file, self.clock)
             rows = file.finish()
@@ -160,6 +162,7 @@ class WatiCampaignRecipientsToFileOperator(_ToFile, CampaignRecipientsSource):
     :raises WatiValidationError: before anything is read, for a column that does not exist, a path with another suffix, or
         one that an earlier run has written.
     :raises WatiConfigurationError: before anything is read, without a ``state_path``.
+    :raises WatiNotFoundError: when WATI does not know one of ``campaigns``.
     :raises WatiError: when some campaigns could not be read; no file is written then.
     """
 

@@ -55,8 +55,10 @@ class _ToSql(ExtractOperator):
         table.prepare()
         store = self._store(hook, source, context) if self.has_watermark else None
         state = store.load() if store else {}
-        if is_full or (state and table.is_empty()):
+        if state and table.is_empty():
             state = {}
+        if is_full:
+            state = source.forget(state)
         listed = extract(source, state, _Rows(table, store), self.clock)
         return {
             "table": self.table,
@@ -189,6 +191,7 @@ class WatiCampaignRecipientsToSqlOperator(_ToSql, CampaignRecipientsSource):
     :raises WatiValidationError: before anything is read, for a column that does not exist, or a name that is not one of a
         table.
     :raises WatiConfigurationError: before anything is read, when the table has other columns or cannot be written.
+    :raises WatiNotFoundError: when WATI does not know one of ``campaigns``.
     :raises WatiError: at the end, when some campaigns could not be read; the next run reads them again.
     """
 
