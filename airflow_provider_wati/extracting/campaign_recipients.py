@@ -37,6 +37,7 @@ from airflow_provider_wati.extracting.watermark import (
     OVERLAP,
     WATERMARK,
     NewestFirst,
+    Recent,
     new_watermark,
     time_before,
     watermark_in,
@@ -100,24 +101,24 @@ class Look:
 
     :param counters: stands for the statistics.
     :param first_seen: when they were these for the first time.
-    :param is_complete: whether the list showed as much as the statistics.
+    :param is_settled: whether equal statistics mean that nothing is new.
     """
 
     counters: str
     first_seen: str
-    is_complete: bool
+    is_settled: bool
 
     @classmethod
     def parse(cls, text: str | None) -> Look | None:
         """Read a look from a state; None for what is not one."""
         try:
-            counters, first_seen, is_complete = json.loads(text or "null")
-            return cls(str(counters), str(first_seen), bool(is_complete))
+            counters, first_seen, is_settled = json.loads(text or "null")
+            return cls(str(counters), str(first_seen), bool(is_settled))
         except (ValueError, TypeError):
             return None
 
     def __str__(self) -> str:
-        return json.dumps([self.counters, self.first_seen, self.is_complete])
+        return json.dumps([self.counters, self.first_seen, self.is_settled])
 
 
 class CampaignRecipientsExtract:
@@ -138,7 +139,7 @@ class CampaignRecipientsExtract:
         self._began = clock.now()
         #: The state as far as this run has come.
         self._done: State = {}
-        self._all_complete = True
+        self._all_settled = True
         self.skipped = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
@@ -172,7 +173,7 @@ class CampaignRecipientsExtract:
         ids = self._listed(horizon)
         yield from self._followed(ids, state)
         done = {**self._done, WATERMARK: new_watermark(self._began, self._client)}
-        if totals and self._all_complete:
+        if totals and self._all_settled:
             done[TOTALS] = totals
         yield Batch(state=done)
 
@@ -199,7 +200,10 @@ class CampaignRecipientsExtract:
         """Return the ids of the campaigns that are not older than the horizon."""
         order = NewestFirst(_FALLS, _OLD_CAMPAIGNS)
         ids = []
+        recent = Recent()
         for campaign in self._client.iter_campaigns():
+            if recent.is_repeated(campaign.get("id")):
+                continue
             created = time_of(campaign.get("created"))
             times = (created, time_of(campaign.get("scheduled_at")))
             if (id := id_of(campaign)) and max(filter(None, times), default="") >= horizon:
@@ -216,8 +220,7 @@ class CampaignRecipientsExtract:
                 campaign = self._client.get_campaign(id)
                 known = Look.parse(state.get(f"{_CAMPAIGN}{id}"))
                 counters = _counters(campaign)
-                if known and counters and known.counters == counters and self._is_settled(known):
-                    self._all_complete = self._all_complete and known.is_complete
+                if known and counters and known.counters == counters and known.is_settled:
                     continue
                 reached: Counter[str] = Counter()
                 yield from self._recipients(campaign, id, reached)
@@ -231,15 +234,13 @@ class CampaignRecipientsExtract:
                 first_seen = written_time(self._began)
                 if known and known.counters == counters:
                     first_seen = known.first_seen
-                look = Look(counters, first_seen, _shows_all(campaign, reached))
-                self._all_complete = self._all_complete and look.is_complete
+                # A list that still shows less after an hour is not going to show more.
+                has_had_time = first_seen < time_before(self._began, OVERLAP)
+                look = Look(counters, first_seen, has_had_time or _shows_all(campaign, reached))
+                self._all_settled = self._all_settled and look.is_settled
                 self._done[f"{_CAMPAIGN}{id}"] = str(look)
                 yield Batch(state=dict(self._done))
         unread.check()
-
-    def _is_settled(self, look: Look) -> bool:
-        """Return whether equal statistics mean that nothing is new: the list showed all, or has had the time to."""
-        return look.is_complete or look.first_seen < time_before(self._began, OVERLAP)
 
     def _recipients(self, campaign: Campaign, campaign_id: str, reached: Counter[str]) -> Iterator[Batch]:
         """Read the recipients of a campaign, and count how many reached each stage."""

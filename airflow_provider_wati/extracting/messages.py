@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.client.target import Target
@@ -30,7 +31,9 @@ from airflow_provider_wati.extracting.unread import Unread
 from airflow_provider_wati.extracting.watermark import (
     OVERLAP,
     WATERMARK,
+    LatestActivityFirst,
     NewestFirst,
+    Recent,
     new_watermark,
     time_before,
     watermark_in,
@@ -51,6 +54,11 @@ _TEXTS = (
 )  # fmt: skip
 #: Rows that are handed on together.
 _ROWS = 500
+#: The name in a state of the order in which WATI lists conversations, once it is proven.
+ORDER = "conversation_order"
+_LATEST_ACTIVITY = "latest activity first"
+#: WATI's clock and the worker's may differ by this much.
+_CLOCKS_DIFFER_BY = timedelta(seconds=60)
 #: Entries in a row that have to be older than the watermark: 10 conversations, 3 messages of one.
 _OLD_CONVERSATIONS, _OLD_MESSAGES = 10, 3
 _FALLS_OF_MESSAGES = 3
@@ -71,9 +79,9 @@ class MessagesExtract:
     """
     Read the messages of all conversations, or those since the watermark.
 
-    Conversations are listed newest first, as WATI documents. With a watermark, the list is read until 10 of them in a row
-    have no message since, as long as their times go down; else to its end. Of a conversation, the messages are
-    read until three are older, once WATI's lists of messages have shown to be newest first.
+    With a watermark, the list of conversations is read until 10 in a row have no message since, once it has shown to list
+    the latest activity first; else to its end. Of a conversation, the messages are read until three are older, once WATI's
+    lists of messages have shown to be newest first.
 
     :param client: the account.
     :param clock: the time.
@@ -85,6 +93,7 @@ class MessagesExtract:
         self._client = client
         self._clock = clock
         self._message_order = NewestFirst(_FALLS_OF_MESSAGES, _OLD_MESSAGES)
+        #: The time of the latest message of the conversation that is read.
         self._newest: str | None = None
         self.skipped = 0
 
@@ -101,28 +110,39 @@ class MessagesExtract:
         began = self._clock.now()
         watermark = watermark_in(state)
         since = time_before(watermark, OVERLAP) if watermark else ""
-        conversation_order = NewestFirst(0, _OLD_CONVERSATIONS)
-        unread = Unread("conversation")
+        order = LatestActivityFirst(
+            _OLD_CONVERSATIONS,
+            time_before(began, _CLOCKS_DIFFER_BY),
+            is_proven=state.get(ORDER) == _LATEST_ACTIVITY,
+        )
+        recent, unread = Recent(), Unread("conversation")
         for talk in self._client.iter_conversations():
+            id = str(talk.get("id") or "")
+            if recent.is_repeated(id):
+                continue
             self._newest = None
             try:
                 yield from self._conversation(talk, since)
             except WatiNotFoundError:
-                log.info("Conversation %s is gone.", talk.get("id"))
+                log.info("Conversation %s is gone.", id)
             except (WatiBadRequestError, WatiServerError, WatiResponseError, WatiValidationError) as error:
-                unread.add(str(talk.get("id")), error)
-            if conversation_order.is_past(self._newest, since):
+                unread.add(id, error)
+            if order.is_past(id, self._newest, since):
                 break
         unread.check()
-        yield Batch(state={WATERMARK: new_watermark(began, self._client)})
+        proof = {ORDER: _LATEST_ACTIVITY} if order.holds else {}
+        yield Batch(state={**proof, WATERMARK: new_watermark(began, self._client)})
 
     def _conversation(self, talk: Conversation, since: str) -> Iterator[Batch]:
         rows: list[Row] = []
+        recent = Recent()
         self._message_order.begin()
         for message in self._client.iter_messages(Target.conversation(str(talk.get("id") or ""))):
             row = _row_of(message, talk)
             if row is None:
                 self.skipped += 1
+                continue
+            if recent.is_repeated(row["id"]):
                 continue
             created = row["created"]
             self._newest = max(self._newest or "", created or "") or None

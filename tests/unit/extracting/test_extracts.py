@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Campaign
 
 
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
 class Account:
     """Stands in for the client of an account: what it lists, and which calls were made."""
 
@@ -91,8 +94,8 @@ def at(hours: float) -> str:
 
 
 def read_messages(account: Account, state: State) -> Kept:
-    kept = Kept()
-    extract(MessagesExtract(account, FakeClock()), state, kept, FakeClock())  # type: ignore[arg-type] # stands in
+    kept, clock = Kept(), FakeClock(NOW)
+    extract(MessagesExtract(account, clock), state, kept, clock)  # type: ignore[arg-type] # stands in
     return kept
 
 
@@ -136,6 +139,50 @@ def test_conversations_that_are_not_newest_first_are_all_read() -> None:
     account.talks[id_of(60)] = [{"id": "news", "created": at(50)}]
     kept = read_messages(account, {"watermark": at(40)})
     assert set(kept.rows) == {"news"}
+
+
+def test_conversations_that_may_be_ordered_by_their_beginning_are_all_read() -> None:
+    """News in an old conversation are found where WATI lists the conversations that began last first."""
+    account = Account()
+    for n in range(60):
+        account.talks[id_of(60 - n)] = [{"id": f"m{n}", "created": at(-n)}]
+    account.talks[id_of(0)] = [{"id": "news", "created": at(50)}]
+    kept = read_messages(account, {"watermark": at(40)})
+    assert set(kept.rows) == {"news"}
+
+
+def test_an_order_that_was_proven_counts_for_the_next_run() -> None:
+    """Ids that go up prove that the latest activity comes first; a time that goes up takes the proof back."""
+    account = Account()
+    for n in (3, 4, *range(2, -1, -1), *range(40, 4, -1)):
+        account.talks[id_of(n)] = [{"id": f"m{n}", "created": at(-len(account.talks))}]
+    kept = read_messages(account, {})
+    assert kept.state["conversation_order"] == "latest activity first"
+    # By now, the ids only go down.
+    account.talks = {id_of(n): [{"id": f"m{n}", "created": at(n)}] for n in range(99, 0, -1)}
+    again = read_messages(account, {**kept.state, "watermark": at(99)})
+    assert set(again.rows) == {"m99", "m98"}
+    account.talks = {id_of(n): [{"id": f"m{n}", "created": at(n * 7 % 50)}] for n in range(99, 0, -1)}
+    assert "conversation_order" not in read_messages(account, {**kept.state, "watermark": at(70)}).state
+
+
+def test_what_is_said_while_a_run_reads_disproves_no_order() -> None:
+    """Entries that move to the next page, and messages after the start of the run, do not make the run read everything."""
+    account = Account()
+
+    def before(hours: float) -> str:
+        return (NOW - timedelta(hours=hours)).isoformat()
+
+    for n in range(60):
+        account.talks[id_of(n)] = [
+            {"id": f"m{n}.{k}", "created": before(n + k / 100)} for k in (0, 1, 2, 3, 2, 3, 4, 5)
+        ]
+    account.talks[id_of(2)] = [{"id": "now", "created": before(-1)}, {"id": "m2", "created": before(2)}]
+    kept = read_messages(account, {"watermark": before(4)})
+    assert len(account.calls) < 20
+    assert "now" in kept.rows
+    assert "m4.0" in kept.rows
+    assert "conversation_order" in kept.state
 
 
 def test_conversations_newest_first_are_left_after_ten_without_news() -> None:
@@ -202,6 +249,10 @@ def test_a_list_that_lags_behind_the_statistics_is_read_again() -> None:
     account.overview, account.campaigns["a"]["statistics"] = {"total_sent": 3}, {"total_recipients": 3}
     assert "recipients of a" in recipients_of(account, kept, clock)
     clock.sleep(7200)
+    # It is read once more after an hour, so that what the list shows by then is not missed.
+    account.recipients["a"].append({"id": "2", "status": "failed"})
+    assert "recipients of a" in recipients_of(account, kept, clock)
+    assert kept.rows["2"]["status"] == "failed"
     assert "recipients of a" not in recipients_of(account, kept, clock)
 
 
