@@ -63,12 +63,14 @@ class FileWatermark:
     :param directory: the user's directory for state.
     :param key: names the task and the account.
     :param path: the file of this run.
+    :param run_id: the run.
     """
 
-    def __init__(self, directory: StateDirectory, key: str, path: str) -> None:
+    def __init__(self, directory: StateDirectory, key: str, path: str, run_id: str) -> None:
         self._directory = directory
         self._key = key
         self._path = path
+        self._run_id = run_id
         self._before: State = {}
 
     def load(self, *, may_replace: bool) -> State:
@@ -81,28 +83,33 @@ class FileWatermark:
         """
         stored = self._directory.get(self._key)
         last, before, after = _parts_of(stored, self._key)
-        is_ours = last == self._path
+        is_ours = last == (self._path, self._run_id)
         self._before = before if is_ours or after is None else after
         if not is_ours and not may_replace and storage_path(self._path).exists():
             raise WatiValidationError(
-                f"{self._path} exists, and the last run of this task has written another file, so its rows would be lost. "
+                f"{self._path} is there, and this run has not written it, so its rows would be lost. "
                 "Put the run into the path, such as {{ run_id }} or {{ dag_run.run_after | ts_nodash }}, or give full=True."
             )
         if not is_ours:
-            self._directory.set(self._key, {"path": self._path, "before": self._before, "after": None})
+            self._set(None)
         return dict(self._before)
 
     def save(self, state: State) -> None:
         """Remember a state: the file of this run is complete."""
-        self._directory.set(self._key, {"path": self._path, "before": self._before, "after": state})
+        self._set(state)
+
+    def _set(self, after: State | None) -> None:
+        run = {"path": self._path, "run_id": self._run_id}
+        self._directory.set(self._key, {**run, "before": self._before, "after": after})
 
 
-def _parts_of(stored: Any, key: str) -> tuple[str | None, State, State | None]:
+def _parts_of(stored: Any, key: str) -> tuple[tuple[str, str] | None, State, State | None]:
     if stored is None:
         return None, {}, None
     try:
         after = stored["after"]
-        return str(stored["path"]), dict(stored["before"]), None if after is None else dict(after)
+        last = (str(stored["path"]), str(stored["run_id"]))
+        return last, dict(stored["before"]), None if after is None else dict(after)
     except (TypeError, KeyError, ValueError):
         raise WatiConfigurationError(
             f"The state {key!r} is not a watermark that was written there: remove it and read everything once with full=True."

@@ -71,7 +71,8 @@ class _ToFile(ExtractOperator):
                 f"The files of {source.entity.name} need a place for their watermark: set state_path or the option [wati] "
                 "state_path to a directory or object-storage URI that all workers reach. Nothing was read."
             )
-        return FileWatermark(directory, self._state_key(source, context, ""), self.path)
+        key = self._state_key(source, context, "")
+        return FileWatermark(directory, key, self.path, str(context["ti"].run_id))
 
 
 class WatiContactsToFileOperator(_ToFile, ContactsSource):

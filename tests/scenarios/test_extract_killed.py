@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.postgres import PostgresUnavailableError, running_postgres
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -25,16 +28,50 @@ KILLS = 30
 Kill = Callable[..., dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Database:
+    """A database, and Airflow's connection to it."""
+
+    connection: dict[str, Any]
+    connect: Callable[[], Any]
+
+    def read(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(self.connect()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(query)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        file = str(tmp_path / "warehouse.db")
+        yield Database({"conn_type": "sqlite", "host": file}, lambda: sqlite3.connect(file))
+        return
+    import psycopg2
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        with running_postgres() as uri:
+            told = parse_dsn(uri)
+            connection = {"conn_type": "postgres", "host": told["host"], "login": told["user"]}
+            yield Database({**connection, "schema": told["dbname"]}, lambda: psycopg2.connect(uri))
+    except PostgresUnavailableError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
-def transfer(sandbox: Sandbox, tmp_path: Path) -> Iterator[Kill]:
+def transfer(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kill]:
     """Run a transfer in a process of its own, killed at the event ``kill_at``."""
     wati = {"conn_type": "wati", "host": sandbox.endpoint, "password": sandbox.token}
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps({**wati, "extra": {"rate_limits": {"*": None}}}),
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
     }
+    if "database" in request.fixturenames:
+        connection = request.getfixturevalue("database").connection
+        environment["AIRFLOW_CONN_WAREHOUSE"] = json.dumps(connection)
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(
@@ -92,7 +129,7 @@ def messages_of(sandbox: Sandbox) -> dict[str, str | None]:
 
 
 def test_a_table_of_messages_survives_kills_at_any_row(
-    sandbox: Sandbox, transfer: Kill, tmp_path: Path
+    sandbox: Sandbox, transfer: Kill, database: Database
 ) -> None:
     """After each of many kills, at rows, statements and commits, one more run brings the table to what WATI has."""
     chance = random.Random(13)
@@ -107,8 +144,7 @@ def test_a_table_of_messages_survives_kills_at_any_row(
             # Every other kill is followed by a second one, without a run between them that comes to its end.
             done = transfer("WatiMessagesToSqlOperator", **settings)
             total = max(done["events"], 20)
-            with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
-                rows = connection.execute("SELECT id, text FROM messages").fetchall()
+            rows = database.read("SELECT id, text FROM messages")
             assert len(rows) == len(dict(rows))
             assert dict(rows) == messages_of(sandbox)
         write_in(sandbox, chance, 8)
@@ -145,7 +181,7 @@ def test_files_of_messages_survive_kills_at_any_row(sandbox: Sandbox, transfer: 
 
 
 def test_a_table_of_recipients_survives_kills_at_any_row(
-    sandbox: Sandbox, transfer: Kill, tmp_path: Path
+    sandbox: Sandbox, transfer: Kill, database: Database
 ) -> None:
     """After kills at any row, the recipients of all campaigns are in the table once, each with its latest status."""
     chance = random.Random(3)
@@ -164,8 +200,7 @@ def test_a_table_of_recipients_survives_kills_at_any_row(
         killed += transfer(kind, kill_at=chance.randint(1, total), **settings)["killed"]
         if n % 3 == 2:
             total = max(transfer(kind, **settings)["events"], 20)
-            with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
-                ids = [id for (id,) in connection.execute("SELECT id FROM recipients")]
+            ids = [id for (id,) in database.read("SELECT id FROM recipients")]
             assert sorted(ids) == sorted(
                 str(recipient["id"])
                 for campaign in client.iter_campaigns()
@@ -179,5 +214,4 @@ def test_a_table_of_recipients_survives_kills_at_any_row(
         for campaign in client.iter_campaigns()
         for recipient in client.iter_campaign_recipients(campaign["id"])
     }
-    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as connection:
-        assert dict(connection.execute("SELECT id, status FROM recipients")) == listed
+    assert dict(database.read("SELECT id, status FROM recipients")) == listed

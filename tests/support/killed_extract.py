@@ -23,7 +23,7 @@ from airflow_provider_wati.extracting import campaign_recipients, collected_rows
 from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.state import directory, storage
-from airflow_provider_wati.transfers import wati_to_file, wati_to_sql
+from airflow_provider_wati.transfers import _extract_table, wati_to_file, wati_to_sql
 
 
 class Events:
@@ -53,10 +53,10 @@ def watch(events: Events) -> None:
     """Let everything that happens to a row be an event."""
     for module in (contacts, messages, campaign_recipients):
         module._row_of = _before(events, module._row_of)  # type: ignore[attr-defined] # each of them has it
-    wati_connect = _sqlite_hook().get_conn
+    sqlite_connect = _sqlite_hook().get_conn
 
     def connect(hook: Any) -> Any:
-        connection = wati_connect(hook)
+        connection = sqlite_connect(hook)
         connection.set_trace_callback(events.happen)
         return connection
 
@@ -71,6 +71,44 @@ def watch(events: Events) -> None:
     collected_rows.CollectedRows.values = each_value  # type: ignore[assignment, method-assign] # for this process
     storage.os.replace = _around(events, os.replace)  # type: ignore[attr-defined] # likewise
     directory.StateDirectory.set = _around(events, directory.StateDirectory.set)  # type: ignore[method-assign] # likewise
+
+    postgres_connect = _postgres_hook().get_conn
+    _postgres_hook().get_conn = lambda hook: WatchedConnection(postgres_connect(hook), events)
+    table_module: Any = _extract_table
+    table_module.execute_many = _row_by_row(events, table_module.execute_many)
+
+
+class WatchedConnection:
+    """A connection of which each commit is two events: before and after."""
+
+    def __init__(self, connection: Any, events: Events) -> None:
+        vars(self).update(connection=connection, events=events)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.connection, name, value)
+
+    def commit(self) -> None:
+        self.events.happen()
+        self.connection.commit()
+        self.events.happen()
+
+
+def _row_by_row(events: Events, execute_many: Any) -> Any:
+    def execute(cursor: Any, statement: str, rows: Any) -> None:
+        for row in rows:
+            events.happen()
+            execute_many(cursor, statement, [row])
+
+    return execute
+
+
+def _postgres_hook() -> Any:
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    return PostgresHook
 
 
 def _sqlite_hook() -> Any:

@@ -97,11 +97,15 @@ def move_watermark(tmp_path: Path, hours: float) -> None:
 def test_a_file_of_an_earlier_run_is_not_replaced(run: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     """A path without the run in it is refused in the second run, before anything is read, and so is an older file."""
     run(messages(tmp_path, "1.jsonl"))
-    run(messages(tmp_path, "2.jsonl"), run_id="2")
     before = (tmp_path / "1.jsonl").read_bytes()
     sandbox.control("DELETE", "/requests")
     with pytest.raises(WatiValidationError, match="its rows would be lost"):
-        run(messages(tmp_path, "1.jsonl"), run_id="3")
+        run(messages(tmp_path, "1.jsonl"), run_id="2")
+    assert sandbox.requests() == []
+    run(messages(tmp_path, "2.jsonl"), run_id="2")
+    sandbox.control("DELETE", "/requests")
+    with pytest.raises(WatiValidationError, match="its rows would be lost"):
+        run(messages(tmp_path, "1.jsonl"))
     assert sandbox.requests() == []
     assert (tmp_path / "1.jsonl").read_bytes() == before
     # With everything in it, nothing is lost.
