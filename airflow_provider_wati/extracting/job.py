@@ -69,6 +69,7 @@ class _Buffer:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._rows: list[Row] = []
+        self._written = 0
 
     def add(self, rows: Sequence[Row]) -> None:
         self._rows += rows
@@ -79,3 +80,5 @@ class _Buffer:
         if self._rows:
             rows, self._rows = self._rows, []
             self._target.write(rows)
+            self._written += len(rows)
+            log.info("%s rows are stored.", f"{self._written:,}")

@@ -17,6 +17,7 @@ from airflow_provider_wati.extracting.rows import (
     LONGEST_ID,
     Column,
     ColumnKind,
+    json_of,
     time_of,
     written_time,
 )
@@ -36,7 +37,7 @@ _TYPES = {
 _TIME_IN_POSTGRES = "TIMESTAMP WITH TIME ZONE"
 _SAMPLES: dict[ColumnKind, Any] = {
     ColumnKind.ID: "check",
-    ColumnKind.TEXT: "x",
+    ColumnKind.TEXT: "{}",  # JSON too
     ColumnKind.FLAG: True,
     ColumnKind.TIME: "2000-01-01T00:00:00.000000Z",
 }
@@ -235,7 +236,8 @@ def _plain(value: Any, column: Column) -> Any:
         return bool(value)
     if column.kind is ColumnKind.TIME:
         return written_time(value) if isinstance(value, datetime) else time_of(value)
-    return value
+    # A column of the user's own making may be of a JSON type.
+    return json_of(value) if isinstance(value, (dict, list)) else value
 
 
 class WatermarkTable:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.transfers._extract import (
     CampaignRecipientsSource,
     ContactsSource,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.extracting.rows import Extract, Row, State
+    from airflow_provider_wati.state.directory import StateDirectory
     from airflow_provider_wati.transfers._extract_table import ExtractTable
 
 
@@ -97,12 +99,18 @@ class _Rows:
 class _DirectoryStore:
     """Keeps the state in the user's directory."""
 
-    def __init__(self, directory: Any, key: str) -> None:
+    def __init__(self, directory: StateDirectory, key: str) -> None:
         self._directory = directory
         self._key = key
 
     def load(self) -> State:
-        return dict(self._directory.get(self._key) or {})
+        stored = self._directory.get(self._key)
+        if stored is not None and not isinstance(stored, dict):
+            raise WatiConfigurationError(
+                f"{self._directory.path_of(self._key)} is not a watermark that was written there: remove it, and the next "
+                "run reads everything."
+            )
+        return dict(stored or {})
 
     def save(self, state: State) -> None:
         self._directory.set(self._key, state)

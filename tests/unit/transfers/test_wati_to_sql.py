@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -380,6 +381,26 @@ def test_a_state_path_takes_the_place_of_the_table(
     assert len(calls_of(sandbox, lambda: run(recipients(state_path=state)))) <= 3
     with pytest.raises(Exception, match="recipients_watermark"):
         warehouse.execute("SELECT * FROM recipients_watermark")
+    [file] = Path(state).glob("wati_extract_*.json")
+    file.write_text("[1]")
+    with pytest.raises(WatiConfigurationError, match="not a watermark"):
+        run(recipients(state_path=state))
+
+
+def test_columns_of_other_types_are_compared_by_what_they_hold(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse
+) -> None:
+    """A table of the user's own making, with JSON and other times, is filled, and a second run finds nothing to write."""
+    other = "JSONB" if warehouse.kind == "postgres" else "TEXT"
+    warehouse.execute(
+        f"CREATE TABLE contacts (ID VARCHAR(60) PRIMARY KEY, custom_params {other}, created TIMESTAMP, "
+        "opted_in BOOLEAN, mine INTEGER DEFAULT 7, extracted_at TIMESTAMP)"
+    )
+    columns = ["custom_params", "created", "opted_in"]
+    count = run(contacts(columns=columns))["inserted"]
+    again = run(contacts(columns=columns))
+    assert (again["updated"], again["unchanged"]) == (0, count)
+    assert warehouse.execute("SELECT DISTINCT mine FROM contacts") == [(7,)]
 
 
 def test_two_accounts_in_one_table_have_their_own_watermarks(
