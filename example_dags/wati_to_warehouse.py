@@ -61,20 +61,20 @@ def wati_to_warehouse():
     # [START contacts_to_file]
     contacts_to_file = WatiContactsToFileOperator(
         task_id="contacts_to_file",
-        path="{{ params.directory }}/contacts/{{ dag_run.run_after | ts_nodash }}.jsonl",
+        path="{{ params.directory }}/contacts/{{ run_id }}.jsonl",
     )
     # [END contacts_to_file]
     # [START messages_to_file]
     messages_to_file = WatiMessagesToFileOperator(
         task_id="messages_to_file",
-        path="{{ params.directory }}/messages/{{ dag_run.run_after | ts_nodash }}.jsonl",
+        path="{{ params.directory }}/messages/{{ run_id }}.jsonl",
         state_path="{{ params.directory }}/state",
     )
     # [END messages_to_file]
     # [START recipients_to_file]
     recipients_to_file = WatiCampaignRecipientsToFileOperator(
         task_id="recipients_to_file",
-        path="{{ params.directory }}/recipients/{{ dag_run.run_after | ts_nodash }}.csv",
+        path="{{ params.directory }}/recipients/{{ run_id }}.csv",
         state_path="{{ params.directory }}/state",
     )
     # [END recipients_to_file]

@@ -88,7 +88,7 @@ class FileWatermark:
         if not is_ours and not may_replace and storage_path(self._path).exists():
             raise WatiValidationError(
                 f"{self._path} is there, and this run has not written it, so its rows would be lost. "
-                "Put the run into the path, such as {{ run_id }} or {{ dag_run.run_after | ts_nodash }}, or give full=True."
+                "Put the run into the path, such as {{ run_id }}, or give full=True."
             )
         if not is_ours:
             self._set(None)

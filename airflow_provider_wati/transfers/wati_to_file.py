@@ -83,9 +83,7 @@ class WatiContactsToFileOperator(_ToFile, ContactsSource):
 
     .. code-block:: python
 
-        WatiContactsToFileOperator(
-            task_id="contacts", path="s3://lake/wati/contacts/{{ dag_run.run_after | ts_nodash }}.parquet"
-        )
+        WatiContactsToFileOperator(task_id="contacts", path="s3://lake/wati/contacts/{{ run_id }}.parquet")
 
     :param path: the file of this run: a local path or an object-storage URI that ends in ``.csv``, ``.jsonl`` or
         ``.parquet`` (templated). An existing file is replaced.
@@ -112,7 +110,7 @@ class WatiMessagesToFileOperator(_ToFile, MessagesSource):
 
         WatiMessagesToFileOperator(
             task_id="messages",
-            path="s3://lake/wati/messages/{{ dag_run.run_after | ts_nodash }}.jsonl",
+            path="s3://lake/wati/messages/{{ run_id }}.jsonl",
             state_path="s3://airflow-state/wati",
         )
 
@@ -145,7 +143,7 @@ class WatiCampaignRecipientsToFileOperator(_ToFile, CampaignRecipientsSource):
 
         WatiCampaignRecipientsToFileOperator(
             task_id="recipients",
-            path="s3://lake/wati/recipients/{{ dag_run.run_after | ts_nodash }}.csv",
+            path="s3://lake/wati/recipients/{{ run_id }}.csv",
             state_path="s3://airflow-state/wati",
         )
 
