@@ -163,7 +163,8 @@ def _damage_named() -> Iterator[None]:
 
     try:
         yield
-    except (ArrowException, OSError) as error:
+    # pytz, which pyarrow prefers where it is installed, raises KeyError for a time zone that does not exist.
+    except (ArrowException, OSError, KeyError) as error:
         # pyarrow raises OSError for damaged content too, without a number; errors of the disk and the network have one.
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -176,3 +176,15 @@ def test_json_and_the_path_of_a_file_are_told_apart() -> None:
     assert not is_json("s3://bucket/[a].csv")
     assert is_address("s3://bucket/[a].csv")
     assert not is_address("+91 98765 43210")
+
+
+def test_a_parquet_time_zone_that_does_not_exist_is_named_as_damage() -> None:
+    """A file whose times are in no known zone is refused with an error of this package."""
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pytz")
+    from pyarrow import parquet
+
+    file = io.BytesIO()
+    parquet.write_table(pa.table({"at": pa.array([0], pa.timestamp("us", "Mars/Olympus"))}), file)
+    with pytest.raises(WatiValidationError, match="damaged"):
+        read(".parquet", file.getvalue())
