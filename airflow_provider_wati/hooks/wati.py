@@ -120,7 +120,7 @@ class WatiHook(BaseHook):
 
     def polling_client(self) -> WatiClient:
         """
-        Make a client that makes one attempt per call, for whoever looks again later anyway.
+        Make a client that makes one attempt per call, for callers that look again later anyway.
 
         :raises WatiConfigurationError: when a field is missing or cannot be used.
         """

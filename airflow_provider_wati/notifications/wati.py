@@ -209,10 +209,10 @@ class WatiNotifier(BaseNotifier):
             except WatiError as error:
                 self.log.error("A WhatsApp message was not sent: %s", error)
                 continue
-            whom = target.on_channel(message.channel or client.channel)
-            if whom in seen:
+            person = target.on_channel(message.channel or client.channel)
+            if person in seen:
                 continue
-            seen.add(whom)
+            seen.add(person)
             if clock.monotonic() >= last_start:
                 self.log.error(
                     "The WhatsApp message to %s was not sent: the targets before it took %d s. Check the log above; put "

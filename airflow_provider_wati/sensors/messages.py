@@ -27,7 +27,7 @@ class WatiReplySensor(WatiSensor):
 
     :param target: phone number or BSUID, each with or without ``<channel>:`` before it, or a conversation id (templated).
     :param since: the time from which on a message counts, by WATI's clock: a datetime or ISO 8601 (templated). The default is
-        the start of the DAG run by Airflow's clock. A Clear may start a run anew: give ``since`` if earlier replies are to
+        the start of the DAG run by Airflow's clock. A Clear may give a run another start: give ``since`` if earlier replies are to
         count then.
     :param text_pattern: a regular expression that is searched for in the text (templated); any message counts without it.
         Keep it simple: nested repeats such as ``(a+)+`` may take hours for some texts, and hold up the whole triggerer.
