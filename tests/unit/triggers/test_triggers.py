@@ -353,16 +353,22 @@ def test_each_of_many_triggers_gets_its_turn(monkeypatch: pytest.MonkeyPatch, ai
             ]
             for _ in range(500):
                 await asyncio.sleep(0.1)
-                if len(server.requests) >= 130:
+                if served_twice() or len(server.requests) > 240:
                     break
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
+        def looks() -> Counter[str]:
+            return Counter(request.path for request in server.requests)
+
+        def served_twice() -> bool:
+            return len(looks()) == 60 and min(looks().values()) >= 2
+
         asyncio.run(asyncio.wait_for(run(), 60))
-        looks = Counter(request.path for request in server.requests)
-    assert len(looks) == 60
-    assert max(looks.values()) - min(looks.values()) <= 2
+        # Threads race for the pace, so the order is not strict: the slowest has two looks before the others have four
+        # on average.
+        assert served_twice(), looks()
 
 
 def test_looks_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
