@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "tables": {"tables", "clock", "exceptions", "masking"},
     "sending": {"sending", "tables", "client", "clock", "exceptions", "masking"},
     "syncing": {"syncing", "tables", "client", "clock", "exceptions", "masking"},
-    "extracting": {"extracting", "tables", "client", "clock", "exceptions", "masking"},
+    "listening": {"listening", "client", "clock", "exceptions", "masking"},
+    "extracting": {"extracting", "listening", "tables", "client", "clock", "exceptions", "masking"},
     "waiting": {"waiting", "sending", "client", "clock", "exceptions", "masking"},
     "sandbox": {"sandbox", "masking"},
     "hooks": {"hooks", "client", "clock", "exceptions", "masking", "connection_form", "airflow"},
@@ -40,7 +41,18 @@ MAY_IMPORT = {
         "masking",
         "airflow",
     },  # fmt: skip
-    "triggers": {"_compat", "triggers", "hooks", "waiting", "clock", "exceptions", "airflow"},
+    "triggers": {
+        "_compat",
+        "triggers",
+        "hooks",
+        "listening",
+        "waiting",
+        "client",
+        "clock",
+        "exceptions",
+        "masking",
+        "airflow",
+    },  # fmt: skip
     "sensors": {
         "_compat",
         "sensors",

@@ -1,0 +1,1 @@
+"""What customers do, as it arrives: by webhook or by polling."""
