@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from airflow_provider_wati.client.responses import is_too_deep, normalise
@@ -19,6 +19,8 @@ _MOST_PAGES = 50_000
 _ID_FIELDS = (
     "id", "message_id", "local_message_id", "contact_id", "contact_phone", "bsuid", "name", "created",
 )  # fmt: skip
+#: Rows that are remembered, at the least: a hundred pages.
+_ROWS_KEPT = 10_000
 #: Stands for all rows that have none of these, and for those that are left out.
 _ODD = 0
 
@@ -34,9 +36,9 @@ def iter_pages(
     :param shown: what errors call the list, such as ``/contacts``.
     :param total: where a page holds the number of all rows, if it does.
     :raises WatiResponseError: when a page brings no row that was not there before, so that the list has no end, and after
-        50,000 pages.
+        50,000 pages. A list that repeats itself after more than a hundred pages may go round up to three times first.
     """
-    seen: set[int] = set()
+    known_rows = _KnownRows()
     count = longest = 0
     for page_number in range(1, _MOST_PAGES + 1):
         page = fetch(page_number)
@@ -44,14 +46,14 @@ def iter_pages(
         if not rows:
             return
         objects = [normalise(row) for row in rows if isinstance(row, dict) and not is_too_deep(row)]
-        known = len(seen)
-        seen.update(map(_identity_of, objects))
+        identities = set(map(_identity_of, objects))
         if len(objects) < len(rows):
-            seen.add(_ODD)
+            identities.add(_ODD)
+        has_news = known_rows.add(identities)
         count += len(rows)
         size, known_total = _full_page(page), (_number(page.get(total)) if total else None)
         ends = is_last(len(rows), longest=longest, size=size, count=count, total=known_total)
-        if len(seen) == known and not ends:
+        if not has_news and not ends:
             # A server that ignores the page number gives a short list whole, and then again.
             if page_number == 2 and longest < size and longest >= (known_total or 0):
                 return
@@ -69,6 +71,45 @@ def iter_pages(
             return
         longest = max(longest, len(rows))
     raise WatiResponseError(f"WATI's list {shown} has not ended after {_MOST_PAGES:,} pages.")
+
+
+class _KnownRows:
+    """
+    Knows the rows of the last hundred pages at least, and of two pages at each power of two.
+
+    Memory stays the same for a list of any length. Whatever the length of a round, a list that goes round comes back to
+    the two pages that are kept: at the latest when the number of the first of them is as large as the round. Any page of
+    the next round that begins within the first of the two lies within both.
+    """
+
+    def __init__(self) -> None:
+        self._now: set[int] = set()
+        self._before: set[int] = set()
+        self._kept: set[int] = set()
+        self._pages = 0
+
+    def add(self, rows: Set[int]) -> bool:
+        """
+        Take the rows of a page in, and return whether one of them was not known.
+
+        :param rows: numbers that stand for them.
+        """
+        has_news = any(
+            row not in self._now and row not in self._before and row not in self._kept for row in rows
+        )
+        self._pages += 1
+        if _is_power_of_two(self._pages):
+            self._kept = set(rows)
+        elif _is_power_of_two(self._pages - 1):
+            self._kept |= rows
+        self._now |= rows
+        if len(self._now) >= _ROWS_KEPT:
+            self._before, self._now = self._now, set()
+        return has_news
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
 
 
 def is_last(rows: int, *, longest: int, size: int, count: int, total: int | None) -> bool:

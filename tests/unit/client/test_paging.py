@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import socket
+import tracemalloc
 from typing import Any
 
 import pytest
 
-from airflow_provider_wati.client.paging import is_last
+from airflow_provider_wati.client.paging import is_last, iter_pages
 from airflow_provider_wati.exceptions import WatiResponseError
 from tests.support.client_calls import CALLS
 from tests.support.clients import client_of
@@ -244,3 +245,42 @@ def test_rows_without_an_id_are_told_apart_by_other_fields(field: str) -> None:
     ]
     with serving(*pages, answer(200, {"recipients": []})) as server:
         assert len(list(client_of(server).iter_campaign_recipients("abc"))) == 200
+
+
+def rows_of_round(page_number: int, length: int) -> list[dict[str, str]]:
+    """A full page of a list that begins again after so many rows."""
+    first = 100 * (page_number - 1)
+    return [{"id": str(n % length)} for n in range(first, first + 100)]
+
+
+@pytest.mark.parametrize("length", [150, 9_950, 10_000, 30_000, 123_457])
+def test_a_list_that_goes_round_ends_whatever_its_length(length: int) -> None:
+    """A list that begins again after any number of rows, in the middle of a page too, ends within three rounds."""
+    pages = 0
+
+    def fetch(page_number: int) -> dict[str, Any]:
+        nonlocal pages
+        pages = page_number
+        return {"rows": rows_of_round(page_number, length)}
+
+    with pytest.raises(WatiResponseError, match="again and again"):
+        for _ in iter_pages(fetch, "rows", "/rows"):
+            pass
+    assert pages <= 3 * length / 100 + 3
+
+
+def test_a_long_list_takes_no_more_memory_than_a_short_one() -> None:
+    """The rows that are remembered are as many for 400,000 rows as for 40,000."""
+
+    def peak(rows: int) -> int:
+        def fetch(page_number: int) -> dict[str, Any]:
+            return {"rows": rows_of_round(page_number, 10**9) if page_number <= rows / 100 else []}
+
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in iter_pages(fetch, "rows", "/rows")) == rows
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(400_000) < 1.2 * peak(40_000)
