@@ -7,6 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -31,6 +32,7 @@ from airflow_provider_wati.extracting.rows import (
     time_of,
     written_time,
 )
+from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import STAGES, has_reached, later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
 from airflow_provider_wati.extracting.watermark import (
@@ -102,23 +104,25 @@ class Look:
     :param counters: stands for the statistics.
     :param first_seen: when they were these for the first time.
     :param is_settled: whether equal statistics mean that nothing is new.
+    :param due: when the campaign is due; an empty text if that is not known.
     """
 
     counters: str
     first_seen: str
     is_settled: bool
+    due: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> Look | None:
         """Read a look from a state; None for what is not one."""
         try:
-            counters, first_seen, is_settled = json.loads(text or "null")
-            return cls(str(counters), str(first_seen), bool(is_settled))
+            counters, first_seen, is_settled, due = json.loads(text or "null")
+            return cls(str(counters), str(first_seen), bool(is_settled), str(due))
         except (ValueError, TypeError):
             return None
 
     def __str__(self) -> str:
-        return json.dumps([self.counters, self.first_seen, self.is_settled])
+        return json.dumps([self.counters, self.first_seen, self.is_settled, self.due])
 
 
 class CampaignRecipientsExtract:
@@ -170,7 +174,7 @@ class CampaignRecipientsExtract:
             yield Batch(state={**state, WATERMARK: new_watermark(self._began, self._client)})
             return
         horizon = time_before(watermark, FOLLOWED_FOR) if watermark else ""
-        ids = self._listed(horizon)
+        ids = list(dict.fromkeys([*self._listed(horizon), *_due_after(state, horizon)]))
         yield from self._followed(ids, state)
         done = {**self._done, WATERMARK: new_watermark(self._began, self._client)}
         if totals and self._all_settled:
@@ -236,7 +240,8 @@ class CampaignRecipientsExtract:
                     first_seen = known.first_seen
                 # A list that still shows less after an hour is not going to show more.
                 has_had_time = first_seen < time_before(self._began, OVERLAP)
-                look = Look(counters, first_seen, has_had_time or _shows_all(campaign, reached))
+                is_settled = has_had_time or _shows_all(campaign, reached)
+                look = Look(counters, first_seen, is_settled, time_of(campaign.get("scheduled_at")) or "")
                 self._all_settled = self._all_settled and look.is_settled
                 self._done[f"{_CAMPAIGN}{id}"] = str(look)
                 yield Batch(state=dict(self._done))
@@ -244,21 +249,30 @@ class CampaignRecipientsExtract:
 
     def _recipients(self, campaign: Campaign, campaign_id: str, reached: Counter[str]) -> Iterator[Batch]:
         """Read the recipients of a campaign, and count how many reached each stage."""
-        seen: set[str] = set()
         recipients = self._client.iter_campaign_recipients(campaign_id)
-        while page := list(islice(recipients, _PAGE)):
-            rows = [row for recipient in page if (row := _row_of(recipient, campaign, campaign_id))]
-            self.skipped += len(page) - len(rows)
-            for row in rows:
-                if row["id"] not in seen:
-                    seen.add(row["id"])
-                    reached.update(_reached_by(row))
-            yield Batch(rows)
+        with closing(SeenIds()) as seen:
+            while page := list(islice(recipients, _PAGE)):
+                rows = [row for recipient in page if (row := _row_of(recipient, campaign, campaign_id))]
+                self.skipped += len(page) - len(rows)
+                for row in rows:
+                    if seen.add(row["id"]):
+                        reached.update(_reached_by(row))
+                yield Batch(rows)
 
 
 def _is_older(text: str, limit: str) -> bool:
     look = Look.parse(text)
-    return look is not None and look.first_seen < limit
+    return look is not None and max(look.first_seen, look.due) < limit
+
+
+def _due_after(state: Mapping[str, str], horizon: str) -> list[str]:
+    """Return the campaigns of a state that are due after the horizon: made long before, they stand far down the list."""
+    looks = {
+        name.removeprefix(_CAMPAIGN): Look.parse(text)
+        for name, text in state.items()
+        if name.startswith(_CAMPAIGN)
+    }
+    return [id for id, look in looks.items() if look is not None and look.due and look.due >= horizon]
 
 
 def _digest(value: Any) -> str:

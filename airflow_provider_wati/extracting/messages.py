@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,7 @@ from airflow_provider_wati.extracting.rows import (
     text_of,
     time_of,
 )
+from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
 from airflow_provider_wati.extracting.watermark import (
@@ -62,10 +66,16 @@ _CLOCKS_DIFFER_BY = timedelta(seconds=60)
 #: Entries in a row that have to be older than the watermark: 10 conversations, 3 messages of one.
 _OLD_CONVERSATIONS, _OLD_MESSAGES = 10, 3
 _FALLS_OF_MESSAGES = 3
+#: Looks at the list for conversations that have moved while it was read.
+_MOST_LOOKS = 5
 
 
 def _merge(stored: Row, listed: Row) -> Row:
-    return {**listed, "status": later_status(stored.get("status"), listed.get("status"))}
+    """Let a status climb only, and keep the reason of a failure."""
+    merged = {**listed, "status": later_status(stored.get("status"), listed.get("status"))}
+    if "failed_detail" in listed:
+        merged["failed_detail"] = listed["failed_detail"] or stored.get("failed_detail")
+    return merged
 
 
 MESSAGES = Entity(
@@ -75,6 +85,20 @@ MESSAGES = Entity(
 )
 
 
+@dataclass(slots=True)
+class _Span:
+    """The times of the messages of a conversation: of the latest that was read, and of the oldest that is wanted."""
+
+    newest: str | None = None
+    oldest: str | None = None
+
+    def add(self, created: str | None, *, is_wanted: bool) -> None:
+        self.newest = max(self.newest or "", created or "") or None
+        if is_wanted:
+            # A message without a time may be of any age.
+            self.oldest = min(created or "", created or "" if self.oldest is None else self.oldest)
+
+
 class MessagesExtract:
     """
     Read the messages of all conversations, or those since the watermark.
@@ -82,6 +106,9 @@ class MessagesExtract:
     With a watermark, the list of conversations is read until 10 in a row have no message since, once it has shown to list
     the latest activity first; else to its end. Of a conversation, the messages are read until three are older, once WATI's
     lists of messages have shown to be newest first.
+
+    A message moves its conversation to the front of the list. One that moves while the list is read would be missed, with all
+    that was said in it before the run, so the list is looked at again for conversations that it has not shown.
 
     :param client: the account.
     :param clock: the time.
@@ -93,8 +120,7 @@ class MessagesExtract:
         self._client = client
         self._clock = clock
         self._message_order = NewestFirst(_FALLS_OF_MESSAGES, _OLD_MESSAGES)
-        #: The time of the latest message of the conversation that is read.
-        self._newest: str | None = None
+        self._unread = Unread("conversation")
         self.skipped = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
@@ -110,34 +136,94 @@ class MessagesExtract:
         began = self._clock.now()
         watermark = watermark_in(state)
         since = time_before(watermark, OVERLAP) if watermark else ""
+        self._unread = Unread("conversation")
         order = LatestActivityFirst(
             _OLD_CONVERSATIONS,
             time_before(began, _CLOCKS_DIFFER_BY),
             is_proven=state.get(ORDER) == _LATEST_ACTIVITY,
         )
-        recent, unread = Recent(), Unread("conversation")
-        for talk in self._client.iter_conversations():
-            id = str(talk.get("id") or "")
-            if recent.is_repeated(id):
-                continue
-            self._newest = None
-            try:
-                yield from self._conversation(talk, since)
-            except WatiNotFoundError:
-                log.info("Conversation %s is gone.", id)
-            except (WatiBadRequestError, WatiServerError, WatiResponseError, WatiValidationError) as error:
-                unread.add(id, error)
-            if order.is_past(id, self._newest, since):
-                break
-        unread.check()
+        with closing(SeenIds()) as seen:
+            last = yield from self._listed(seen, since, order)
+            is_complete = yield from self._moved(seen, since, last, new_watermark(began, self._client))
+        self._unread.check()
+        if not is_complete:
+            log.warning(
+                "WATI's list of conversations moved %d times while it was read: the rows are stored, and the watermark stays, "
+                "so that the next run reads what this one may have missed.",
+                _MOST_LOOKS,
+            )
+            return
         proof = {ORDER: _LATEST_ACTIVITY} if order.holds else {}
         yield Batch(state={**proof, WATERMARK: new_watermark(began, self._client)})
 
-    def _conversation(self, talk: Conversation, since: str) -> Iterator[Batch]:
+    def _listed(
+        self, seen: SeenIds, since: str, order: LatestActivityFirst
+    ) -> Generator[Batch, None, Sequence[str]]:
+        """Read the conversations of the list, and return the ids of the last ones; none where it was read to its end."""
+        last: deque[str] = deque(maxlen=_OLD_CONVERSATIONS)
+        for talk in self._client.iter_conversations():
+            target = _target_of(talk)
+            if target is None:
+                self.skipped += 1
+                continue
+            if not seen.add(target.value):
+                continue
+            last.append(target.value)
+            span = yield from self._read(target, talk, since)
+            if order.is_past(target.value, span.newest, since):
+                return last
+        return ()
+
+    def _moved(
+        self, seen: SeenIds, since: str, last: Sequence[str], began: str
+    ) -> Generator[Batch, None, bool]:
+        """
+        Read the conversations that the list did not show before, and return whether none can be missing.
+
+        A conversation that comes again on the next page shows that something has moved, so there may be another one that has.
+
+        :param seen: the conversations that were read.
+        :param last: those at the end of what was read of the list; none for its end.
+        :param began: when the run began, by WATI's clock. What is said later belongs to the next run.
+        """
+        is_missing = False
+        for _ in range(_MOST_LOOKS):
+            has_moved = is_missing = False
+            ahead = set(last)
+            with closing(SeenIds()) as here:
+                for talk in self._client.iter_conversations():
+                    target = _target_of(talk)
+                    if target is None:
+                        continue
+                    if not here.add(target.value):
+                        has_moved = True
+                        continue
+                    if seen.add(target.value):
+                        span = yield from self._read(target, talk, since)
+                        is_missing = is_missing or (span.oldest is not None and span.oldest < began)
+                    ahead.discard(target.value)
+                    if last and not ahead:
+                        break
+            if not has_moved and not is_missing:
+                return True
+        return not is_missing
+
+    def _read(self, target: Target, talk: Conversation, since: str) -> Generator[Batch, None, _Span]:
+        """Read the messages of a conversation, and return their times."""
+        span = _Span()
+        try:
+            yield from self._conversation(target, talk, since, span)
+        except WatiNotFoundError:
+            log.info("Conversation %s is gone.", target.value)
+        except (WatiBadRequestError, WatiServerError, WatiResponseError) as error:
+            self._unread.add(target.value, error)
+        return span
+
+    def _conversation(self, target: Target, talk: Conversation, since: str, span: _Span) -> Iterator[Batch]:
         rows: list[Row] = []
         recent = Recent()
         self._message_order.begin()
-        for message in self._client.iter_messages(Target.conversation(str(talk.get("id") or ""))):
+        for message in self._client.iter_messages(target):
             row = _row_of(message, talk)
             if row is None:
                 self.skipped += 1
@@ -145,8 +231,9 @@ class MessagesExtract:
             if recent.is_repeated(row["id"]):
                 continue
             created = row["created"]
-            self._newest = max(self._newest or "", created or "") or None
-            if created is None or created >= since:
+            is_wanted = created is None or created >= since
+            span.add(created, is_wanted=is_wanted)
+            if is_wanted:
                 rows.append(row)
             if len(rows) >= _ROWS:
                 yield Batch(rows)
@@ -154,6 +241,14 @@ class MessagesExtract:
             if self._message_order.is_past(created, since):
                 break
         yield Batch(rows)
+
+
+def _target_of(talk: Conversation) -> Target | None:
+    """Return a conversation as calls name it; None if it has no usable id."""
+    try:
+        return Target.conversation(text_of(talk.get("id")) or "")
+    except WatiValidationError:
+        return None
 
 
 def _row_of(message: Message, talk: Conversation) -> Row | None:

@@ -25,6 +25,8 @@ EXTRACTED_AT = "extracted_at"
 LONGEST_ID = 255
 #: From here on, a Unix time counts milliseconds.
 _MILLISECONDS = 100_000_000_000
+#: The first and the last year stand for "no time" in WATI's language, and some databases cannot return them.
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 class ColumnKind(Enum):
@@ -156,7 +158,8 @@ def time_of(value: object) -> str | None:
     """
     Return a time of WATI in the form of :attr:`ColumnKind.TIME`.
 
-    :param value: ISO 8601, without an offset in UTC, or Unix seconds as text; anything else becomes None.
+    :param value: ISO 8601, without an offset in UTC, or Unix seconds as text; anything else becomes None, and so does a
+        time in the year 1 or 9999, which stands for none.
     """
     text = text_in(value)
     if not text:
@@ -167,7 +170,7 @@ def time_of(value: object) -> str | None:
             moment = datetime.fromtimestamp(number / 1000 if number >= _MILLISECONDS else number, UTC)
         else:
             moment = datetime.fromisoformat(text)
-        return written_time(moment)
+        return written_time(moment) if _FIRST_YEAR < moment.year < _LAST_YEAR else None
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -183,8 +186,19 @@ def written_time(moment: datetime) -> str:
 
 
 def json_of(value: object) -> str | None:
-    """Return a list or an object as JSON text, None for null."""
-    return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """Return a list or an object as JSON text without NUL, None for null."""
+    return None if value is None else json.dumps(_without_nul(value), ensure_ascii=False, sort_keys=True)
+
+
+def _without_nul(value: object) -> object:
+    """Leave NUL out of all texts: a column of the type JSON refuses it even as an escape."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(each) for each in value]
+    if isinstance(value, dict):
+        return {str(_without_nul(name)): _without_nul(each) for name, each in value.items()}
+    return value
 
 
 def params_of(listed: object) -> str | None:

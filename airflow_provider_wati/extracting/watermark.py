@@ -26,12 +26,16 @@ def watermark_in(state: Mapping[str, str]) -> datetime | None:
 
 def new_watermark(began: datetime, client: WatiClient) -> str:
     """
-    Return the watermark of a run.
+    Return the watermark of a run: when it began by the clock of the worker or by WATI's, whichever is behind.
 
-    :param began: when it began by the clock of the worker; what WATI receives later belongs to the next run.
+    What WATI receives later belongs to the next run. The later one of the two may be wrong, and would hide messages; the
+    earlier one only reads some of them again.
+
+    :param began: when the run began by the clock of the worker.
     :param client: it knows how far WATI's clock is from ours.
     """
-    return written_time(began + (client.server_clock_offset or timedelta(0)))
+    behind = min(client.server_clock_offset or timedelta(0), timedelta(0))
+    return written_time(began + behind)
 
 
 def time_before(moment: datetime, span: timedelta) -> str:

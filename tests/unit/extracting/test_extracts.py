@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundEr
 from airflow_provider_wati.extracting.campaign_recipients import CampaignRecipientsExtract
 from airflow_provider_wati.extracting.contacts import ContactsExtract
 from airflow_provider_wati.extracting.job import CHUNK, extract
-from airflow_provider_wati.extracting.messages import MessagesExtract
+from airflow_provider_wati.extracting.messages import MESSAGES, MessagesExtract
 from airflow_provider_wati.extracting.rows import Batch, Row, State
 from tests.support.clock import FakeClock
 
@@ -27,6 +27,8 @@ class Account:
     """Stands in for the client of an account: what it lists, and which calls were made."""
 
     server_clock_offset: timedelta | None = None
+    #: Conversations of a page.
+    page = 100
 
     def __init__(self) -> None:
         self.contacts: list[Any] = []
@@ -36,9 +38,18 @@ class Account:
         self.recipients: dict[str, list[dict[str, Any]]] = {}
         self.overview: dict[str, Any] | Exception = {}
         self.calls: list[str] = []
+        #: What happens when a call is made, such as a message that comes in.
+        self.meanwhile: Callable[[str], None] = lambda call: None
+
+    def move_to_front(self, id: str, message: dict[str, Any]) -> None:
+        """Let somebody write, which moves the conversation to the front."""
+        messages = self.talks.pop(id)
+        assert isinstance(messages, list)
+        self.talks = {id: [message, *messages], **self.talks}
 
     def _called(self, call: str, answer: Any) -> Any:
         self.calls.append(call)
+        self.meanwhile(call)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -50,7 +61,12 @@ class Account:
         return self._called("count", self.count)
 
     def iter_conversations(self) -> Iterator[Any]:
-        yield from self._called("conversations", [{"id": id} for id in self.talks])
+        """List a hundred at a time by place, as the list is at that moment."""
+        self._called("conversations", None)
+        place = 0
+        while page := list(self.talks)[place : place + self.page]:
+            yield from [{"id": id} for id in page]
+            place += self.page
 
     def iter_messages(self, target: Any) -> Iterator[Any]:
         yield from self._called(str(target), self.talks[str(target)])
@@ -192,7 +208,122 @@ def test_conversations_newest_first_are_left_after_ten_without_news() -> None:
         account.talks[id_of(n)] = [{"id": f"m{n}", "created": at(60 - n)}]
     kept = read_messages(account, {"watermark": at(58)})
     assert set(kept.rows) == {"m0", "m1", "m2", "m3"}
-    assert len(account.calls) == 1 + 3 + 1 + 10
+    # The list is looked at twice: a conversation may have moved to its front.
+    assert len(account.calls) == 2 + 3 + 1 + 10
+
+
+def before_now(hours: float) -> str:
+    return (NOW - timedelta(hours=hours)).isoformat()
+
+
+def ordered_account(count: int) -> Account:
+    """An account with conversations newest first, each with one message, an hour between two of them."""
+    account = Account()
+    account.page = 5
+    for n in range(count):
+        account.talks[id_of(7 * n % 97)] = [{"id": f"m{n}", "created": before_now(1 + n)}]
+    return account
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"watermark": before_now(30), "conversation_order": "latest activity first"}]
+)
+def test_a_conversation_that_moves_to_the_front_while_the_list_is_read_is_read(state: State) -> None:
+    """What was said in it before the run is stored, because the next run reads what is younger only."""
+    account = ordered_account(40)
+    moving = list(account.talks)[20]
+
+    def write_in(call: str) -> None:
+        if call == list(account.talks)[7]:
+            account.meanwhile = lambda call: None
+            account.move_to_front(moving, {"id": "new", "created": before_now(-0.1)})
+
+    account.meanwhile = write_in
+    kept = read_messages(account, state)
+    assert {"m20", "new"} <= set(kept.rows)
+    assert "watermark" in kept.state
+
+
+def test_a_conversation_that_moves_again_while_it_is_looked_for_is_read() -> None:
+    """A list in which something has moved is looked at once more."""
+    account = ordered_account(40)
+    moving = list(account.talks)[20]
+    listed = account.iter_conversations
+    passes = 0
+
+    def iter_conversations() -> Iterator[Any]:
+        nonlocal passes
+        passes += 1
+        for place, talk in enumerate(listed()):
+            if (passes, place) in {(1, 7), (2, 4)}:
+                account.move_to_front(moving, {"id": f"new {passes}", "created": before_now(-passes)})
+                # Others write too: it is on the second page now, and on the first one later.
+                for id in list(account.talks)[10 : 16 if passes == 1 else 12]:
+                    account.move_to_front(id, {"id": f"{id} {passes}", "created": before_now(-passes)})
+            yield talk
+
+    account.iter_conversations = iter_conversations  # type: ignore[method-assign] # for this test
+    kept = read_messages(account, {})
+    assert {"m20", "new 1", "new 2"} <= set(kept.rows)
+
+
+def test_the_watermark_stays_when_conversations_move_all_the_time() -> None:
+    """Where each look at the list finds another conversation with older messages, the next run reads them all."""
+    account = ordered_account(40)
+    listed = account.iter_conversations
+    hidden = {f"{n:024x}": [{"id": f"hidden {n}", "created": before_now(5)}] for n in range(500, 600)}
+
+    def iter_conversations() -> Iterator[Any]:
+        id, messages = hidden.popitem()
+        yield from listed()
+        account.talks = {id: messages, **account.talks}
+
+    account.iter_conversations = iter_conversations  # type: ignore[method-assign] # for this test
+    kept = read_messages(account, {"watermark": before_now(30)})
+    assert kept.state == {}
+    assert hidden
+
+
+def test_new_conversations_do_not_hold_the_watermark() -> None:
+    """Somebody who begins to write during the run belongs to the next one, however many there are."""
+    account = ordered_account(40)
+    listed = account.iter_conversations
+    count = 500
+
+    def iter_conversations() -> Iterator[Any]:
+        nonlocal count
+        count += 1
+        account.talks = {id_of(count): [{"id": f"{count}", "created": before_now(-1)}], **account.talks}
+        yield from listed()
+
+    account.iter_conversations = iter_conversations  # type: ignore[method-assign] # for this test
+    assert "watermark" in read_messages(account, {"watermark": before_now(30)}).state
+
+
+def test_a_conversation_behind_one_that_is_deleted_is_read() -> None:
+    """When a conversation goes away while the list is read, the one that takes its place is not left out."""
+    account = ordered_account(40)
+    first = next(iter(account.talks))
+
+    def delete(call: str) -> None:
+        if call == list(account.talks)[3]:
+            account.meanwhile = lambda call: None
+            del account.talks[first]
+
+    account.meanwhile = delete
+    assert set(read_messages(account, {}).rows) == {f"m{n}" for n in range(40)}
+
+
+def test_conversations_without_a_usable_id_cost_themselves_only() -> None:
+    """However many there are, the others are stored, the watermark moves, and the odd ones are counted."""
+    account = Account()
+    account.talks = {f"odd {n}": [] for n in range(20)} | {id_of(1): [{"id": "m", "created": at(0)}]}
+    kept, clock = Kept(), FakeClock(NOW)
+    source = MessagesExtract(account, clock)  # type: ignore[arg-type] # stands in
+    extract(source, {}, kept, clock)
+    assert set(kept.rows) == {"m"}
+    assert "watermark" in kept.state
+    assert source.skipped == 20
 
 
 def test_a_conversation_that_is_gone_is_no_failure() -> None:
@@ -227,6 +358,21 @@ def test_a_message_that_comes_while_a_long_run_reads_belongs_to_the_next() -> No
         clock.sleep(3600)
         kept.state = batch.state or kept.state
     assert datetime.fromisoformat(kept.state["watermark"]) == began - timedelta(minutes=5)
+
+
+def test_a_clock_of_wati_that_is_ahead_hides_nothing() -> None:
+    """The Date of an answer may come from a proxy: where it is ahead of the worker's clock, the worker's counts."""
+    account = Account()
+    account.server_clock_offset = timedelta(days=2)
+    kept = read_messages(account, {})
+    assert datetime.fromisoformat(kept.state["watermark"]) == NOW
+
+
+def test_the_reason_of_a_failure_stays_with_it() -> None:
+    """When WATI lists a failed message as sent, without a reason, status and reason stay."""
+    stored = {"id": "m", "status": "failed", "failed_detail": "no WhatsApp"}
+    merged = MESSAGES.merge(stored, {"id": "m", "status": "sent", "failed_detail": None})
+    assert (merged["status"], merged["failed_detail"]) == ("failed", "no WhatsApp")
 
 
 def campaign(id: str, **statistics: int) -> dict[str, Any]:
@@ -295,6 +441,31 @@ def test_old_campaigns_are_not_followed_and_not_forgotten() -> None:
     account.overview = {"total_sent": 4}
     recipients_of(account, kept, clock)
     assert not [name for name in kept.state if "old" in name]
+
+
+def test_a_campaign_that_is_scheduled_for_months_later_is_followed_when_it_is_sent() -> None:
+    """Campaigns that were made since stand before it in the list, and those end the look at the list."""
+    account, kept, clock = Account(), Kept(), FakeClock()
+    due = clock.now() + timedelta(days=100)
+    early = {**campaign("early", total_recipients=1), "created": clock.now().isoformat()}
+    account.campaigns = {"early": {**early, "scheduled_at": due.isoformat()}}
+    account.recipients = {"early": [{"id": "e", "status": "pending"}]}
+    recipients_of(account, kept, clock)
+    for n in range(50):
+        clock.sleep(timedelta(days=2).total_seconds() + 60)
+        id = f"c{n}"
+        account.campaigns = {
+            id: {**campaign(id, total_sent=1), "created": clock.now().isoformat()},
+            **account.campaigns,
+        }
+        account.recipients[id] = [{"id": id, "status": "sent"}]
+        account.overview = {"total_sent": n}
+        recipients_of(account, kept, clock)
+    account.recipients["early"] = [{"id": "e", "status": "read"}]
+    account.campaigns["early"]["statistics"] = {"total_recipients": 1, "total_read": 1}
+    account.overview = {"total_sent": 51}
+    assert "recipients of early" in recipients_of(account, kept, clock)
+    assert kept.rows["e"]["status"] == "read"
 
 
 def test_a_campaign_that_cannot_be_read_is_read_by_the_next_run() -> None:

@@ -10,7 +10,7 @@ from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.extracting.campaign_recipients import CAMPAIGN_RECIPIENTS, campaign_ids
 from airflow_provider_wati.extracting.contacts import CONTACTS
 from airflow_provider_wati.extracting.messages import MESSAGES
-from airflow_provider_wati.extracting.rows import flag_of, id_of, params_of, text_of, time_of
+from airflow_provider_wati.extracting.rows import flag_of, id_of, json_of, params_of, text_of, time_of
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from airflow_provider_wati.extracting.rows import flag_of, id_of, params_of, tex
         ("1793318400", "2026-10-30T00:00:00.000000Z"),
         (1793318400123, "2026-10-30T00:00:00.123000Z"),
         ("0001-01-01T00:00:00+14:00", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59Z", None),
         ("9" * 30, None),
         ("yesterday", None),
         ("", None),
@@ -44,6 +46,8 @@ def test_texts_and_flags() -> None:
         params_of([{"name": "b", "value": "1"}, "x", {"name": ""}, {"name": "a"}]) == '{"a": null, "b": "1"}'
     )
     assert params_of("x") is None
+    assert params_of([{"name": "a\0", "value": "\0b"}]) == '{"a": "b"}'
+    assert json_of(["a\0", {"b\0": "c\0"}, r"\u0000"]) == r'["a", {"b": "c"}, "\\u0000"]'
 
 
 def test_an_id_that_is_no_key_costs_its_row() -> None:
