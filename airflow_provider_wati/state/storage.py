@@ -39,7 +39,9 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
         return
     target = os.path.realpath(path.path)
     make_private_directory(os.path.dirname(target))
-    beside = f"{target}.{secrets.token_hex(4)}.tmp"
+    # Hidden, because a kill leaves it there, and what reads all files of a directory leaves hidden ones out.
+    directory, name = os.path.split(target)
+    beside = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb", opener=_open_private) as file:
             yield file

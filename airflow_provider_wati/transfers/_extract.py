@@ -76,8 +76,16 @@ class ExtractOperator(WatiOperator):
 
     @property
     def _account(self) -> str:
-        """The account and channel that is read, which has a watermark of its own."""
-        return f"{self.hook.account}/{self.hook.client.channel or ''}"
+        """
+        The account and channel that is read, which has a watermark of its own.
+
+        Where the tenant is not known, two connections to one server may be two accounts.
+        """
+        client = self.hook.client
+        account = (
+            self.hook.account if client.endpoint.tenant_id else f"{self.hook.account}{self.wati_conn_id}"
+        )
+        return f"{account}/{client.channel or ''}"
 
     def _state_key(self, source: Extract, context: Context, target: str) -> str:
         """Return the name of the watermark in a directory."""

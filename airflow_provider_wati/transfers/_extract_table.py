@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,12 +21,14 @@ from airflow_provider_wati.extracting.rows import (
     time_of,
     written_time,
 )
+from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.operators._sql import execute_many, quoted_name, roll_back
+from airflow_provider_wati.transfers._transactions import for_update, in_transaction, is_refusal
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_wati.extracting.rows import Entity, Row, State
+    from airflow_provider_wati.extracting.rows import Entity, Row
 
 _TYPES = {
     ColumnKind.ID: f"VARCHAR({LONGEST_ID}) NOT NULL",
@@ -36,15 +38,12 @@ _TYPES = {
 }
 _TIME_IN_POSTGRES = "TIMESTAMP WITH TIME ZONE"
 _SAMPLES: dict[ColumnKind, Any] = {
-    ColumnKind.ID: "check",
     ColumnKind.TEXT: "{}",  # JSON too
     ColumnKind.FLAG: True,
     ColumnKind.TIME: "2000-01-01T00:00:00.000000Z",
 }
 #: Ids that are looked up by one statement; some databases allow a thousand placeholders.
 _IDS_A_LOOK = 500
-#: What the table with the watermark of a table is called.
-_SUFFIX = "_watermark"
 
 
 @dataclass(slots=True)
@@ -111,27 +110,32 @@ class ExtractTable:
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             # Not COUNT, which reads the whole table in some databases.
             cursor.execute(f"SELECT MIN({ID}) FROM {self._table}")
-            return bool(cursor.fetchone()[0] is None)
+            return next(iter(_values_of(cursor.fetchone()))) is None
 
     def write(self, rows: Sequence[Row]) -> None:
         """
         Merge rows into the table by id, in one transaction. A row that is the same already is not written.
 
         :param rows: some thousand at most.
+        :raises WatiConfigurationError: when the database refuses a row; its content is not repeated.
         """
         listed: dict[str, Row] = {}
         for row in rows:
             known = listed.get(row[ID])
             listed[row[ID]] = row if known is None else self._merged(known, row)
-        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-            if self._hook.supports_autocommit:
-                self._hook.set_autocommit(connection, False)
-            try:
-                counts = self._write(cursor, listed)
-                connection.commit()
-            except BaseException:
-                roll_back(connection)
+        # Two runs that write the same rows take them in the same order, so that they do not wait for each other.
+        ordered = dict(sorted(listed.items()))
+        try:
+            counts = in_transaction(self._hook, lambda cursor: self._write(cursor, ordered))
+        except Exception as error:
+            if not is_refusal(error, "IntegrityError", "DataError"):
                 raise
+            # Without what follows: PostgreSQL repeats the row there.
+            reason = mask_numbers(str(error).partition("\n")[0])
+            raise WatiConfigurationError(
+                f"table {self._name!r} refuses a row of {self._entity.name} ({type(error).__name__}: {reason}). The rows "
+                "before it are stored. Give the name of a table that does not exist yet, or correct this one."
+            ) from None
         self.counts.inserted += counts.inserted
         self.counts.updated += counts.updated
         self.counts.unchanged += counts.unchanged
@@ -157,20 +161,31 @@ class ExtractTable:
         """Return the stored rows among some ids."""
         found: dict[str, Row] = {}
         source = iter(ids)
+        lock = for_update(self._hook, ID)
         while part := list(islice(source, _IDS_A_LOOK)):
             marks = ", ".join([self._hook.placeholder] * len(part))
             cursor.execute(
-                f"SELECT {', '.join(self._names)} FROM {self._table} WHERE {ID} IN ({marks})", tuple(part)
+                f"SELECT {', '.join(self._names)} FROM {self._table} WHERE {ID} IN ({marks}){lock}",
+                tuple(part),
             )
             for values in cursor.fetchall():
-                # Some drivers can be set to return dicts.
-                plain = tuple(values.values()) if isinstance(values, Mapping) else values
                 row = {
                     column.name: _plain(value, column)
-                    for column, value in zip(self._columns, plain, strict=True)
+                    for column, value in zip(self._columns, _values_of(values), strict=True)
                 }
+                row[ID] = self._id_among(part, row[ID])
                 found[row[ID]] = row
         return found
+
+    def _id_among(self, ids: Sequence[str], stored: str) -> str:
+        """Return the id that a stored one stands for: a column of fixed length pads it with spaces."""
+        for id in (stored, stored.rstrip(" ")):
+            if id in ids:
+                return id
+        raise WatiConfigurationError(
+            f"table {self._name!r} has the {ID} {stored!r} where another one was asked for: make the column {ID} a text "
+            "that is compared character by character."
+        )
 
     def _values(self, row: Row) -> tuple[Any, ...]:
         return tuple(row[name] for name in self._names)
@@ -217,8 +232,12 @@ class ExtractTable:
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)
         try:
-            cursor.execute(self._insert_statement(), tuple(_SAMPLES[column.kind] for column in self._columns))
-            cursor.execute(f"DELETE FROM {self._table} WHERE {ID} = {self._hook.placeholder}", ("check",))
+            # A database without transactions keeps the row until it is deleted; as long as an id of WATI.
+            samples = {**_SAMPLES, ColumnKind.ID: f"check{uuid.uuid4().hex[:19]}"}
+            cursor.execute(self._insert_statement(), tuple(samples[column.kind] for column in self._columns))
+            cursor.execute(
+                f"DELETE FROM {self._table} WHERE {ID} = {self._hook.placeholder}", (samples[ColumnKind.ID],)
+            )
         except Exception as error:
             raise WatiConfigurationError(
                 f"table {self._name!r} does not take a row of {self._entity.name}: {error}. Nothing was read. Give the "
@@ -228,82 +247,20 @@ class ExtractTable:
             roll_back(connection)
 
 
+def _values_of(row: Any) -> Sequence[Any]:
+    """Return the values of a row that a cursor gives: some drivers can be set to return dicts."""
+    return tuple(row.values()) if isinstance(row, Mapping) else tuple(row)
+
+
 def _plain(value: Any, column: Column) -> Any:
     """Return a value of a database as it stands in a row."""
     if value is None:
         return None
+    if column.kind is ColumnKind.ID:
+        return str(value)
     if column.kind is ColumnKind.FLAG:
         return bool(value)
     if column.kind is ColumnKind.TIME:
         return written_time(value) if isinstance(value, datetime) else time_of(value)
     # A column of the user's own making may be of a JSON type.
     return json_of(value) if isinstance(value, (dict, list)) else value
-
-
-class WatermarkTable:
-    """
-    What a run remembers for the next one, in a table beside that of the rows: ``<table>_watermark``.
-
-    :param hook: the database.
-    :param table: the table of the rows.
-    :param account: the account and channel that is read; each has its own watermark.
-    """
-
-    def __init__(self, hook: DbApiHook, table: str, account: str) -> None:
-        self._hook = hook
-        name = re.sub(r"([\"`\]]?)\Z", rf"{_SUFFIX}\1", table, count=1)
-        self._name = name
-        self._table = quoted_name(name, hook, "The table of the watermark")
-        self._account = account[:LONGEST_ID]
-        self._saved: State = {}
-
-    def load(self) -> State:
-        """
-        Return what the last run remembered, empty before the first one; the table is created if it does not exist.
-
-        :raises WatiConfigurationError: when it cannot be created, or a table of that name has other columns.
-        """
-        select = f"SELECT name, value FROM {self._table} WHERE account = {self._hook.placeholder}"
-        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-            try:
-                cursor.execute(select, (self._account,))
-            except Exception:
-                roll_back(connection)
-                self._create(connection, cursor)
-                cursor.execute(select, (self._account,))
-            rows = cursor.fetchall()
-        pairs = (tuple(row.values()) if isinstance(row, Mapping) else row for row in rows)
-        self._saved = {str(name): str(value) for name, value in pairs}
-        return dict(self._saved)
-
-    def save(self, state: State) -> None:
-        """Remember a state: what differs from the last one is written, in one transaction."""
-        mark = self._hook.placeholder
-        gone = [name for name in self._saved if self._saved[name] != state.get(name)]
-        new = [name for name in state if state[name] != self._saved.get(name)]
-        if not gone and not new:
-            return
-        with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-            if self._hook.supports_autocommit:
-                self._hook.set_autocommit(connection, False)
-            delete = f"DELETE FROM {self._table} WHERE account = {mark} AND name = {mark}"
-            # Another run may have written the new ones meanwhile.
-            execute_many(cursor, delete, [(self._account, name) for name in {*gone, *new}])
-            insert = f"INSERT INTO {self._table} (account, name, value) VALUES ({mark}, {mark}, {mark})"
-            execute_many(cursor, insert, [(self._account, name, state[name]) for name in new])
-            connection.commit()
-        self._saved = dict(state)
-
-    def _create(self, connection: Any, cursor: Any) -> None:
-        try:
-            cursor.execute(
-                f"CREATE TABLE {self._table} (account VARCHAR({LONGEST_ID}) NOT NULL, name VARCHAR({LONGEST_ID + 45}) NOT NULL, "
-                f"value VARCHAR(1000) NOT NULL, PRIMARY KEY (account, name))"
-            )
-            connection.commit()
-        except Exception as error:
-            roll_back(connection)
-            raise WatiConfigurationError(
-                f"The watermark cannot be kept in the table {self._name!r}: {error}. Nothing was read. Create it with the "
-                "columns account, name and value, or give a state_path."
-            ) from error

@@ -57,8 +57,10 @@ class _ToSql(ExtractOperator):
         table.prepare()
         store = self._store(hook, source, context) if self.has_watermark else None
         state = store.load() if store else {}
-        if state and table.is_empty():
+        if store and state and table.is_empty():
+            # Forgotten before the first row is written: after a kill, the table is not empty any more.
             state = {}
+            store.save(state)
         if is_full:
             state = source.forget(state)
         listed = extract(source, state, _Rows(table, store), self.clock)
@@ -71,7 +73,7 @@ class _ToSql(ExtractOperator):
         }
 
     def _store(self, hook: DbApiHook, source: Extract, context: Context) -> _Store:
-        from airflow_provider_wati.transfers._extract_table import WatermarkTable
+        from airflow_provider_wati.transfers._watermark_table import WatermarkTable
 
         if self.state_path is None:
             return WatermarkTable(hook, self.table, self._account)

@@ -317,7 +317,8 @@ def test_a_conversation_behind_one_that_is_deleted_is_read() -> None:
 def test_conversations_without_a_usable_id_cost_themselves_only() -> None:
     """However many there are, the others are stored, the watermark moves, and the odd ones are counted."""
     account = Account()
-    account.talks = {f"odd {n}": [] for n in range(20)} | {id_of(1): [{"id": "m", "created": at(0)}]}
+    account.talks.update({f"odd {n}": [] for n in range(20)})
+    account.talks[id_of(1)] = [{"id": "m", "created": at(0)}]
     kept, clock = Kept(), FakeClock(NOW)
     source = MessagesExtract(account, clock)  # type: ignore[arg-type] # stands in
     extract(source, {}, kept, clock)

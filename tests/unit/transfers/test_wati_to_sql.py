@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,13 @@ from airflow_provider_wati.exceptions import (
     WatiServerError,
     WatiValidationError,
 )
+from airflow_provider_wati.extracting.campaign_recipients import CAMPAIGN_RECIPIENTS
+from airflow_provider_wati.extracting.contacts import CONTACTS
+from airflow_provider_wati.extracting.statuses import has_reached
 from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.operators._base import WatiOperator
+from airflow_provider_wati.operators._sql import hook_of
+from airflow_provider_wati.transfers._extract_table import ExtractTable
 from airflow_provider_wati.transfers.wati_to_sql import (
     WatiCampaignRecipientsToSqlOperator,
     WatiContactsToSqlOperator,
@@ -418,3 +425,177 @@ def test_two_accounts_in_one_table_have_their_own_watermarks(
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
     run(recipients())
     assert warehouse.execute("SELECT COUNT(DISTINCT account) FROM recipients_watermark") == [(2,)]
+
+
+def test_a_kill_after_the_table_was_emptied_hides_nothing(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a run that fills an emptied table again ends in its middle, the next one does not go by the old watermark."""
+    from airflow_provider_wati.extracting import job
+
+    class KilledError(BaseException):
+        """Stands in for a kill."""
+
+    for settings in ({}, {"state_path": state}):
+        run(messages(**settings))
+        advance(sandbox, 7 * 86400)
+        run(messages(**settings))
+        warehouse.execute("DELETE FROM messages")
+        with monkeypatch.context() as patch:
+            patch.setattr(job, "CHUNK", 1)
+            write = ExtractTable.write
+
+            def write_once(table: Any, rows: Any, write: Any = write, patch: Any = patch) -> None:
+                write(table, rows[:1])
+
+                def kill(*_: Any) -> None:
+                    raise KilledError
+
+                patch.setattr(ExtractTable, "write", kill)
+
+            patch.setattr(ExtractTable, "write", write_once)
+            with pytest.raises(KilledError):
+                run(messages(**settings))
+        assert warehouse.execute("SELECT COUNT(*) FROM messages") == [(1,)]
+        run(messages(**settings))
+        assert dict(warehouse.execute("SELECT id, text FROM messages")) == all_messages(sandbox)
+        warehouse.execute("DROP TABLE messages", "DROP TABLE IF EXISTS messages_watermark")
+
+
+def test_connections_whose_tenant_is_not_known_have_their_own_watermarks(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two connections to one server without a tenant may be two accounts; with one tenant they are one."""
+    import os
+
+    connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
+    host, _, tenant = sandbox.endpoint.rpartition("/")
+    for tenant_id, expected in ((None, 2), (tenant, 1)):
+        for name in ("one", "other"):
+            extra = {**connection["extra"], "tenant_id": tenant_id}
+            monkeypatch.setenv(
+                f"AIRFLOW_CONN_{name.upper()}", json.dumps({**connection, "host": host, "extra": extra})
+            )
+            run(messages(wati_conn_id=name))
+        assert warehouse.execute("SELECT COUNT(DISTINCT account) FROM messages_watermark") == [(expected,)]
+        warehouse.execute("DROP TABLE messages", "DROP TABLE messages_watermark")
+
+
+def test_rows_of_a_cursor_that_returns_dicts(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's cursor of the connection may return dicts: a table is filled, and a second run goes by its watermark."""
+    import os
+
+    if warehouse.kind != "postgres":
+        pytest.skip("a setting of PostgreSQL's connections")
+    connection = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])
+    connection["extra"]["cursor"] = "dictcursor"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    count = run(messages())["inserted"]
+    again = run(messages())
+    assert (again["inserted"], again["updated"]) == (0, 0)
+    assert count == len(all_messages(sandbox))
+
+
+@pytest.mark.parametrize("kind", ["CHAR(30)", "VARCHAR(24)", "TEXT"])
+def test_an_id_of_another_type_finds_its_row(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, kind: str
+) -> None:
+    """A column that pads its texts, one that just fits WATI's ids, and one of any length: no row is written twice."""
+    warehouse.execute(f"CREATE TABLE contacts (id {kind} PRIMARY KEY, name TEXT, extracted_at TEXT)")
+    count = run(contacts(columns=["name"]))["inserted"]
+    again = run(contacts(columns=["name"]))
+    assert (again["inserted"], again["updated"], again["unchanged"]) == (0, 0, count)
+
+
+def test_a_view_is_refused_before_anything_is_read(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A view that takes no rows is an error that names it, and nothing is read."""
+    columns = ", ".join(column.name for column in CONTACTS.columns)
+    warehouse.execute(
+        f"CREATE TABLE kept ({', '.join(f'{column.name} TEXT' for column in CONTACTS.columns)})",
+        f"CREATE VIEW contacts AS SELECT DISTINCT {columns} FROM kept",
+    )
+    with pytest.raises(WatiConfigurationError, match="'contacts' does not take a row"):
+        run(contacts())
+    assert sandbox.requests() == []
+
+
+def test_an_error_of_the_database_shows_nobody(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """A row that the database refuses in the middle of a run is not in the error, which names the table."""
+    run(contacts(columns=["wa_id", "name"]))
+    warehouse.execute("DROP TABLE contacts")
+    warehouse.execute(
+        "CREATE TABLE contacts (id VARCHAR(60) PRIMARY KEY, wa_id TEXT, name TEXT CHECK (length(name) < 3), extracted_at TEXT)"
+    )
+    with pytest.raises(WatiConfigurationError, match="'contacts' refuses a row of contacts") as caught:
+        run(contacts(columns=["wa_id", "name"]))
+    shown = "".join(traceback.format_exception(caught.value))
+    names = [contact.name for contact in sandbox.state.contacts.values()]
+    assert not [text for text in (*names, ADA) if text and text in shown]
+
+
+def test_two_runs_that_write_the_same_rows_at_once(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
+    """Of two runs that overlap, both end well, each row is there once, and no status goes back."""
+    hook = hook_of("warehouse")
+    names = ("status", "is_sent", "is_delivered", "is_read")
+    columns = CAMPAIGN_RECIPIENTS.choose(names)
+    ExtractTable(hook, "recipients", CAMPAIGN_RECIPIENTS, columns).prepare()
+    count, failures = 400, []
+
+    def row(n: int, status: str) -> dict[str, Any]:
+        flags = {f"is_{stage}": has_reached(status, stage) for stage in ("sent", "delivered", "read")}
+        return {"id": f"{n:024x}", "status": status, **flags, "extracted_at": "2026-11-26T00:00:00.000000Z"}
+
+    def write(statuses: list[str], step: int) -> None:
+        table = ExtractTable(hook_of("warehouse"), "recipients", CAMPAIGN_RECIPIENTS, columns)
+        try:
+            for status in statuses:
+                table.write([row(n, status) for n in range(count)][::step])
+        except Exception as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=(statuses, step))
+        for statuses, step in (
+            (["queued", "sent", "sent", "sent"], 1),
+            (["sent", "delivered", "delivered"], -1),
+            (["queued", "delivered", "read"], 1),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert warehouse.execute("SELECT status, COUNT(*) FROM recipients GROUP BY status") == [("read", count)]
+
+
+def test_a_status_does_not_go_back_when_another_run_has_written_meanwhile(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the stored row and its update, no other run can write it."""
+    columns = CAMPAIGN_RECIPIENTS.choose(["status"])
+    table = ExtractTable(hook_of("warehouse"), "recipients", CAMPAIGN_RECIPIENTS, columns)
+    table.prepare()
+
+    def row(status: str) -> dict[str, Any]:
+        return {"id": "a", "status": status, "extracted_at": "2026-11-26T00:00:00.000000Z"}
+
+    table.write([row("queued")])
+    other = ExtractTable(hook_of("warehouse"), "recipients", CAMPAIGN_RECIPIENTS, columns)
+    thread = threading.Thread(target=other.write, args=([row("delivered")],))
+    stored = ExtractTable._stored
+
+    def slowly(one: ExtractTable, cursor: Any, ids: Any) -> Any:
+        found = stored(one, cursor, ids)
+        if one is table:
+            thread.start()
+            # Long enough for the other to write, if it can.
+            thread.join(0.5)
+        return found
+
+    monkeypatch.setattr(ExtractTable, "_stored", slowly)
+    table.write([row("sent")])
+    thread.join()
+    assert warehouse.execute("SELECT status FROM recipients") == [("delivered",)]
