@@ -38,6 +38,7 @@ class FormField:
     :param default: the value of a new connection.
     :param choices: the allowed values; empty for free text.
     :param is_object: whether it holds a JSON object; Airflow 3.2 and later check its syntax as it is typed.
+    :param is_secret: whether the form hides it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FormField:
     default: str | None = None
     choices: tuple[str, ...] = ()
     is_object: bool = False
+    is_secret: bool = False
 
 
 FIELDS = (
@@ -105,6 +107,15 @@ FIELDS = (
         ),
         is_object=True,
     ),
+    FormField(
+        name="webhook_secret",
+        label="Webhook Secret",
+        description=(
+            "Switches the receiver of webhooks on: the last part of the address that WATI sends events to. At least 24 "
+            "characters that need no escaping in a URL, such as those of openssl rand -hex 24. Empty: no webhooks are received."
+        ),
+        is_secret=True,
+    ),
 )
 
 
@@ -120,6 +131,8 @@ def _conn_field(field: FormField) -> dict[str, Any]:
         schema["default"] = {}
     elif field.default is not None:
         schema["default"] = field.default
+    if field.is_secret:
+        schema["format"] = "password"
     if field.choices:
         schema["enum"] = list(field.choices)
     return {"label": field.label, "description": field.description, "schema": schema}
@@ -156,7 +169,9 @@ def python_form_widgets() -> dict[str, Any]:
             + ([validators.any_of(list(field.choices))] if field.choices else []),
             description=field.description,
             default=field.default,
-            widget=fieldwidgets.BS3TextFieldWidget(),
+            widget=fieldwidgets.BS3PasswordFieldWidget()
+            if field.is_secret
+            else fieldwidgets.BS3TextFieldWidget(),
         )
         for field in FIELDS
     }

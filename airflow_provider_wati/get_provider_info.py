@@ -108,11 +108,27 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "300",
                         "default": None,
                     },
+                    "webhook_retention_days": {
+                        "description": (
+                            "Days for which received webhook events are kept in the metadata database, at least 2. "
+                            "Default: 7."
+                        ),
+                        "version_added": __version__,
+                        "type": "integer",
+                        "example": "30",
+                        "default": None,
+                    },
                 },
             }
         },
         # Lineage names wati://<host>/<tenant>/contacts; it needs no check and no normalization.
         "asset-uris": [{"schemes": ["wati"], "handler": None}],
+        "plugins": [
+            {
+                "name": "wati_webhooks",
+                "plugin-class": "airflow_provider_wati.plugins.webhooks.WatiWebhooksPlugin",
+            }
+        ],
         "hooks": [{"integration-name": "WATI", "python-modules": ["airflow_provider_wati.hooks.wati"]}],
         "connection-types": [
             {

@@ -30,6 +30,8 @@ _SWITCHES = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
     ("false", "no", "off", "0"), False
 )
 _LONGEST_TIMEOUT = 3600
+#: The characters of RFC 3986 that stand in the part of a path as they are.
+_SECRET = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]{24,500}")
 _FIELD_NAME = re.compile(r"[A-Za-z_ -]{1,30}")
 
 
@@ -55,12 +57,14 @@ class Settings:
 
     :param client_arguments: for the client. Not shown, because the token is among them.
     :param default_region: two capital letters, the country of phone numbers without a country code.
+    :param webhook_secret: what WATI's webhooks have in their address; None where none are received. Not shown.
     :param unknown: the keys of the extra that mean nothing here, misspelt ones perhaps; one that does not look like
         the name of a field is left out, because it may be a token.
     """
 
     client_arguments: ClientArguments = field(repr=False)
     default_region: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     unknown: tuple[str, ...] = ()
 
 
@@ -105,6 +109,7 @@ def settings_of(connection: Connection) -> Settings:
         return Settings(
             client_arguments=arguments,
             default_region=_read(extra, "default_region", _default_region),
+            webhook_secret=_read(extra, "webhook_secret", _webhook_secret),
             unknown=tuple(sorted(filter(_FIELD_NAME.fullmatch, extra.keys() - _CHOICES.keys()))),
         )
 
@@ -254,6 +259,15 @@ def _default_region(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]{2}", value):
         raise ValueError("give the two letters of a country, like IN or BR")
     return value.upper()
+
+
+def _webhook_secret(value: object) -> str:
+    # Neither the value nor its length is repeated.
+    if not isinstance(value, str) or not _SECRET.fullmatch(value):
+        raise ValueError(
+            "give at least 24 characters that need no escaping in a URL, such as those of openssl rand -hex 24"
+        )
+    return value
 
 
 def _verify(value: object) -> bool | str:

@@ -193,6 +193,8 @@ class WatiHook(BaseHook):
 def _masked(settings: Settings) -> Settings:
     # Airflow masks the password as it stands; without its `Bearer ` it would not be recognised.
     mask_secret(settings.client_arguments["token"].reveal())
+    if settings.webhook_secret is not None:
+        mask_secret(settings.webhook_secret)
     return settings
 
 

@@ -77,7 +77,7 @@ class Deployment:
         subprocess.run(
             self._command("db", "migrate"), env=self._env, cwd=self._home, check=True, capture_output=True
         )
-        self._begin("api-server", "--port", str(self._port), "--host", "127.0.0.1")
+        self.begin_api_server()
         self._begin("dag-processor")
         self.start_scheduler()
         wait_for(lambda: self._has_started(), "the API server to answer")
@@ -86,6 +86,10 @@ class Deployment:
         requests.get(f"{self._url}/execution/health", timeout=PATIENCE)
         token = requests.get(f"{self._url}/auth/token", timeout=60).json()["access_token"]
         self._headers["Authorization"] = f"Bearer {token}"
+
+    def begin_api_server(self) -> None:
+        """Begin the API server, and do not wait until it answers."""
+        self._begin("api-server", "--port", str(self._port), "--host", "127.0.0.1")
 
     def start_triggerer(self) -> None:
         """Start the part that waits for deferred tasks; it does not know the connection ``worker_only``."""
@@ -115,7 +119,7 @@ class Deployment:
         return [sys.executable, "-m", "airflow", *arguments]
 
     def _begin(self, *arguments: str, without: str = "") -> None:
-        with (self._home / f"{arguments[0]}.log").open("wb") as log:
+        with (self._home / f"{arguments[0]}.log").open("ab") as log:
             self._processes[arguments[0]] = subprocess.Popen(
                 self._command(*arguments),
                 env={name: value for name, value in self._env.items() if name != without},
@@ -123,6 +127,16 @@ class Deployment:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def url(self) -> str:
+        """The address of the API server."""
+        return self._url
+
+    @property
+    def home(self) -> Path:
+        """The directory of its settings and logs."""
+        return self._home
 
     @property
     def _url(self) -> str:

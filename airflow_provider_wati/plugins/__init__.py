@@ -1,0 +1,3 @@
+"""What the provider adds to Airflow's API server."""
+
+from __future__ import annotations

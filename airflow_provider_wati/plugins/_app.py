@@ -1,0 +1,163 @@
+"""The pages of the receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflow.api_fastapi.core_api.security import requires_access_asset
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import ClientDisconnect
+
+from airflow_provider_wati.listening.webhook_events import event_of
+from airflow_provider_wati.plugins import _page, _store
+from airflow_provider_wati.plugins._connections import TooManyLookupsError
+from airflow_provider_wati.plugins._gate import SECRET
+from airflow_provider_wati.plugins._receiver import now_in_milliseconds, retention_days
+from airflow_provider_wati.plugins._store import Received
+from airflow_provider_wati.plugins._writer import NotStoredError, WriterIsBusyError
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.plugins._receiver import Receiver
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 1_000_000
+#: Seconds for a body to come in, and for an event to be stored.
+_PATIENCE = 20.0
+_MOST_STATUSES = 1000
+_DELIVERIES_SHOWN = 200
+
+
+class _RefusedError(Exception):
+    """The answer to a request that is not carried out."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+#: The same for whatever is not there, so that nobody learns what is.
+_NOT_FOUND = _RefusedError(HTTPStatus.NOT_FOUND, "Not Found")
+_BUSY = _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Busy: send it again later.")
+_TOO_LARGE = _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {MOST_BYTES} bytes.")
+_NO_JSON = _RefusedError(HTTPStatus.BAD_REQUEST, "The body is not a JSON object.")
+_NOT_JSON_TYPE = _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send application/json.")
+_OTHER_TENANT = _RefusedError(HTTPStatus.FORBIDDEN, "The event is of another tenant than the connection.")
+_BAD_CURSOR = _RefusedError(HTTPStatus.BAD_REQUEST, "after or limit is not one of this page's.")
+
+
+def build_app(receiver: Receiver) -> FastAPI:
+    """Return the pages, to be mounted at ``/wati``."""
+    app = FastAPI(
+        title="WATI webhooks", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+
+    async def receive(request: Request) -> Response:
+        return await _answer(lambda: _receive(receiver, request))
+
+    async def statuses(request: Request) -> Response:
+        return await _answer(lambda: _statuses(receiver, request))
+
+    app.router.add_route("/webhooks/{conn_id}/statuses", statuses, methods=["GET"])
+    app.router.add_route("/webhooks/{conn_id}/{secret}", receive, methods=["POST"])
+
+    @app.get("/deliveries", dependencies=[Depends(requires_access_asset("GET"))])
+    def deliveries() -> HTMLResponse:
+        found = _store.deliveries(receiver.engine, _DELIVERIES_SHOWN)
+        return HTMLResponse(_page.render(found, retention_days()), headers=_page.HEADERS)
+
+    return app
+
+
+async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
+    try:
+        return await handle()
+    except _RefusedError as refused:
+        return JSONResponse({"detail": refused.text}, refused.status)
+    except (TooManyLookupsError, WriterIsBusyError, NotStoredError, TimeoutError):
+        return JSONResponse({"detail": _BUSY.text}, _BUSY.status, headers={"Retry-After": "60"})
+    except ClientDisconnect:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+    except Exception as error:
+        # Not raised, because a server logs the text of what is raised.
+        log.error("A request to the WATI receiver failed (%s)", type(error).__name__)
+        return JSONResponse({"detail": "Internal Server Error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _receive(receiver: Receiver, request: Request) -> Response:
+    conn_id = request.path_params["conn_id"]
+    account = await receiver.accounts.with_secret(conn_id, request.scope.get(SECRET, ""))
+    if account is None:
+        raise _NOT_FOUND
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type and content_type != "application/json" and not content_type.endswith("+json"):
+        raise _NOT_JSON_TYPE
+    event = event_of(_object_in(await asyncio.wait_for(_body(request), _PATIENCE)))
+    if account.tenant_id and event.tenant_id and event.tenant_id != account.tenant_id:
+        raise _OTHER_TENANT
+    received = Received(conn_id, event, now_in_milliseconds())
+    await asyncio.wait_for(receiver.writer.write(received), _PATIENCE)
+    return JSONResponse({"detail": "Stored"})
+
+
+async def _body(request: Request) -> bytes:
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length[:20]) > MOST_BYTES:
+        raise _TOO_LARGE
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise _TOO_LARGE
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _object_in(body: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(body)
+        # Written as well, for an event without ids is known by its text.
+        if isinstance(value, dict) and json.dumps(value):
+            return value
+    except (ValueError, RecursionError):
+        pass
+    raise _NO_JSON
+
+
+async def _statuses(receiver: Receiver, request: Request) -> Response:
+    conn_id = request.path_params["conn_id"]
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    account = await receiver.accounts.with_read_key(
+        conn_id, key.strip() if scheme.lower() == "bearer" else ""
+    )
+    if account is None:
+        raise _NOT_FOUND
+    after = _cursor(request.query_params.get("after") or "0.0")
+    limit = request.query_params.get("limit") or str(_MOST_STATUSES)
+    if not limit.isdecimal() or not int(limit[:9]) >= 1:
+        raise _BAD_CURSOR
+    page = await asyncio.to_thread(
+        _store.statuses, receiver.engine, conn_id, after, min(int(limit[:9]), _MOST_STATUSES)
+    )
+    found = [{**status, "received": _iso(received)} for status, received in page.statuses]
+    return JSONResponse({"statuses": found, "cursor": "{}.{}".format(*page.after), "more": page.more})
+
+
+def _cursor(text: str) -> tuple[int, int]:
+    batch, _, number = text.partition(".")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (batch, number)):
+        raise _BAD_CURSOR
+    return int(batch), int(number)
+
+
+def _iso(received: int) -> str:
+    when = datetime.fromtimestamp(received / 1000, tz=UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

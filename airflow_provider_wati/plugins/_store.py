@@ -1,0 +1,180 @@
+"""Reads and writes stored events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, or_, select
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from airflow_provider_wati.listening.webhook_events import Kind, WebhookEvent
+from airflow_provider_wati.plugins._tables import EVENTS
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.sql.dml import Insert
+
+_DELETED_AT_ONCE = 5000
+
+
+class State(StrEnum):
+    """How a stored event stands."""
+
+    PENDING = "pending"
+    DISPATCHED = "dispatched"
+    UNUSED = "unused"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """
+    An event that came in.
+
+    :param conn_id: the connection whose address it came to.
+    :param received: milliseconds since 1970.
+    """
+
+    conn_id: str
+    event: WebhookEvent
+    received: int
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of :data:`EVENTS`."""
+        event = self.event
+        return {
+            "conn_id": self.conn_id,
+            "event_key": event.key,
+            "event_type": event.event_type,
+            "kind": event.kind.value,
+            "state": (State.OTHER if event.kind is Kind.OTHER else State.PENDING).value,
+            "record": "" if event.record is None else json.dumps(event.record),
+            "received": self.received,
+            "duplicates": 0,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the page shows of an event."""
+
+    received: int
+    conn_id: str
+    event_type: str
+    kind: str
+    state: str
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPage:
+    """
+    Statuses in the order in which they were dispatched.
+
+    :param statuses: each with the time at which it was received, in milliseconds since 1970.
+    :param after: where the next page begins.
+    """
+
+    statuses: Sequence[tuple[dict[str, Any], int]] = field(repr=False)
+    after: tuple[int, int]
+    more: bool
+
+
+def insert_statement(dialect: str) -> Insert:
+    """
+    Return the statement that stores an event, or counts it as a duplicate.
+
+    :param dialect: SQLAlchemy's name of the database.
+    """
+    if dialect == "mysql":
+        new = mysql.insert(EVENTS)
+        return new.on_duplicate_key_update(duplicates=EVENTS.c.duplicates + new.inserted.duplicates + 1)
+    statement = postgresql.insert(EVENTS) if dialect == "postgresql" else sqlite.insert(EVENTS)
+    return statement.on_conflict_do_update(
+        index_elements=[EVENTS.c.conn_id, EVENTS.c.event_key],
+        set_={"duplicates": EVENTS.c.duplicates + statement.excluded.duplicates + 1},
+    )
+
+
+def rows_of(events: Iterable[Received]) -> list[dict[str, Any]]:
+    """
+    Return the rows of events that came together, each event once.
+
+    In one order in all processes, so that two of them never wait for each other.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for received in events:
+        row = received.row()
+        known = rows.setdefault((row["conn_id"], row["event_key"]), row)
+        known["duplicates"] += known is not row
+    return [rows[key] for key in sorted(rows)]
+
+
+def store(engine: Engine, events: Sequence[Received]) -> None:
+    """
+    Store events in one transaction; returns after the commit.
+
+    :raises SQLAlchemyError: when nothing was stored.
+    """
+    with engine.begin() as connection:
+        connection.execute(insert_statement(engine.dialect.name), rows_of(events))
+
+
+def deliveries(engine: Engine, limit: int) -> list[Delivery]:
+    """Return the latest events."""
+    columns = [
+        EVENTS.c[name] for name in ("received", "conn_id", "event_type", "kind", "state", "duplicates")
+    ]
+    with engine.connect() as connection:
+        rows = connection.execute(select(*columns).order_by(EVENTS.c.id.desc()).limit(limit))
+        return [Delivery(*row) for row in rows]
+
+
+def statuses(engine: Engine, conn_id: str, after: tuple[int, int], limit: int) -> StatusPage:
+    """
+    Return the statuses of a connection that were dispatched after a place.
+
+    :param after: the number of a dispatch and of an event; ``(0, 0)`` for the start.
+    :param limit: how many at most.
+    """
+    batch, number = after
+    query = (
+        select(EVENTS.c.batch, EVENTS.c.id, EVENTS.c.record, EVENTS.c.received)
+        .where(
+            EVENTS.c.conn_id == conn_id,
+            EVENTS.c.kind == Kind.STATUS.value,
+            EVENTS.c.batch >= batch,
+            or_(EVENTS.c.batch > batch, and_(EVENTS.c.batch == batch, EVENTS.c.id > number)),
+        )
+        .order_by(EVENTS.c.batch, EVENTS.c.id)
+        .limit(limit + 1)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    page = rows[:limit]
+    found = [(json.loads(row.record), row.received) for row in page]
+    last = (page[-1].batch, page[-1].id) if page else after
+    return StatusPage(found, last, more=len(rows) > limit)
+
+
+def delete_older(engine: Engine, before: int) -> int:
+    """
+    Delete events that were received before a time, unless they are still pending.
+
+    :param before: milliseconds since 1970.
+    :return: how many were deleted.
+    """
+    old = select(EVENTS.c.id).where(EVENTS.c.received < before, EVENTS.c.state != State.PENDING.value)
+    deleted = 0
+    while True:
+        with engine.begin() as connection:
+            ids = [row.id for row in connection.execute(old.limit(_DELETED_AT_ONCE))]
+            if ids:
+                connection.execute(delete(EVENTS).where(EVENTS.c.id.in_(ids)))
+        deleted += len(ids)
+        if len(ids) < _DELETED_AT_ONCE:
+            return deleted
