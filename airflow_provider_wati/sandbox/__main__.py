@@ -26,7 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    settings = Settings(tenant=options.tenant, plan=options.plan, speed=options.speed)
+    settings = Settings(
+        tenant=options.tenant,
+        plan=options.plan,
+        speed=options.speed,
+        webhooks_to_any_host=options.webhooks_to_any_host,
+    )
     workspace = Workspace(options.token, settings)
     for token in options.scoped_token:
         name, _, scopes = token.partition("=")
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app = create_app(
                 workspace, verbose=options.verbose, allowed_hosts=(options.host, *options.allow_host)
             )
-            build_server(app).run(sockets=[listening])
+            build_server(app, workspace).run(sockets=[listening])
     print("Sandbox stopped.")
     return 0
 
@@ -78,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--speed", type=float, default=1.0, help="how many times faster statuses advance (default: 1)"
+    )
+    parser.add_argument(
+        "--webhooks-to-any-host",
+        action="store_true",
+        help="send webhooks to other machines too (default: to this machine only)",
     )
     parser.add_argument("--verbose", action="store_true", help="log one line for each API request")
     return parser

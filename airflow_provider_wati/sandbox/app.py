@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_wati.sandbox import control, page
+from airflow_provider_wati.sandbox import control, page, webhook_control
 from airflow_provider_wati.sandbox.api import (
     account,
     broadcasts,
@@ -18,6 +18,7 @@ from airflow_provider_wati.sandbox.api import (
     legacy,
     messages,
     templates,
+    webhooks,
 )
 from airflow_provider_wati.sandbox.errors import ApiError, error_body, error_response
 from airflow_provider_wati.sandbox.gate import Gate
@@ -50,10 +51,12 @@ def create_app(
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.workspace = workspace
     # Messages come first: `/conversations/messages/...` must not be taken for a target called "messages".
-    for resource in (messages, conversations, contacts, templates, broadcasts, account):
+    for resource in (messages, conversations, contacts, templates, broadcasts, account, webhooks):
         app.include_router(resource.routes(workspace), prefix=_V3)
     app.include_router(legacy.routes(workspace))
+    app.include_router(webhooks.v2_routes(workspace))
     app.include_router(control.routes(workspace))
+    app.include_router(webhook_control.routes(workspace))
     app.include_router(page.routes(workspace))
     _answer_errors_like_wati(app, workspace)
     return Gate(app, workspace, verbose=verbose, allowed_hosts=allowed_hosts)

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 PREFIX = "/_sandbox"
-_DEFAULT_LIMIT = 100
+DEFAULT_LIMIT = 100
 #: Ten thousand years: dates go no further.
 _MAX_SECONDS = 315_576_000_000
-_MAX_LIMIT = 100_000
+MAX_LIMIT = 100_000
 _MAX_DIGITS = 20
 _MAX_SEEDED = 1_000_000
 #: A range of Indian mobile numbers: long enough for a million, and valid for every check of phone numbers.
@@ -102,7 +102,7 @@ _template_request = object_of(
 )
 
 
-async def _only_from_this_machine(request: Request) -> None:
+async def only_from_this_machine(request: Request) -> None:
     host = request.client.host if request.client else ""
     try:
         is_local = ipaddress.ip_address(host).is_loopback
@@ -112,7 +112,7 @@ async def _only_from_this_machine(request: Request) -> None:
         raise ApiError(403, "The control API answers only on the machine that runs the sandbox.")
 
 
-async def _body(request: Request, check: Check) -> dict[str, Any]:
+async def read_body(request: Request, check: Check) -> dict[str, Any]:
     """
     Read a control request; no body is ``{}``.
 
@@ -130,7 +130,7 @@ def _any_object(value: Any, where: str) -> None:
     """Return the members without checking them."""
 
 
-def _query_number(request: Request, name: str, default: int, most: int) -> int:
+def query_number(request: Request, name: str, default: int, most: int) -> int:
     given = request.query_params.get(name, str(default))
     if not (given.isascii() and given.isdecimal() and len(given) < _MAX_DIGITS and int(given) <= most):
         raise bad_request(f"{name} must be a whole number up to {most}.")
@@ -138,7 +138,7 @@ def _query_number(request: Request, name: str, default: int, most: int) -> int:
 
 
 def routes(workspace: Workspace) -> APIRouter:
-    router = APIRouter(prefix=PREFIX, dependencies=[Depends(_only_from_this_machine)])
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(only_from_this_machine)])
     _add_state(router, workspace)
     _add_sent(router, workspace)
     _add_requests(router, workspace)
@@ -179,8 +179,8 @@ def _add_sent(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/messages")
     async def get_messages(request: Request) -> JSONResponse:
         """Return messages that were sent to people, oldest first, filtered by ``phone`` and ``broadcast_name``."""
-        limit = _query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-        skip = _query_number(request, "skip", 0, 2**31)
+        limit = query_number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
+        skip = query_number(request, "skip", 0, 2**31)
         numbers = workspace.state.sent(
             phone=request.query_params.get("phone"),
             broadcast_name=request.query_params.get("broadcast_name"),
@@ -192,8 +192,8 @@ def _add_sent(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/people")
     async def get_people(request: Request) -> JSONResponse:
         """Count the messages that each number was sent, those with the most first."""
-        limit = _query_number(request, "limit", _MAX_LIMIT, _MAX_LIMIT)
-        skip = _query_number(request, "skip", 0, 2**31)
+        limit = query_number(request, "limit", MAX_LIMIT, MAX_LIMIT)
+        skip = query_number(request, "skip", 0, 2**31)
         counts = workspace.state.sent_per_phone(request.query_params.get("broadcast_name"))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return JSONResponse(
@@ -208,7 +208,7 @@ def _add_sent(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/broadcasts")
     async def get_broadcasts(request: Request) -> JSONResponse:
         """Return the broadcasts, newest first, hidden ones too."""
-        limit = _query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        limit = query_number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
         rows = [
             render.broadcast(workspace.state, each)
             | {"recipients": each.count, "statuses": +count_by_status(workspace.state, each)}
@@ -221,7 +221,7 @@ def _add_requests(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/requests")
     async def get_requests(request: Request) -> JSONResponse:
         """Return the latest API requests, oldest first, filtered by ``method`` and by a part of ``path``."""
-        limit = _query_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        limit = query_number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
         method = request.query_params.get("method")
         path = request.query_params.get("path", "")
         wanted = [seen for seen in workspace.requests if method in (None, seen.method) and path in seen.path]
@@ -237,21 +237,21 @@ def _add_requests(router: APIRouter, workspace: Workspace) -> None:
 def _add_settings(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/reset")
     async def reset(request: Request) -> JSONResponse:
-        body = await _body(request, _reset_request)
+        body = await read_body(request, _reset_request)
         workspace.reset(seed=body.get("seed", True))
         return JSONResponse({"ok": True})
 
     @router.patch("/settings")
     async def change_settings(request: Request) -> JSONResponse:
         try:
-            workspace.change_settings(workspace.settings.changed(await _body(request, _any_object)))
+            workspace.change_settings(workspace.settings.changed(await read_body(request, _any_object)))
         except ValueError as error:
             raise bad_request(str(error)) from None
         return JSONResponse(workspace.settings.as_dict())
 
     @router.post("/tokens")
     async def add_token(request: Request) -> JSONResponse:
-        body = await _body(request, _token_request)
+        body = await read_body(request, _token_request)
         workspace.add_token(body["token"], body["scopes"])
         return JSONResponse({"ok": True, "scopes": sorted(set(body["scopes"]))})
 
@@ -264,7 +264,7 @@ def _add_faults(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/faults")
     async def add_fault(request: Request) -> JSONResponse:
         try:
-            fault = fault_from_json(await _body(request, _any_object))
+            fault = fault_from_json(await read_body(request, _any_object))
         except ValueError as error:
             raise bad_request(str(error)) from None
         return JSONResponse(workspace.faults.add(fault).as_dict())
@@ -288,7 +288,7 @@ def _add_time(router: APIRouter, workspace: Workspace) -> None:
 
     @router.post("/clock")
     async def set_clock(request: Request) -> JSONResponse:
-        body = await _body(request, _clock_request)
+        body = await read_body(request, _clock_request)
         if "speed" in body:
             try:
                 workspace.change_settings(workspace.settings.changed({"speed": body["speed"]}))
@@ -299,14 +299,15 @@ def _add_time(router: APIRouter, workspace: Workspace) -> None:
         elif body.get("frozen") is False:
             workspace.clock.unfreeze()
         workspace.clock.advance(body.get("advance", 0))
-        workspace.state.start_due_broadcasts()
+        workspace.advance()
+        workspace.look_for_webhooks()
         return JSONResponse(_clock(workspace))
 
 
 def _add_people(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/inbound")
     async def customer_writes(request: Request) -> JSONResponse:
-        body = await _body(request, _inbound_request)
+        body = await read_body(request, _inbound_request)
         state = workspace.state
         channel = find_channel(workspace, body.get("channel"))
         person = state.by_phone.get(body["phone"])
@@ -322,7 +323,7 @@ def _add_people(router: APIRouter, workspace: Workspace) -> None:
 
     @router.post("/contacts")
     async def seed_contacts(request: Request) -> JSONResponse:
-        body = await _body(request, _contacts_request)
+        body = await read_body(request, _contacts_request)
         state = workspace.state
         for item in body.get("contacts", ()):
             person = state.by_phone.get(item["phone"]) or state.create_contact(item["phone"], item["phone"])
@@ -344,7 +345,7 @@ def _add_templates(router: APIRouter, workspace: Workspace) -> None:
     @router.put("/templates/{name}")
     async def put_template(name: str, request: Request) -> JSONResponse:
         """Change a template, for example approve it, or add one."""
-        body = await _body(request, _template_request)
+        body = await read_body(request, _template_request)
         state = workspace.state
         template = next((each for each in state.templates if each.name == name), None)
         if template is None:
@@ -355,10 +356,12 @@ def _add_templates(router: APIRouter, workspace: Workspace) -> None:
                 len(state.templates) + 1, name, "", {}, channels, last_modified=workspace.clock.now()
             )
             state.templates.append(template)
+        old_status = template.status
         template.status = body.get("status", template.status)
         template.body = body.get("body", template.body)
         template.params = body.get("params", template.params)
         template.last_modified = workspace.clock.now()
+        workspace.recorder.template_changed(template, old_status)
         return JSONResponse(render.template(template))
 
 

@@ -109,7 +109,7 @@ class Gate:
             error = error_body(403, refusal, self._workspace.clock.now())
             await JSONResponse(error, 403)(scope, receive, send)
             return
-        self._workspace.state.start_due_broadcasts()
+        self._workspace.advance()
         if not _API_PATH.match(scope["path"]):
             await self._app(scope, receive, send)
             return

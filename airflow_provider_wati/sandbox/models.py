@@ -173,12 +173,24 @@ class Broadcast:
 
 @dataclass(slots=True, eq=False)
 class Webhook:
-    """A webhook subscription. The sandbox stores it and makes no calls."""
+    """
+    A webhook subscription.
+
+    :param channel: whose events it gets.
+    :param status: ``Enabled``, ``Disabled`` or ``Defective``.
+    :param failures: attempts in a row that were not answered with 200.
+    :param is_owner_told: whether WATI would have written that it is defective.
+    """
 
     number: int
     url: str
     event_types: list[str]
+    channel: Channel
     status: str = "Enabled"
+    created: float = 0.0
+    last_updated: float = 0.0
+    failures: int = 0
+    is_owner_told: bool = False
 
     @property
     def id(self) -> str:

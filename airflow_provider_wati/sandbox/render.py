@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _PLACEHOLDER = re.compile(r"{{\s*(\w+)\s*}}")
+#: The statuses as V2 numbers them (documented).
+_WEBHOOK_STATUS_CODES = {"Disabled": 0, "Enabled": 1, "Defective": 2}
 _LANGUAGE_NAMES = {"en_US": "English (US)"}
 
 
@@ -224,6 +226,23 @@ def channel(item: Channel) -> Json:
 
 def chatbot(item: Chatbot) -> Json:
     return {"id": item.id, "name": item.name, "created": to_iso(item.created)}
+
+
+def webhook_record(item: Webhook, tenant: str) -> Json:
+    """Return a webhook as V2 does (documented)."""
+    return {
+        "id": item.id,
+        "tenantId": tenant,
+        "channelId": None if item.channel.is_default else item.channel.id,
+        "channelPhoneNumber": item.channel.phone,
+        "url": item.url,
+        "status": _WEBHOOK_STATUS_CODES[item.status],
+        "created": to_iso(item.created),
+        "lastUpdated": to_iso(item.last_updated),
+        "failedIterationCount": item.failures,
+        "isSentNotify": item.is_owner_told,
+        "eventTypes": item.event_types,
+    }
 
 
 def webhook(item: Webhook) -> Json:

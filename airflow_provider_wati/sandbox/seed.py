@@ -94,7 +94,18 @@ def _plant_workspace(state: State) -> None:
     state.teams = ["Sales", "Support", "Billing"]
     state.tags = ["vip", "follow-up", "complaint"]
     state.operators = ["maria@acme.example", "li@acme.example"]
-    state.webhooks = [Webhook(1, "https://hooks.acme.example/wati", ["message", "templateMessageSent"])]
+    # Not enabled: a fresh sandbox calls nobody.
+    state.webhooks = [
+        Webhook(
+            1,
+            "https://hooks.acme.example/wati",
+            ["message", "templateMessageSent"],
+            default,
+            status="Disabled",
+            created=now - 30 * _DAY,
+            last_updated=now - 30 * _DAY,
+        )
+    ]
 
 
 def _plant_people(state: State) -> None:

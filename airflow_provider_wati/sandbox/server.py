@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from airflow_provider_wati.sandbox.app import create_app
 from airflow_provider_wati.sandbox.gate import TRANSPORT_KEY
 from airflow_provider_wati.sandbox.settings import Settings
+from airflow_provider_wati.sandbox.webhooks.sender import Sender
 from airflow_provider_wati.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,8 +48,24 @@ class _BreakableProtocol(H11Protocol):
         self.app = app_with_transport
 
 
-def build_server(app: ASGIApp) -> uvicorn.Server:
-    """Return a quiet uvicorn server for the sandbox."""
+class _Server(uvicorn.Server):
+    """Sends webhooks for as long as it serves."""
+
+    def __init__(self, config: uvicorn.Config, workspace: Workspace) -> None:
+        super().__init__(config)
+        self._workspace = workspace
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with Sender(self._workspace):
+            await super().serve(sockets)
+
+
+def build_server(app: ASGIApp, workspace: Workspace) -> uvicorn.Server:
+    """
+    Return a quiet uvicorn server for the sandbox.
+
+    :param workspace: whose webhooks it sends.
+    """
     config = uvicorn.Config(
         app,
         http=_BreakableProtocol,
@@ -61,7 +78,7 @@ def build_server(app: ASGIApp) -> uvicorn.Server:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return _Server(config, workspace)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -114,7 +131,7 @@ class SandboxServer:
         self.token = token
         self.workspace = Workspace(token, settings or Settings())
         self.app = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
-        self._server = build_server(wrap(self.app) if wrap else self.app)
+        self._server = build_server(wrap(self.app) if wrap else self.app, self.workspace)
         self._socket = listen(LOOPBACK, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="wati-sandbox", daemon=True)

@@ -14,9 +14,12 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "missing_status": (404, 400),
     "retry_after": ("none", "seconds", "date"),
     "statistics": ("cumulative", "exclusive"),
+    "webhooks_to_any_host": (False, True),
 }
 _MAX_SPEED = 1_000_000_000
-_FIXED_AT_START = ("tenant",)
+_MAX_TIMEOUT = 600
+#: That calls may leave this machine is for the one who starts the sandbox to say.
+_FIXED_AT_START = ("tenant", "webhooks_to_any_host")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Settings:
     :param retry_after: what a rate-limit 429 says about waiting; WATI promises nothing.
     :param statistics: ``cumulative``: a read message counts as sent and delivered too; ``exclusive``: each
         message counts once, under its present status. Undocumented at WATI.
+    :param webhooks_to_any_host: send webhooks to other machines too; else to loopback addresses only.
+    :param webhook_timeout: seconds of real time for one attempt to deliver a webhook. Undocumented at WATI.
+    :param webhook_duplicates: part of the webhook events that are sent twice, from 0 to 1.
+    :param webhook_reordering: part of the webhook events that are held back for up to 30 seconds of the sandbox's
+        clock, so that later ones overtake them, from 0 to 1.
     """
 
     tenant: str = "100001"
@@ -49,6 +57,10 @@ class Settings:
     unauthorized_text: str = ""
     retry_after: str = "none"
     statistics: str = "cumulative"
+    webhooks_to_any_host: bool = False
+    webhook_timeout: float = 10.0
+    webhook_duplicates: float = 0.0
+    webhook_reordering: float = 0.0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -58,8 +70,11 @@ class Settings:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}")
         if not 0 <= self.speed <= _MAX_SPEED:
             raise ValueError(f"speed must be between 0 and {_MAX_SPEED}")
-        if not 0 <= self.failed_share <= 1:
-            raise ValueError("failed_share must be between 0 and 1")
+        for name in ("failed_share", "webhook_duplicates", "webhook_reordering"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1")
+        if not 0 < self.webhook_timeout <= _MAX_TIMEOUT:
+            raise ValueError(f"webhook_timeout must be more than 0 and at most {_MAX_TIMEOUT}")
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         """

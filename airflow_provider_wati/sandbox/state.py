@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wati.sandbox import ids
 from airflow_provider_wati.sandbox.messages import MessageStore
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 WINDOW_SECONDS = 24 * 60 * 60
 
 
+class Listener(Protocol):
+    """Hears what happens in the workspace."""
+
+    def said(self, number: int) -> None: ...
+    def received(self, number: int, *, is_first: bool) -> None: ...
+    def replied(self, number: int, before: Standing) -> None: ...
+    def broadcast_started(self, broadcast: Broadcast) -> None: ...
+
+
 class State:
     """
     Everything a reset throws away.
@@ -66,6 +75,9 @@ class State:
         self.broadcasts: list[Broadcast] = []
         #: Campaigns that a slow listing keeps back for a while.
         self.hidden_broadcasts: list[Broadcast] = []
+
+        #: Hears what happens; None while nobody wants to know.
+        self.listener: Listener | None = None
 
         self._everybody: list[Contact] = []
         self._tickets = 0
@@ -181,17 +193,27 @@ class State:
             contents=[note],
         )
         self.deliver(conversation, number, self.clock.now())
+        if note.from_business and self.listener:
+            self.listener.said(number)
         return number
 
     def receive(self, note: Note) -> int:
         """Let the customer write in: it opens the 24-hour window and answers the latest broadcast."""
         conversation = note.conversation
-        self._mark_replied(conversation)
+        # WATI tells of a new contact when somebody writes whom it does not know.
+        is_first = conversation.contact.source == "whatsapp" and not any(
+            talk.last_inbound for talk in conversation.contact.conversations
+        )
+        answered = self._mark_replied(conversation)
         if not conversation.is_open:
             conversation.status = "open"
             conversation.ticket = self._next_ticket()
         number = self.say(note)
         conversation.last_inbound = self.clock.now()
+        if self.listener:
+            self.listener.received(number, is_first=is_first)
+            if answered:
+                self.listener.replied(*answered)
         return number
 
     def deliver(self, conversation: Conversation, number: int, moment: float) -> None:
@@ -228,17 +250,21 @@ class State:
     def _standing_after(self, fate: int, start: float) -> Standing:
         return self.timeline.standing(fate, (self.clock.now() - start) * self.speed)
 
-    def _mark_replied(self, conversation: Conversation) -> None:
+    def _mark_replied(self, conversation: Conversation) -> tuple[int, Standing] | None:
+        """Mark the campaign's message that is answered; return its number and where it stood, None for none."""
         for number in reversed(conversation.messages):
             broadcast = self.broadcast_of(number)
             if broadcast is None:
                 content = self.messages.content[number]
                 if isinstance(content, Note) and content.from_business:
                     continue
-                return
-            if self.standing(number).status in ("sent", "delivered", "read"):
-                broadcast.replied.add(number)
-            return
+                return None
+            before = self.standing(number)
+            if before.status not in ("sent", "delivered", "read"):
+                return None
+            broadcast.replied.add(number)
+            return number, before
+        return None
 
     # Broadcasts
 
@@ -262,6 +288,8 @@ class State:
             contact = self.contact_of_message(number)
             conversation = self.conversation_between(contact, broadcast.channel)
             self.deliver(conversation, number, broadcast.starts_at)
+        if self.listener:
+            self.listener.broadcast_started(broadcast)
 
     # What a test wants to know
 

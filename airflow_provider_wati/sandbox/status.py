@@ -102,6 +102,11 @@ class Timeline:
         ages, standings = self._courses[fate]
         return standings[max(bisect_right(ages, age) - 1, 0)]
 
+    def course_of(self, fate: int) -> list[tuple[float, Standing]]:
+        """Return every standing of a fate with the age at which a message reaches it."""
+        ages, standings = self._courses[fate]
+        return list(zip(ages, standings, strict=True))
+
     @staticmethod
     def _ordinary_course(fate: int, failed_share: float) -> tuple[list[float], list[Standing]]:
         if fate < failed_share * _ORDINARY_FATES:

@@ -136,6 +136,19 @@ async def json_body(request: Request, check: Check) -> dict[str, Any]:
     return body
 
 
+async def json_list_body(request: Request, check: Check) -> list[Any]:
+    """
+    Read the body of a request that is a JSON array, and check it.
+
+    :raises ApiError: 415 for another content type (our choice), else 400.
+    """
+    if not is_json(request):
+        raise ApiError(415)
+    body: list[Any] = _json_in(await request.body())
+    check(body, "body")
+    return body
+
+
 def is_json(request: Request) -> bool:
     """Return whether the content type of a request is JSON."""
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -151,6 +164,13 @@ def object_in(raw: bytes) -> dict[str, Any]:
     :raises ApiError: 400 for anything else: nesting that is too deep, numbers without a finite value, and half of a
         character, which no answer could hold.
     """
+    body = _json_in(raw)
+    if type(body) is not dict:
+        raise bad_request("The body must be an object.")
+    return body
+
+
+def _json_in(raw: bytes) -> Any:
     try:
         text = raw.decode()
         body = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
@@ -158,8 +178,6 @@ def object_in(raw: bytes) -> dict[str, Any]:
             json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise bad_request("The body is not valid JSON.") from None
-    if type(body) is not dict:
-        raise bad_request("The body must be an object.")
     return body
 
 

@@ -13,9 +13,11 @@ from airflow_provider_wati.sandbox.limits import RateLimiter
 from airflow_provider_wati.sandbox.seed import plant
 from airflow_provider_wati.sandbox.state import State
 from airflow_provider_wati.sandbox.status import Timeline
+from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries
+from airflow_provider_wati.sandbox.webhooks.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from airflow_provider_wati.sandbox.settings import Settings
 
@@ -51,24 +53,46 @@ class Workspace:
     def __init__(self, token: str, settings: Settings) -> None:
         self._token = token
         self._first_settings = settings
+        self.settings = settings
+        #: Called when there are webhooks to send; set by what sends them.
+        self.on_webhook_work: Callable[[], None] | None = None
         self.clock = Clock()
         self.reset()
 
     def reset(self, *, seed: bool = True) -> None:
-        """Go back to the beginning: data, clock, faults, tokens, settings and request log."""
+        """Go back to the beginning: data, clock, faults, tokens, settings, webhooks and request log."""
         self.clock = Clock()
         self.tokens: dict[str, frozenset[str]] = {self._token: _EVERY_SCOPE}
         self.faults = FaultRules()
         self.limiter = RateLimiter()
         self.requests: deque[SeenRequest] = deque(maxlen=_REQUESTS_KEPT)
-        self.state = State(self.clock)
-        plant(self.state, people=seed)
+        state = State(self.clock)
+        plant(state, people=seed)
+        deliveries = Deliveries(lambda: state.webhooks, self._first_settings)
+        deliveries.wake = self.look_for_webhooks
+        # After the seed, which is nothing that happens.
+        recorder = Recorder(state, deliveries)
+        state.listener = recorder
+        self.state, self.deliveries, self.recorder = state, deliveries, recorder
         self.change_settings(self._first_settings)
 
     def change_settings(self, settings: Settings) -> None:
         self.settings = settings
         self.state.speed = settings.speed
         self.state.timeline = Timeline(settings.failed_share)
+        self.recorder.courses.change(settings.speed)
+        self.deliveries.change_settings(settings)
+        self.look_for_webhooks()
+
+    def advance(self) -> None:
+        """Let everything happen that is due by now."""
+        self.state.start_due_broadcasts()
+        self.recorder.advance()
+
+    def look_for_webhooks(self) -> None:
+        """Have webhooks sent that are due now."""
+        if self.on_webhook_work is not None:
+            self.on_webhook_work()
 
     def add_token(self, token: str, scopes: Iterable[str]) -> None:
         self.tokens[token] = frozenset(scopes)

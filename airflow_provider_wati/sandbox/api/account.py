@@ -1,4 +1,4 @@
-"""The account: channels, chatbots, credit, webhooks."""
+"""The account: channels, chatbots, credit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from airflow_provider_wati.sandbox.targets import find_contact, parse_target
 from airflow_provider_wati.sandbox.validation import (
     filled_text,
     json_body,
-    list_of,
     object_of,
-    one_of,
-    optional,
     page_of,
     required,
 )
@@ -28,24 +25,7 @@ if TYPE_CHECKING:
 CREDIT = 1000.0
 WELCOME_CREDIT = 10.0
 
-_EVENT_TYPES = [
-    "message",
-    "newContactMessageReceived",
-    "sessionMessageSent",
-    "sessionMessageFailed",
-    "templateMessageSent",
-    "templateMessageFailed",
-    "sentMessageDELIVERED",
-    "sentMessageREAD",
-    "sentMessageREPLIED",
-]
-
 _chatbot_request = object_of(target=required(filled_text), chatbot_id=required(filled_text))
-_webhook_request = object_of(
-    url=required(filled_text),
-    eventTypes=required(list_of(one_of(*_EVENT_TYPES))),
-    status=optional(one_of("Enabled", "Disabled")),
-)
 
 
 def routes(workspace: Workspace) -> APIRouter:
@@ -73,6 +53,7 @@ def routes(workspace: Workspace) -> APIRouter:
         for chatbot in state.chatbots:
             if chatbot.number == number:
                 talk = state.conversation_between(person, channel)
+                workspace.recorder.chatbot_started(talk, chatbot)
                 state.say(Note(talk, "text", chatbot.greeting, operator_name=chatbot.name))
                 return JSONResponse({"result": True})
         raise workspace.missing("Chatbot not found")
@@ -88,26 +69,5 @@ def routes(workspace: Workspace) -> APIRouter:
                 "auto_charge_enabled": False,
             }
         )
-
-    # The shapes of the webhook answers are not documented; these are our choice.
-
-    @router.get("/webhooks/event-types", dependencies=[needs(any_scope=True, paid=True)])
-    async def list_event_types() -> JSONResponse:
-        return JSONResponse({"event_types": _EVENT_TYPES})
-
-    @router.get("/webhooks", dependencies=[needs(any_scope=True, paid=True)])
-    async def list_webhooks() -> JSONResponse:
-        return JSONResponse({"webhooks": [render.webhook(each) for each in workspace.state.webhooks]})
-
-    @router.put("/webhooks/{webhook_id}", dependencies=[needs(any_scope=True, paid=True)])
-    async def update_webhook(webhook_id: str, request: Request) -> JSONResponse:
-        body = await json_body(request, _webhook_request)
-        number = ids.read_id(ids.WEBHOOK, webhook_id)
-        for webhook in workspace.state.webhooks:
-            if webhook.number == number:
-                webhook.url, webhook.event_types = body["url"], body["eventTypes"]
-                webhook.status = body.get("status", webhook.status)
-                return JSONResponse(render.webhook(webhook))
-        raise workspace.missing("Webhook not found")
 
     return router
