@@ -2,20 +2,19 @@
 From the warehouse to WhatsApp and back: sync customers, message those with a new order, write the statuses back.
 
 Runs against the sandbox with ``make demo``. Elsewhere it needs a connection ``warehouse`` to any SQL database, with the
-tables ``customers`` (customer_id, phone, full_name, tier), ``orders`` (order_id,
-customer_id, status, ordered_on) and ``deliveries`` (run_id, order_message, status), and an approved template
-``order_update``.
+tables ``customers`` (customer_id, phone, full_name, tier) and ``orders`` (order_id, customer_id, status, ordered_on), and
+an approved template ``order_update``. The tables with the results are created. ``wati_funnel`` reads them some hours later.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import dag
 
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiContactsOperator, SqlToWatiTemplateOperator
+from airflow_provider_wati.transfers.wati_to_sql import WatiCampaignRecipientsToSqlOperator
 
 #: A directory that all workers reach; better set once for all DAGs, as the option ``[wati] state_path``.
 STATE = os.environ.get("WATI_DEMO_STATE", f"{tempfile.gettempdir()}/wati-state")
@@ -61,28 +60,11 @@ def wati_orders_from_warehouse():
     )
     # [END sql_to_template]
 
-    @task
-    def write_deliveries(summary: dict[str, Any], run_id: str | None = None) -> int:
-        # A hook is imported where it is used: the file is parsed far more often than the task runs.
-        from airflow.sdk import BaseHook
+    write_deliveries = WatiCampaignRecipientsToSqlOperator(
+        task_id="write_deliveries", table="wati_campaign_recipients", sql_conn_id="warehouse"
+    )
 
-        from airflow_provider_wati.hooks.wati import WatiHook
-
-        wati = WatiHook().client
-        delivered = [
-            (run_id, recipient["local_message_id"], recipient["status"])
-            for campaign in summary["campaigns"]
-            for recipient in wati.iter_campaign_recipients(campaign["id"])
-        ]
-        warehouse = BaseHook.get_connection("warehouse").get_hook()
-        # A second attempt replaces the rows of the first one.
-        warehouse.run(f"DELETE FROM deliveries WHERE run_id = {warehouse.placeholder}", parameters=(run_id,))
-        columns = ["run_id", "order_message", "status"]
-        warehouse.insert_rows("deliveries", delivered, target_fields=columns)
-        return len(delivered)
-
-    sync_contacts >> send_updates
-    write_deliveries(send_updates.output)
+    sync_contacts >> send_updates >> write_deliveries
 
 
 wati_orders_from_warehouse()
