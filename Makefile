@@ -8,7 +8,7 @@ AIRFLOW ?= 3.3.2
 .PHONY: help demo airflow sandbox test quick lint types unit fuzz bench docs format clean
 
 help:
-	@echo "make demo     a DAG run that messages customers through the sandbox, shown to the end (about 2 minutes)"
+	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
 	@echo "make test     lint, types and tests (about 13 minutes)"
 	@echo "make quick    the tests that start neither Airflow nor a database (under a minute)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
