@@ -20,30 +20,13 @@ from airflow_provider_wati.exceptions import (
     WatiResponseError,
     WatiServerError,
 )
-from airflow_provider_wati.extracting.rows import (
-    Batch,
-    Entity,
-    Row,
-    State,
-    columns_of,
-    id_of,
-    params_of,
-    text_of,
-    time_of,
-    written_time,
-)
+from airflow_provider_wati.extracting.rows import Batch, Entity, Row, State, columns_of, id_of, params_of
 from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import STAGES, has_reached, later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
-from airflow_provider_wati.extracting.watermark import (
-    OVERLAP,
-    WATERMARK,
-    NewestFirst,
-    Recent,
-    new_watermark,
-    time_before,
-    watermark_in,
-)
+from airflow_provider_wati.extracting.watermark import OVERLAP, WATERMARK, new_watermark, watermark_in
+from airflow_provider_wati.listening.order import NewestFirst, Recent
+from airflow_provider_wati.listening.values import text_of, time_before, time_of, written_time
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient

@@ -24,9 +24,8 @@ from airflow_provider_wati.extracting.rows import (
     id_of,
     json_of,
     params_of,
-    text_of,
-    time_of,
 )
+from airflow_provider_wati.listening.values import text_of, time_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wati.exceptions import WatiError
-from airflow_provider_wati.extracting.rows import EXTRACTED_AT, Row, State, written_time
+from airflow_provider_wati.extracting.rows import EXTRACTED_AT, Row, State
+from airflow_provider_wati.listening.values import written_time
 
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock

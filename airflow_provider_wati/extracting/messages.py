@@ -18,30 +18,13 @@ from airflow_provider_wati.exceptions import (
     WatiServerError,
     WatiValidationError,
 )
-from airflow_provider_wati.extracting.rows import (
-    Batch,
-    Entity,
-    Row,
-    State,
-    columns_of,
-    flag_of,
-    id_of,
-    text_of,
-    time_of,
-)
+from airflow_provider_wati.extracting.rows import Batch, Entity, Row, State, columns_of, flag_of, id_of
 from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
-from airflow_provider_wati.extracting.watermark import (
-    OVERLAP,
-    WATERMARK,
-    LatestActivityFirst,
-    NewestFirst,
-    Recent,
-    new_watermark,
-    time_before,
-    watermark_in,
-)
+from airflow_provider_wati.extracting.watermark import OVERLAP, WATERMARK, new_watermark, watermark_in
+from airflow_provider_wati.listening.order import LatestActivityFirst, NewestFirst, Recent
+from airflow_provider_wati.listening.values import text_of, time_before, time_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient

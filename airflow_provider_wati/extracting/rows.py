@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
 from airflow_provider_wati.client.responses import says_no, says_yes, text_in
 from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.listening.values import text_of
 
 #: A row by column.
 Row = dict[str, Any]
@@ -23,10 +23,6 @@ ID = "id"
 EXTRACTED_AT = "extracted_at"
 #: Characters of an id; databases cannot index a text of any length.
 LONGEST_ID = 255
-#: From here on, a Unix time counts milliseconds.
-_MILLISECONDS = 100_000_000_000
-#: The first and the last year stand for "no time" in WATI's language, and some databases cannot return them.
-_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 class ColumnKind(Enum):
@@ -143,46 +139,9 @@ def id_of(record: Mapping[str, Any]) -> str | None:
     return found if found and len(found) <= LONGEST_ID else None
 
 
-def text_of(value: object) -> str | None:
-    """Return a text as databases take it, without NUL; a number becomes text, anything else and an empty text None."""
-    text = text_in(value)
-    return text.replace("\0", "") or None if text else None
-
-
 def flag_of(value: object) -> bool | None:
     """Return True or False in any of WATI's spellings, and None for anything else."""
     return True if says_yes(value) else False if says_no(value) else None
-
-
-def time_of(value: object) -> str | None:
-    """
-    Return a time of WATI in the form of :attr:`ColumnKind.TIME`.
-
-    :param value: ISO 8601, without an offset in UTC, or Unix seconds as text; anything else becomes None, and so does a
-        time in the year 1 or 9999, which stands for none.
-    """
-    text = text_in(value)
-    if not text:
-        return None
-    try:
-        if text.isascii() and text.isdigit():
-            number = int(text)
-            moment = datetime.fromtimestamp(number / 1000 if number >= _MILLISECONDS else number, UTC)
-        else:
-            moment = datetime.fromisoformat(text)
-        return written_time(moment) if _FIRST_YEAR < moment.year < _LAST_YEAR else None
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def written_time(moment: datetime) -> str:
-    """
-    Write a time in the form of :attr:`ColumnKind.TIME`.
-
-    :param moment: without an offset, it is in UTC.
-    """
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def json_of(value: object) -> str | None:

@@ -11,16 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
-from airflow_provider_wati.extracting.rows import (
-    EXTRACTED_AT,
-    ID,
-    LONGEST_ID,
-    Column,
-    ColumnKind,
-    json_of,
-    time_of,
-    written_time,
-)
+from airflow_provider_wati.extracting.rows import EXTRACTED_AT, ID, LONGEST_ID, Column, ColumnKind, json_of
+from airflow_provider_wati.listening.values import time_of, written_time
 from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.operators._sql import execute_many, quoted_name, roll_back
 from airflow_provider_wati.transfers._transactions import for_update, in_transaction, is_refusal

@@ -1,0 +1,123 @@
+"""Where the rest of one of WATI's lists is older than a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class NewestFirst:
+    """
+    Tells when the rest of a list is older than a limit, as long as its times go down.
+
+    WATI does not document the order of its lists well, and one time that goes up disproves that it is newest first; then
+    lists are read to their end. Equal times prove nothing. What one list proves counts for the next one of its kind.
+
+    :param falls_needed: how often the time has to have gone down before the order is taken for proven.
+    :param old_needed: how many entries in a row have to be older than the limit.
+    """
+
+    falls_needed: int
+    old_needed: int
+    falls: int = 0
+    rises: bool = False
+    old: int = 0
+    previous: str | None = None
+
+    def begin(self) -> None:
+        """Begin with another list of the same kind."""
+        self.previous, self.old = None, 0
+
+    def is_past(self, time: str | None, limit: str) -> bool:
+        """
+        Take one entry in, and return whether those after it need not be read.
+
+        :param time: its time; None if it has none, which proves nothing.
+        :param limit: what is younger is wanted.
+        """
+        if time is None:
+            return False
+        if self.previous is not None:
+            self.falls += time < self.previous
+            self.rises = self.rises or time > self.previous
+        self.previous = time
+        self.old = self.old + 1 if time < limit else 0
+        return not self.rises and self.falls >= self.falls_needed and self.old >= self.old_needed
+
+
+@dataclass(slots=True)
+class LatestActivityFirst:
+    """
+    Tells when the rest of the list of conversations has had no message since a limit.
+
+    WATI documents that it lists the newest conversations first, and not whether it means their beginning or their latest
+    message. Ids of WATI grow with time: where an id goes up along the list, it is not ordered by the beginning. Where the
+    time of the latest message goes up, it is not ordered by that. Until the order is proven, the list is read to its end.
+
+    :param old_needed: how many conversations in a row have to be older than the limit.
+    :param began: when the run began. What is said later moves a conversation, which the list may not show yet.
+    :param is_proven: whether an earlier run has proven the order.
+    """
+
+    old_needed: int
+    began: str
+    is_proven: bool = False
+    rises: bool = False
+    old: int = 0
+    previous: tuple[str, str] | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the latest activity comes first, as far as the list shows."""
+        return self.is_proven and not self.rises
+
+    def is_past(self, id: str, time: str | None, limit: str) -> bool:
+        """
+        Take one conversation in, and return whether those after it need not be read.
+
+        :param id: its id.
+        :param time: the time of its latest message; None if it is not known, which proves nothing.
+        :param limit: what is younger is wanted.
+        """
+        if time is None:
+            return False
+        if time > self.began:
+            self.old = 0
+            return False
+        if self.previous is not None:
+            previous_id, previous_time = self.previous
+            self.is_proven = self.is_proven or (len(id) == len(previous_id) and id > previous_id)
+            self.rises = self.rises or time > previous_time
+        self.previous = (id, time)
+        self.old = self.old + 1 if time < limit else 0
+        return self.holds and self.old >= self.old_needed
+
+
+class Recent:
+    """
+    Knows the last entries of a list, which come again when something new moves them to the next page.
+
+    An entry that comes again proves nothing about the order of the list.
+    """
+
+    #: Three pages.
+    _MOST = 300
+
+    def __init__(self) -> None:
+        self._now: set[object] = set()
+        self._before: set[object] = set()
+
+    def is_repeated(self, id: object) -> bool:
+        """
+        Take one entry in, and return whether it was there a few pages ago at the most.
+
+        :param id: its id; without one, nothing is known.
+        """
+        if not id:
+            return False
+        if id in self._now or id in self._before:
+            return True
+        self._now.add(id)
+        if len(self._now) >= self._MOST:
+            self._before, self._now = self._now, set()
+        return False
