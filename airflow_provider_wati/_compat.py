@@ -28,11 +28,17 @@ except ImportError:  # Airflow 3.1
 with suppress(ImportError):
     from airflow.sdk import RetryDecision, RetryPolicy
 
+try:
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessor
+except ImportError:  # Airflow 3.1 and 3.2 keep no state for assets
+    AssetStateStoreAccessor = None  # type: ignore[misc, assignment] # what asks for it knows
+
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AssetStateStoreAccessor",
     "RetryDecision",
     "RetryPolicy",
     "conf",

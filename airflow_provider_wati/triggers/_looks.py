@@ -35,7 +35,7 @@ class UnreadableConnectionError(WatiConfigurationError):
     """The connection could not be read now; the next look may find it."""
 
 
-class _Connection:
+class SharedConnection:
     """A connection as the triggers of one event loop share it: its settings, and the threads of their looks."""
 
     def __init__(self, conn_id: str) -> None:
@@ -97,7 +97,7 @@ class SharedCondition:
     :param clock: the time.
     """
 
-    def __init__(self, condition: Condition, connection: _Connection, clock: Clock) -> None:
+    def __init__(self, condition: Condition, connection: SharedConnection, clock: Clock) -> None:
         self._condition = condition
         self._connection = connection
         self._clock = clock
@@ -154,7 +154,7 @@ class SharedCondition:
 
 
 #: By event loop and connection; each lives as long as one of its triggers.
-_connections: WeakValueDictionary[tuple[object, ...], _Connection] = WeakValueDictionary()
+_connections: WeakValueDictionary[tuple[object, ...], SharedConnection] = WeakValueDictionary()
 _conditions: WeakValueDictionary[tuple[object, ...], SharedCondition] = WeakValueDictionary()
 
 
@@ -171,8 +171,18 @@ def shared_condition(condition: Condition, conn_id: str, clock: Clock) -> Shared
     key = (*place, type(condition), clock, json.dumps(fields, sort_keys=True))
     shared = _conditions.get(key)
     if shared is None:
-        connection = _connections.get(place)
-        if connection is None:
-            connection = _connections[place] = _Connection(conn_id)
-        shared = _conditions[key] = SharedCondition(condition, connection, clock)
+        shared = _conditions[key] = SharedCondition(condition, shared_connection(conn_id), clock)
     return shared
+
+
+def shared_connection(conn_id: str) -> SharedConnection:
+    """
+    Return a connection as the triggers of this event loop share it.
+
+    :param conn_id: the connection.
+    """
+    place = (asyncio.get_running_loop(), conn_id)
+    connection = _connections.get(place)
+    if connection is None:
+        connection = _connections[place] = SharedConnection(conn_id)
+    return connection

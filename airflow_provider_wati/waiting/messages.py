@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.responses import has_failed
 from airflow_provider_wati.exceptions import WatiNotFoundError, WatiResponseError, WatiValidationError
+from airflow_provider_wati.listening.messages import is_inbound
 from airflow_provider_wati.masking import clean, mask_numbers
 from airflow_provider_wati.sending.conversation_index import NewestFirst, plain_text
 from airflow_provider_wati.waiting.condition import Look, Verdict, time_of
@@ -193,9 +194,9 @@ def is_reply(message: Mapping[str, Any], pattern: re.Pattern[str] | None) -> boo
     :param message: as WATI lists it; one that does not say who wrote it is none.
     :param pattern: what its text has to hold.
     """
-    if message.get("owner") is not False or message.get("event_type") not in (None, "", "message"):
-        return False
-    return pattern is None or pattern.search(str(message.get("text") or "")) is not None
+    return is_inbound(message) and (
+        pattern is None or pattern.search(str(message.get("text") or "")) is not None
+    )
 
 
 def since_of(text: object) -> datetime:

@@ -1,0 +1,138 @@
+"""The poller in Airflow as it runs in production: from a customer's message to a run, through kills of the triggerer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.version import Version
+
+from tests.airflow.conftest import Deployment, connection_to, wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+#: Airflow 3.1 and 3.2 have neither state of assets nor shared streams.
+HAS_STREAMS = Version(version("apache-airflow")) >= Version("3.3")
+KILLS = int(os.environ.get("LISTENING_KILLS", "3"))
+MESSAGES = int(os.environ.get("LISTENING_MESSAGES", "60"))
+WATCHERS = 50
+FIRST_PHONE = 919_800_000_001
+SECRET_TEXT = "my card number is secret"
+
+
+class Listening:
+    """What the runs of the DAG have written down."""
+
+    def __init__(self, shared: Path, home: Path, sandbox: Sandbox, airflow: Deployment) -> None:
+        self.home = home
+        self.sandbox = sandbox
+        self.airflow = airflow
+        self._file = shared / "listening.jsonl"
+
+    def runs(self) -> list[dict[str, Any]]:
+        if not self._file.exists():
+            return []
+        return [json.loads(line) for line in self._file.read_text().splitlines()]
+
+    def got(self) -> Counter[str]:
+        return Counter(id for run in self.runs() for id in run["new"])
+
+    def write(self, phone: int, text: str) -> str:
+        body = {"phone": str(phone), "text": text}
+        return str(self.sandbox.control("POST", "/inbound", body)["message"]["id"])
+
+    def wait_until_got(self, ids: set[str]) -> None:
+        wait_for(lambda: ids <= self.got().keys(), f"{len(ids)} messages to reach runs")
+
+    def events(self) -> Counter[str]:
+        """The events of each asset."""
+        with contextlib.closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as database:
+            rows = database.execute(
+                "SELECT asset.name, count(*) FROM asset_event JOIN asset ON asset.id = asset_event.asset_id GROUP BY 1"
+            ).fetchall()
+        return Counter(dict(rows))
+
+
+@pytest.fixture(scope="module")
+def listening(
+    deployed_sandbox: Sandbox, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Listening]:
+    home = tmp_path_factory.mktemp("home")
+    options = {"TEST_SHARED": str(shared)}
+    if not HAS_STREAMS:
+        options["TEST_STATE_PATH"] = str(shared / "state")
+    connection = connection_to(deployed_sandbox, read_timeout=10)
+    airflow = Deployment(home, connection, options)
+    try:
+        airflow.start()
+        wait_for(lambda: airflow.triggers() == WATCHERS + 1, "the triggers to be known")
+        airflow.start_triggerer()
+        yield Listening(shared, home, deployed_sandbox, airflow)
+    finally:
+        airflow.stop()
+        print(airflow.logs())
+
+
+def test_a_message_starts_a_run(listening: Listening) -> None:
+    """A customer's message in WATI starts a run, which gets it once; its text is not in the log of the triggerer."""
+    first = listening.write(FIRST_PHONE, f"{SECRET_TEXT} 😀")
+    listening.wait_until_got({first})
+    began = time.monotonic()
+    second = listening.write(FIRST_PHONE, SECRET_TEXT)
+    listening.wait_until_got({second})
+    print(f"a message reached its run after {time.monotonic() - began:.1f} s")
+    log = (listening.home / "triggerer.log").read_text(errors="replace")
+    assert "Trigger fired event" in log
+    assert SECRET_TEXT not in log
+    assert str(FIRST_PHONE) not in log
+
+
+def test_watchers_of_one_connection_share_their_polls(listening: Listening) -> None:
+    """Fifty-one triggers cost the calls of one, and each of their assets gets the event."""
+    ready = listening.write(FIRST_PHONE + 1, "are all there?")
+    wait_for(lambda: len(listening.events()) == WATCHERS + 1, "all watchers to have had an event")
+    listening.wait_until_got({ready})
+    before = listening.events()
+    listening.sandbox.control("DELETE", "/requests")
+    began = time.monotonic()
+    message = listening.write(FIRST_PHONE + 2, "hello")
+    wait_for(lambda: len(listening.events() - before) == WATCHERS + 1, "each asset to get the event")
+    listening.wait_until_got({message})
+    time.sleep(10)
+    seconds = time.monotonic() - began
+    polls = sum(call.endswith("/conversations") for call in listening.sandbox.requests("GET"))
+    calls = len(listening.sandbox.requests())
+    print(f"{polls} polls with {calls} calls in {seconds:.0f} s")
+    assert 1 <= polls <= seconds / 2 + 2
+    assert listening.events() - before == Counter(dict.fromkeys(before, 1))
+
+
+def test_no_message_is_lost_when_the_triggerer_is_killed(listening: Listening) -> None:
+    """Through kills of the triggerer while messages arrive, each message is in exactly one run."""
+    ids: set[str] = set()
+    for kill in range(KILLS):
+        for n in range(MESSAGES // KILLS):
+            ids.add(listening.write(FIRST_PHONE + 10 + n % 7, f"message {kill}/{n}"))
+        # At another moment of the poll each time.
+        time.sleep(0.7 * (kill % 5))
+        listening.airflow.kill_triggerer()
+        ids.add(listening.write(FIRST_PHONE + 9, f"while nobody listens {kill}"))
+        listening.airflow.start_triggerer()
+        if kill % 2:
+            listening.wait_until_got(ids)
+    last = listening.write(FIRST_PHONE, "the last one")
+    listening.wait_until_got({last})
+    listening.wait_until_got(ids)
+    repeats = sum(len(run["all"]) - len(run["new"]) for run in listening.runs())
+    print(f"{len(ids)} messages, {KILLS} kills, {len(listening.runs())} runs, {repeats} repeats dropped")
+    assert set(listening.got().values()) == {1}

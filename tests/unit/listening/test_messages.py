@@ -1,0 +1,270 @@
+"""Polling for messages of customers, against a real sandbox."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_wati.clock import SYSTEM_CLOCK
+from airflow_provider_wati.exceptions import WatiServerError
+from airflow_provider_wati.listening import messages
+from airflow_provider_wati.listening.messages import (
+    MessagePoll,
+    Position,
+    first_position,
+    inbound_message,
+    is_inbound,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client.types import Message
+    from airflow_provider_wati.listening.messages import Page
+    from tests.conftest import Sandbox
+
+ADA, BOB, EVE = "12025550143", "12025550144", "12025550145"
+LISTED: Message = {
+    "id": "66b2531d4931581381944612",
+    "created": "2026-11-26T09:30:00Z",
+    "conversation_id": "66b1fb044045cedb1f19538e",
+    "ticket_id": "66bdfba190194752bb7326d7",
+    "event_type": "message",
+    "text": "Yes, please",
+    "type": "Text",
+    "owner": False,
+}
+
+
+class Clock:
+    """The sandbox's time, as far as a poll asks."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def now(self) -> datetime:
+        return datetime.fromisoformat(self._sandbox.control("GET", "/clock")["now"])
+
+    def monotonic(self) -> float:
+        return SYSTEM_CLOCK.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        SYSTEM_CLOCK.sleep(seconds)
+
+
+def advance(sandbox: Sandbox, **time: float) -> None:
+    sandbox.control("POST", "/clock", {"advance": timedelta(**time).total_seconds()})
+
+
+def write(sandbox: Sandbox, phone: str, text: str) -> str:
+    return str(sandbox.control("POST", "/inbound", {"phone": phone, "text": text})["message"]["id"])
+
+
+def start(sandbox: Sandbox, **look_back: float) -> MessagePoll:
+    clock = Clock(sandbox)
+    return MessagePoll(first_position(clock.now(), timedelta(**look_back or {"hours": 1})), clock)
+
+
+def pages_of(poll: MessagePoll, sandbox: Sandbox) -> list[Page]:
+    return list(poll.pages(sandbox.client()))
+
+
+def texts_of(poll: MessagePoll, sandbox: Sandbox) -> list[str | None]:
+    return [message["text"] for page in pages_of(poll, sandbox) for message in page.messages]
+
+
+def calls(sandbox: Sandbox) -> int:
+    return len(sandbox.requests())
+
+
+@pytest.fixture
+def proven(sandbox: Sandbox) -> MessagePoll:
+    """A poll that has read three conversations, whose order shows that the latest activity comes first."""
+    for phone in (ADA, BOB, EVE):
+        for n in range(4):
+            write(sandbox, phone, f"{phone} {n}")
+            advance(sandbox, seconds=10)
+    write(sandbox, ADA, "I am back")
+    advance(sandbox, minutes=5)
+    poll = start(sandbox)
+    assert len(texts_of(poll, sandbox)) == 13
+    advance(sandbox, minutes=5)
+    return poll
+
+
+def test_a_listed_message_becomes_an_item() -> None:
+    """What WATI lists of a message and its conversation is the item; what it does not list is None."""
+    talk = {"id": "66b1fb044045cedb1f19538e", "wa_id": "12025550143", "contact_name": "Ada"}
+    assert inbound_message(LISTED, talk) == {
+        "id": "66b2531d4931581381944612",
+        "conversation_id": "66b1fb044045cedb1f19538e",
+        "ticket_id": "66bdfba190194752bb7326d7",
+        "phone_number": "12025550143",
+        "sender_name": "Ada",
+        "type": "text",
+        "text": "Yes, please",
+        "channel_phone_number": None,
+        "created": "2026-11-26T09:30:00.000000Z",
+    }
+    bare = inbound_message({"id": "m", "owner": False}, {"id": "c"})
+    assert bare is not None
+    assert {name for name, value in bare.items() if value is not None} == {"id", "conversation_id"}
+
+
+def test_half_characters_and_nuls_are_cleaned() -> None:
+    """No field holds what Airflow's API cannot pass on."""
+    odd: Any = {**LISTED, "id": "m\0", "text": "half \ud83d\0", "type": "te\ud83dxt"}
+    item = inbound_message(odd, {"id": "c", "contact_name": "\udc00Ada\0", "wa_id": "US.1"})
+    assert item is not None
+    assert (item["id"], item["text"], item["type"]) == ("m", "half ?", "te?xt")
+    assert (item["sender_name"], item["phone_number"]) == ("?Ada", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"owner": True}, {"owner": None}, {"event_type": "ticket"}, {"id": None}, {"id": "x" * 256}],
+    ids=str,
+)
+def test_what_is_not_from_a_person_or_has_no_id_is_no_item(change: dict[str, Any]) -> None:
+    """Messages of the business, events of a ticket, and what cannot be told apart are left out."""
+    odd: Any = {**LISTED, **change}
+    assert inbound_message(odd, {"id": "c"}) is None
+    assert is_inbound(odd) == ("id" in change)
+
+
+def test_each_message_comes_once_and_oldest_first(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """A poll brings what was written since the one before, of all people, in the order of time."""
+    for text, phone in (("one", EVE), ("two", BOB), ("three", EVE)):
+        write(sandbox, phone, text)
+        advance(sandbox, seconds=2)
+    sandbox.client().send_text(BOB, "from the business")
+    assert texts_of(proven, sandbox) == ["one", "two", "three"]
+    advance(sandbox, minutes=5)
+    assert texts_of(proven, sandbox) == []
+
+
+def test_look_back_is_the_limit_of_the_first_poll(sandbox: Sandbox) -> None:
+    """The first poll reads so far back as it is told, and no further."""
+    write(sandbox, ADA, "old")
+    advance(sandbox, minutes=50)
+    write(sandbox, ADA, "new")
+    advance(sandbox, minutes=5)
+    assert texts_of(start(sandbox, minutes=30), sandbox) == ["new"]
+    assert texts_of(start(sandbox, minutes=60), sandbox) == ["old", "new"]
+
+
+def test_a_poll_without_news_costs_two_calls(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """Once the order is proven, the first page of conversations and the first conversation say that there is nothing."""
+    for _ in range(3):
+        before = calls(sandbox)
+        assert texts_of(proven, sandbox) == []
+        assert calls(sandbox) - before == 2
+        advance(sandbox, minutes=5)
+
+
+def test_each_conversation_with_news_costs_one_call_more(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """News of two people cost two calls more than none."""
+    write(sandbox, EVE, "one")
+    write(sandbox, BOB, "two")
+    advance(sandbox, minutes=2)
+    before = calls(sandbox)
+    assert texts_of(proven, sandbox) == ["one", "two"]
+    assert calls(sandbox) - before == 4
+
+
+def test_what_is_listed_late_comes_within_the_overlap(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """A message that WATI lists below the first conversation, after polls that did not see it, comes with the hourly poll."""
+    write(sandbox, BOB, "late")
+    talk = next(sandbox.client().iter_messages(BOB))["conversation_id"]
+    hidden = sandbox.fault("answer", path=f"*{talk}/messages*", answer={"message_list": []})
+    advance(sandbox, minutes=2)
+    write(sandbox, EVE, "in time")
+    advance(sandbox, minutes=2)
+    assert texts_of(proven, sandbox) == ["in time"]
+    sandbox.control("DELETE", f"/faults/{hidden}")
+    advance(sandbox, minutes=5)
+    assert texts_of(proven, sandbox) == []
+    advance(sandbox, minutes=50)
+    assert texts_of(proven, sandbox) == ["late"]
+
+
+def test_a_position_survives_a_restart(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """Another poll that begins at a stored position goes on, without repeats, at the same price."""
+    write(sandbox, EVE, "one")
+    advance(sandbox, minutes=2)
+    [page] = pages_of(proven, sandbox)
+    stored = Position.from_json(page.position.to_json())
+    assert stored == page.position
+    advance(sandbox, minutes=2)
+    again = MessagePoll(stored, Clock(sandbox))
+    assert texts_of(again, sandbox) == []
+    write(sandbox, ADA, "two")
+    advance(sandbox, minutes=2)
+    assert texts_of(again, sandbox) == ["two"]
+    before = calls(sandbox)
+    advance(sandbox, minutes=2)
+    assert texts_of(again, sandbox) == []
+    assert calls(sandbox) - before == 2
+
+
+def test_pages_of_a_poll_that_ends_early_are_not_read_past(
+    sandbox: Sandbox, proven: MessagePoll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the position of any page, the next poll brings all messages of the later pages and none of the earlier ones."""
+    monkeypatch.setattr(messages, "PAGE", 2)
+    everything = {f"{phone} {n}" for phone in (ADA, BOB, EVE) for n in (7, 8, 9)}
+    for n in (7, 8, 9):
+        for phone in (ADA, BOB, EVE):
+            write(sandbox, phone, f"{phone} {n}")
+    advance(sandbox, minutes=5)
+    pages = pages_of(proven, sandbox)
+    assert len(pages) >= 5
+    for n, page in enumerate(pages):
+        had = {str(message["text"]) for each in pages[: n + 1] for message in each.messages}
+        stored = Position.from_json(page.position.to_json())
+        assert stored is not None
+        rest = texts_of(MessagePoll(stored, Clock(sandbox)), sandbox)
+        assert sorted(map(str, rest)) == sorted(everything - had)
+
+
+def test_a_poll_that_fails_hands_on_what_it_has(sandbox: Sandbox, proven: MessagePoll) -> None:
+    """An outage in the middle of a poll raises, after what was read; the next poll brings the rest."""
+    write(sandbox, EVE, "one")
+    advance(sandbox, seconds=5)
+    write(sandbox, BOB, "two")
+    advance(sandbox, minutes=5)
+    fault = sandbox.fault("status", path="*/messages*", status=500, skip=1)
+    pages = proven.pages(sandbox.client(max_tries=1))
+    assert [message["text"] for message in next(pages).messages] == ["two"]
+    with pytest.raises(WatiServerError):
+        next(pages)
+    sandbox.control("DELETE", f"/faults/{fault}")
+    assert texts_of(proven, sandbox) == ["one"]
+
+
+def test_a_conversation_that_cannot_be_read_costs_only_itself(
+    sandbox: Sandbox, proven: MessagePoll, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A conversation that WATI refuses is left out with a warning, and the others are read."""
+    write(sandbox, EVE, "one")
+    bob = write(sandbox, BOB, "two")
+    talk = next(m["conversation_id"] for m in sandbox.client().iter_messages(BOB) if m["id"] == bob)
+    advance(sandbox, minutes=5)
+    sandbox.fault("status", path=f"*{talk}*", status=400)
+    assert texts_of(proven, sandbox) == ["one"]
+    assert f"Conversation {talk} cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"since": "x", "floor": "y", "ids": ""}, "text"])
+def test_what_is_no_position_is_none(value: Any) -> None:
+    """A stored value that is not a position counts for none."""
+    assert Position.from_json(value) is None
+
+
+def test_a_position_fits_into_airflows_store() -> None:
+    """The longest position is under the size that Airflow warns about."""
+    ids = tuple(f"{n:016x}" for n in range(3_000))
+    now = first_position(datetime(2026, 11, 26, tzinfo=UTC), timedelta(hours=1))
+    longest = Position(since=now.since, floor=now.floor, is_ordered=True, ids=ids)
+    assert len(json.dumps(longest.to_json())) < 65_535
