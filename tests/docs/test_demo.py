@@ -72,8 +72,8 @@ def assert_funnel(shown: str) -> None:
 
 def assert_plot(file: Path) -> None:
     """The plot of the docs is the one that the demo's warehouse gives, and says in words what it shows."""
-    command = [sys.executable, ROOT / "scripts" / "plot_funnel.py", "--output", file]
-    subprocess.run(command, check=True)
+    script = ROOT / "scripts" / "plot_funnel.py"
+    subprocess.run([sys.executable, script, "--output", file], check=True)
     assert file.read_bytes() == (ROOT / "docs" / "funnel.svg").read_bytes()
     svg = ET.parse(file).getroot()
     names = {"svg": "http://www.w3.org/2000/svg"}

@@ -61,7 +61,7 @@ def test_each_order_is_where_its_message_is(
     sandbox.control("POST", "/inbound", {"phone": ADA, "text": "Thank you!"})
 
     truth = {
-        recipient["contact_phone"].lstrip("+"): recipient["status"]
+        (recipient["contact_phone"] or "").lstrip("+"): recipient["status"]
         for campaign in sandbox.client().iter_campaigns()
         for recipient in sandbox.client().iter_campaign_recipients(campaign["id"])
     }
