@@ -9,7 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "example_dags"
 EXAMPLES = sorted(file.stem for file in FOLDER.glob("*.py"))
+#: Those that messages of customers start.
+LISTENING = ("wati_keyword_routing",)
 ADA, BEN, CHITRA = "12025550143", "12025550144", "12025550145"
 
 Run = Callable[..., dict[str, str]]
@@ -73,12 +75,16 @@ def test_an_example_parses_and_says_what_it_is(name: str) -> None:
     assert dag.tags == {"wati", "example"}
     assert dag.doc_md is not None
     assert len(dag.doc_md.strip().splitlines()[0]) > 30
-    assert (dag.schedule, dag.catchup) == (None, False)
+    assert dag.catchup is False
+    if name in LISTENING:
+        assert dag.schedule.uri == "wati://wati_default/messages"
+    else:
+        assert dag.schedule is None
     assert dag.task_ids
 
 
-def test_parsing_needs_no_network_no_database_and_no_http_library(tmp_path: Path) -> None:
-    """An example is parsed without sockets, databases and the HTTP library."""
+def loaded_by(names: Iterable[str], tmp_path: Path) -> set[str]:
+    """The modules that parsing some examples loads, without sockets and without a database."""
     program = f"""
 import runpy, socket, sys
 import airflow.sdk
@@ -89,7 +95,7 @@ def refuse(*args, **kwargs):
 
 socket.socket = socket.create_connection = refuse
 before = set(sys.modules)
-for name in {EXAMPLES}:
+for name in {list(names)}:
     runpy.run_path(f"{FOLDER}/{{name}}.py")
 print(*sorted(set(sys.modules) - before))
 """
@@ -101,9 +107,21 @@ print(*sorted(set(sys.modules) - before))
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.splitlines()[-1].split())
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_parsing_needs_no_network_no_database_and_no_http_library(tmp_path: Path) -> None:
+    """An example is parsed without sockets, databases and the HTTP library."""
+    loaded = loaded_by(sorted(set(EXAMPLES) - set(LISTENING)), tmp_path)
     assert "airflow_provider_wati.operators.messages" in loaded
     assert not {"requests", "urllib3", "sqlalchemy", "fastapi", "airflow_provider_wati.hooks.wati"} & loaded
+
+
+def test_parsing_a_listening_example_needs_no_network_either(tmp_path: Path) -> None:
+    """An example with a watcher has its trigger, which imports the hook's module, and nothing that is heavy."""
+    loaded = loaded_by(LISTENING, tmp_path)
+    assert "airflow_provider_wati.triggers.messages" in loaded
+    assert not {"requests", "urllib3", "sqlalchemy", "fastapi"} & loaded
 
 
 def test_add_contact(run_example: Run, sandbox: Sandbox) -> None:
@@ -200,6 +218,90 @@ def test_route_vip_with_nobody_to_route(run_example: Run, sandbox: Sandbox) -> N
     """Without VIP customers, the mapped tasks are skipped."""
     states = run_example("wati_route_vip", minimum_spent=1_000_000)
     assert (states["mark_as_vip"], states["assign_team"]) == ("skipped", "skipped")
+    assert sandbox.requests("PUT") == []
+
+
+@pytest.fixture
+def happened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the next runs be started by asset events: one event for each list of messages."""
+    from airflow.models import dagrun
+    from airflow.models.asset import AssetEvent, AssetModel
+
+    create = dagrun.get_or_create_dagrun
+
+    def say(*events: list[dict[str, Any]], uri: str = "wati://wati_default/messages") -> None:
+        def with_events(*arguments: Any, session: Any, **options: Any) -> Any:
+            run = create(*arguments, session=session, **options)
+            asset = session.query(AssetModel).filter_by(uri=uri).one()
+            for messages in events:
+                event = AssetEvent(asset_id=asset.id, extra={"messages": messages})
+                event.created_dagruns.append(run)
+                session.add(event)
+            session.commit()
+            return run
+
+        monkeypatch.setattr(dagrun, "get_or_create_dagrun", with_events)
+
+    return say
+
+
+def inbound(id: str, phone: str | None, text: str | None) -> dict[str, Any]:
+    """A message of a customer as it stands in an asset event."""
+    from airflow_provider_wati.listening.types import InboundMessage
+
+    message = dict.fromkeys(InboundMessage.__annotations__)
+    return {**message, "id": id, "phone_number": phone, "text": text, "type": "text"}
+
+
+def test_keyword_routing(
+    run_example: Run,
+    sandbox: Sandbox,
+    happened: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A customer who writes a keyword is given to its team, once, by the last keyword; messages of earlier runs are dropped."""
+    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path))
+    first = [
+        inbound("a", ADA, "I need an INVOICE!"),
+        inbound("b", BEN, "The invoices came"),
+        inbound("c", None, "refund"),
+    ]
+    happened(
+        first,
+        [
+            inbound("d", CHITRA, "It is damaged"),
+            inbound("e", CHITRA, "So a refund, please"),
+            inbound("a", ADA, None),
+        ],
+    )
+    states = run_example("wati_keyword_routing")
+    assert all_succeeded(states)
+    assert len([task_id for task_id in states if task_id.startswith("assign_team[")]) == 2
+    assert tuple(sandbox.state.by_phone[ADA].teams) == ("Billing",)
+    assert tuple(sandbox.state.by_phone[BEN].teams) == ()
+    assert tuple(sandbox.state.by_phone[CHITRA].teams) == ("Billing",)
+
+    # The same messages again, and a new one: only that is acted on.
+    sandbox.control("DELETE", "/requests")
+    happened([*first, inbound("f", BEN, "What is the price?")])
+    assert all_succeeded(run_example("wati_keyword_routing"))
+    assert tuple(sandbox.state.by_phone[BEN].teams) == ("Sales",)
+    assert len(sandbox.requests("PUT")) == 1
+
+
+def test_keyword_routing_without_a_keyword(
+    run_example: Run,
+    sandbox: Sandbox,
+    happened: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Without a keyword, or in a run that nobody's message has started, nobody is assigned."""
+    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path))
+    assert run_example("wati_keyword_routing") == {"choose_teams": "success", "assign_team": "skipped"}
+    happened([inbound("a", ADA, "Hello"), inbound("b", BEN, None)])
+    assert run_example("wati_keyword_routing") == {"choose_teams": "success", "assign_team": "skipped"}
     assert sandbox.requests("PUT") == []
 
 
