@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.consent import consent_after
 from airflow_provider_wati.sandbox.messages import MessageStore
 from airflow_provider_wati.sandbox.models import (
     Broadcast,
@@ -209,6 +210,8 @@ class State:
             conversation.status = "open"
             conversation.ticket = self._next_ticket()
         number = self.say(note)
+        contact = conversation.contact
+        contact.allow_broadcast = consent_after(note.text, contact.allow_broadcast)
         conversation.last_inbound = self.clock.now()
         if self.listener:
             self.listener.received(number, is_first=is_first)
