@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_wati.sandbox import ids
 
@@ -107,6 +108,8 @@ class Note:
     from_business: bool = True
     operator_name: str | None = None
     media: Media | None = None
+    #: The request of a message with buttons or a list.
+    interactive: dict[str, Any] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +127,8 @@ class Template:
     language: str = "en_US"
     header: str | None = None
     footer: str | None = None
+    #: Texts of its quick replies.
+    buttons: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

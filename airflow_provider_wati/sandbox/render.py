@@ -139,8 +139,13 @@ def message_text(state: State, number: int) -> str:
     broadcast = state.broadcast_of(number)
     if broadcast is None:
         return ""
-    values = {param["name"]: param["value"] for param in params_list(content)}
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), broadcast.template.body)
+    return filled_in(broadcast.template.body, content)
+
+
+def filled_in(words: str, params: Params) -> str:
+    """Return a text of a template with its parameters in their places; a missing one leaves its placeholder."""
+    values = {param["name"]: param["value"] for param in params_list(params)}
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), words)
 
 
 def template(item: Template) -> Json:
@@ -163,8 +168,8 @@ def template(item: Template) -> Json:
         "body": item.body,
         "body_original": item.body,
         "footer": item.footer,
-        "buttons": [],
-        "buttons_type": None,
+        "buttons": [{"type": "quick_reply", "parameter": {"text": text}} for text in item.buttons],
+        "buttons_type": "quick_reply" if item.buttons else None,
         "carousel_cards": [],
         "expires_in": 0,
         "include_expiry_time": False,

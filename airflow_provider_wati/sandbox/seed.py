@@ -57,6 +57,8 @@ def _plant_workspace(state: State) -> None:
             now - 60 * _DAY,
             category="MARKETING",
             header="Hello!",
+            footer="Reply STOP to hear no more from us",
+            buttons=("Show me what is new", "Stop"),
         ),
         Template(
             3,

@@ -158,7 +158,8 @@ def routes(workspace: Workspace) -> APIRouter:
     async def send_interactive(request: Request) -> JSONResponse:
         body = await json_body(request, _interactive_request)
         shown = _buttons_text(body) if body["type"] == "buttons" else _list_text(body)
-        return say(Note(conversation_in_window(body["target"]), "interactive", shown))
+        talk = conversation_in_window(body["target"])
+        return say(Note(talk, "interactive", shown, interactive=body))
 
     _add_media(router, workspace)
     return router
