@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_wati.sandbox import control, page, webhook_control
+from airflow_provider_wati.sandbox import control, webhook_control
 from airflow_provider_wati.sandbox.api import (
     account,
     broadcasts,
@@ -22,6 +22,7 @@ from airflow_provider_wati.sandbox.api import (
 )
 from airflow_provider_wati.sandbox.errors import ApiError, error_body, error_response
 from airflow_provider_wati.sandbox.gate import Gate
+from airflow_provider_wati.sandbox.page import routes as page
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.workspace import Workspace
 

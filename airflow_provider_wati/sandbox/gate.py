@@ -112,6 +112,7 @@ class Gate:
         self._workspace.advance()
         if not _API_PATH.match(scope["path"]):
             await self._app(scope, receive, send)
+            self._workspace.revision += scope["method"] not in ("GET", "HEAD")
             return
         # The whole request first: a fault strikes a server that has read it all, and a client that gives up
         # waiting does not stop the effect.
@@ -205,6 +206,7 @@ class Gate:
             fault=fault.kind if fault else None,
         )
         self._workspace.requests.append(seen)
+        self._workspace.revision += 1
         if self._verbose:
             log.info(
                 "%s %s -> %s in %.0f ms%s",

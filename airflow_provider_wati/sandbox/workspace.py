@@ -56,6 +56,8 @@ class Workspace:
         self.settings = settings
         #: Called when there are webhooks to send; set by what sends them.
         self.on_webhook_work: Callable[[], None] | None = None
+        #: Counts the calls that may have changed something, so that the page can tell whether it is up to date.
+        self.revision = 0
         self.clock = Clock()
         self.reset()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from tests.support.contract import load_contract
 from tests.unit.sandbox.conftest import (
@@ -231,13 +232,22 @@ def test_cost_estimate_and_overview(wati: Caller) -> None:
 
 
 def test_the_page_shows_what_was_sent_and_escapes_it(wati: Caller) -> None:
-    """The page shows sent messages, with HTML escaped."""
+    """What was sent reaches the page as JSON alone; its HTML has no text of a message, and no script of its own."""
+    before = wati.session.get(f"{wati.server.url}/", headers={"Authorization": ""}).text
     wati.send_template(ADA, broadcast_name="<b>bold</b>")
     wati.send_text(ADA, "<script>alert(1)</script>")
-    page = wati.session.get(f"{wati.server.url}/", headers={"Authorization": ""}).text
-    assert "&lt;b&gt;bold&lt;/b&gt;" in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "<script>" not in page
+    page = wati.session.get(f"{wati.server.url}/", headers={"Authorization": ""})
+    assert page.text == before
+    assert "<script>" not in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert wati.control("GET", "/page/campaigns")["rows"][0]["name"] == "<b>bold</b>"
+    talk = wati.control("GET", f"/page/conversations?query={ADA}")["rows"][0]
+    assert talk["preview"] == "<script>alert(1)</script>"
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/conversations/{talk['id']}", timeout=5)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["messages"][-1]["body"] == "<script>alert(1)</script>"
 
 
 def test_every_operation_of_the_contract_has_been_answered(running: Caller) -> None:
