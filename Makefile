@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW ?= 3.3.2
 
-.PHONY: help demo airflow sandbox test quick lint types unit fuzz bench docs format clean
+.PHONY: help demo airflow sandbox test quick lint types unit histories fuzz coverage mutation floors bench docs dist release-check format clean
 
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
@@ -14,6 +14,11 @@ help:
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
 	@echo "make fuzz     odd inputs to every place where input comes in, for FUZZ_SECONDS (60)"
+	@echo "make histories random histories of sends, HISTORIES (20000) of each kind"
+	@echo "make coverage lines and branches that the tests of make quick reach (about 2 minutes)"
+	@echo "make mutation the share of small faults in the policy modules that their tests notice (about 15 minutes)"
+	@echo "make floors   make quick on Airflow 3.1.0 with the oldest of each dependency"
+	@echo "make dist     the wheel and the sdist, in dist"
 	@echo "make bench    figures: imports, template sends, contact syncs, deferred sensors, beside their floors (about 15 minutes)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
 	@echo "make format   format the code"
@@ -57,15 +62,39 @@ unit: $(VENV)/ready
 fuzz: $(VENV)/ready
 	$(BIN)/python -m tests.fuzz
 
+HISTORIES ?= 20000
+
+histories: $(VENV)/ready
+	HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n auto -q tests/scenarios/test_histories.py tests/scenarios/test_single_histories.py
+
+# In one process, because coverage of several needs a plugin.
+coverage: $(VENV)/ready
+	HISTORIES=200 $(BIN)/coverage run -m pytest -q $(QUICK)
+	$(BIN)/coverage report
+
+mutation: $(VENV)/ready
+	$(BIN)/python scripts/mutation.py
+
+floors: $(VENV)/ready
+	HISTORIES=200 $(BIN)/python scripts/floors.py -q $(QUICK) tests/unit/test_provider_info.py
+
 bench: $(VENV)/ready
 	$(BIN)/python scripts/bench.py
 
 docs: $(VENV)/ready
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+dist: $(VENV)/ready
+	$(BIN)/python -m hatchling build -d dist
+
+# TAG is v and the version: what is published under a tag is the version that the tag names, and its changelog says so.
+release-check: $(VENV)/ready
+	test "$(TAG)" = "v$$($(BIN)/python -c 'from airflow_provider_wati import __version__; print(__version__)')"
+	grep -q "^## $(TAG:v%=%)" CHANGELOG.md
+
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
