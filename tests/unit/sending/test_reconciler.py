@@ -22,6 +22,7 @@ from airflow_provider_wati.sending.reconciler import (
     Policy,
     combine,
     decide,
+    has_params,
     is_cancelled,
     policy_of,
     reason_of,
@@ -98,6 +99,9 @@ TABLE: list[tuple[Listed, dict[str, Any], datetime, Decision, Decision]] = [
     # One listed message, two rows: which of them has it, nobody can say.
     (Listed.UNCLEAR, FULL, AFTER, D.UNKNOWN, D.UNKNOWN),
     (Listed.UNCLEAR, GROWING, AFTER, D.UNKNOWN, D.UNKNOWN),
+    # A message with other parameters may be another mapped task's, or this one's from before.
+    (Listed.OTHER_PARAMS, ABSENT, BEFORE, D.WAIT, D.WAIT),
+    (Listed.OTHER_PARAMS, FULL, AFTER, D.UNKNOWN, D.UNKNOWN),
 ]
 
 
@@ -158,6 +162,7 @@ REASONS = [
     (D.UNKNOWN, MISSING, Listed.NO, "does not show an answered campaign.*another send_key"),
     (D.UNKNOWN, SHOWN | AGAIN, Listed.NO, "not sent a third time.*another send_key"),
     (D.UNKNOWN, FULL, Listed.UNCLEAR, "does not say which"),
+    (D.UNKNOWN, FULL, Listed.OTHER_PARAMS, "with other parameters.*another send_key"),
 ]
 
 
@@ -180,6 +185,24 @@ def test_a_person_in_several_calls_is_sent_to_only_if_all_allow_it() -> None:
     assert set(PRECEDENCE) == set(Decision)
     for first, second in product(Decision, repeat=2):
         assert combine([first, second]) is combine([second, first])
+
+
+@pytest.mark.parametrize(
+    ("listed", "row", "may_be"),
+    [
+        ({"name": "Ada", "order": "1"}, {"name": "Ada", "order": "1"}, True),
+        ({"name": "Ada", "order": "1"}, {"name": "Ada"}, True),
+        ({"name": "Ada"}, {"name": "Ada", "order": "1"}, False),
+        ({"name": "Ada", "order": "2"}, {"name": "Ada", "order": "1"}, False),
+        ({"name": "Ada"}, {}, True),
+        ({}, {"name": "Ada"}, False),
+    ],
+)
+def test_a_listed_message_is_a_rows_if_it_has_all_of_its_parameters(
+    listed: dict[str, str], row: dict[str, str], may_be: bool
+) -> None:
+    """WATI may list more parameters than were sent; each of the row's has to be among them."""
+    assert has_params(listed, row) is may_be
 
 
 # Growth
@@ -228,6 +251,16 @@ def test_a_watch_ends_a_grace_after_the_last_change_and_after_five_graces_at_mos
     assert looks().growing_until(GRACE) == DEADLINE + GRACE
     assert looks((0, 1, 5), (50, 2, 5)).growing_until(GRACE) == DEADLINE + timedelta(seconds=170)
     assert looks((0, 1, 5), (590, 99, 500)).growing_until(GRACE) == DEADLINE + 5 * GRACE
+
+
+def test_a_list_is_full_when_it_is_as_long_as_its_count_and_not_empty() -> None:
+    """Nobody of nobody is no full list."""
+    assert looks((0, 3, 3)).is_full
+    assert looks((0, 1, 1)).is_full
+    assert looks((0, 4, 3)).is_full
+    assert looks((0, 1, 0)).is_full
+    assert not looks((0, 2, 3)).is_full
+    assert not looks((0, 0, 0)).is_full
 
 
 # Words

@@ -19,7 +19,13 @@ from airflow_provider_wati.sending.journal import Journal, Start
 from airflow_provider_wati.sending.row_mapping import map_recipient
 from airflow_provider_wati.state.journal_store import AttemptJournalStore
 from airflow_provider_wati.tables.outcomes import (
+    RECIPIENT_COLUMNS,
+    SEND_COLUMNS,
+    SHOWN_CAMPAIGNS,
+    SHOWN_PROBLEMS,
+    SYNC_COLUMNS,
     SendStatus,
+    SyncStatus,
     failure_of,
     fitted,
     in_words,
@@ -69,6 +75,11 @@ def counted(**counts: int) -> dict[str, Any]:
         ({"unchanged": 3}, 0.0, None),
         ({"unchanged": 1, "rejected": 1}, 1.0, None),
         ({"created": 1, "updated": 1, "cleared": 1, "rejected": 1}, 0.1, "1 of 4 rows failed"),
+        # each of them alone is something done
+        ({"created": 1, "rejected": 1}, 1.0, None),
+        ({"updated": 1, "rejected": 1}, 1.0, None),
+        ({"cleared": 1, "rejected": 1}, 1.0, None),
+        ({"accepted": 1, "rejected": 1}, 1.0, None),
     ],
     ids=str,
 )
@@ -76,6 +87,13 @@ def test_verdict(counts: dict[str, int], threshold: float, why: str | None) -> N
     """A task fails when the share of failed rows is above the threshold, and when nothing was done."""
     found = verdict(counted(**counts), threshold)
     assert why in found if why and found else found == why
+
+
+def test_without_a_threshold_one_failed_row_is_too_many() -> None:
+    """The default allows no failed row."""
+    found = verdict(counted(accepted=99, invalid=1))
+    assert found is not None
+    assert "failure_threshold 0 allows 0" in found
 
 
 @pytest.mark.parametrize(
@@ -136,6 +154,67 @@ def test_a_shortened_summary_counts_the_campaigns_that_it_leaves_out() -> None:
     assert len(shown["campaigns"]) + shown["more_campaigns"] == 1_000
     assert len(json.dumps(shown)) < 16_000
     assert (len(summary["campaigns"]), summary["more_campaigns"]) == (50, 950)
+
+
+def test_a_summary_loses_campaigns_first_then_problems_and_reasons() -> None:
+    """As the campaigns' names grow, the summary goes through every shorter form, in this order."""
+    seen = []
+    for length in (*range(1, 400, 3), *range(400, 16_000, 100)):
+        shown = fitted(
+            {
+                "campaigns": [{"name": "n" * length} for _ in range(60)],
+                "more_campaigns": 7,
+                "problems": [{"reason": "r" * 240} for _ in range(30)],
+            }
+        )
+        reasons = {len(each["reason"]) for each in shown["problems"]}
+        form = (len(shown["campaigns"]), len(shown["problems"]), max(reasons, default=0))
+        assert shown["more_campaigns"] == 7 + 60 - form[0]
+        if form not in seen:
+            seen.append(form)
+    assert seen == [
+        (60, 30, 240),
+        (50, 20, 100),
+        (25, 20, 60),
+        (10, 20, 40),
+        (5, 10, 40),
+        (1, 5, 40),
+        (0, 0, 0),
+    ]
+
+
+@pytest.mark.parametrize(("size", "is_whole"), [(15_500, True), (15_501, False)])
+def test_a_summary_is_shortened_from_one_byte_too_many_on(size: int, is_whole: bool) -> None:
+    """15,500 bytes of JSON stay as they are, which leaves room under 16 kB."""
+    summary: dict[str, Any] = {"problems": [{"reason": ""}]}
+    summary["problems"][0]["reason"] = "r" * (size - len(json.dumps(summary)))
+    assert len(json.dumps(summary)) == size
+    assert (fitted(summary) == summary) is is_whole
+    assert "campaigns" not in fitted(summary)
+
+
+def test_the_words_in_files_and_summaries_are_what_they_always_were() -> None:
+    """DAGs, tables and dashboards of users depend on these statuses, columns and limits."""
+    assert [*SendStatus] == ["accepted", "rejected", "invalid", "skipped", "unknown", "unsent"]
+    assert [*SyncStatus] == [
+        "created",
+        "updated",
+        "unchanged",
+        "cleared",
+        "invalid",
+        "rejected",
+        "skipped",
+        "unknown",
+        "unsent",
+    ]
+    assert " ".join(SEND_COLUMNS) == (
+        "row key target status reason local_message_id campaign_id campaign_name"
+    )
+    assert " ".join(SYNC_COLUMNS) == "row target status reason"
+    assert " ".join(RECIPIENT_COLUMNS) == (
+        "contact_phone contact_name contact_id bsuid status failed_code local_message_id message_id created"
+    )
+    assert (SHOWN_PROBLEMS, SHOWN_CAMPAIGNS) == (20, 40)
 
 
 def test_the_summary_of_a_thousand_campaigns_and_a_million_rows_fits_in_an_xcom(sandbox: Sandbox) -> None:
