@@ -163,7 +163,7 @@ def python_form_widgets() -> dict[str, Any]:
     wtforms = import_module("wtforms")
     validators = import_module("wtforms.validators")
     return {
-        field.name: wtforms.StringField(
+        field.name: (wtforms.PasswordField if field.is_secret else wtforms.StringField)(
             field.label,
             validators=[validators.Optional()]
             + ([validators.any_of(list(field.choices))] if field.choices else []),

@@ -37,7 +37,6 @@ def get_provider_info() -> dict[str, Any]:
         "config": _config(),
         # Lineage names wati://<host>/<tenant>/contacts; it needs no check and no normalization.
         "asset-uris": [{"schemes": ["wati"], "handler": None}],
-        "plugins": _plugins(),
         "connection-types": _connection_types(),
     }
 
@@ -116,15 +115,6 @@ def _option(
         "example": example,
         "default": None,
     }
-
-
-def _plugins() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": "wati_webhooks",
-            "plugin-class": f"{_PACKAGE}.plugins.webhooks.WatiWebhooksPlugin",
-        }
-    ]
 
 
 def _connection_types() -> list[dict[str, Any]]:

@@ -81,15 +81,15 @@ async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await handle()
     except _RefusedError as refused:
-        return JSONResponse({"detail": refused.text}, refused.status)
+        return JSONResponse({"detail": refused.text}, int(refused.status))
     except (TooManyLookupsError, WriterIsBusyError, NotStoredError, TimeoutError):
-        return JSONResponse({"detail": _BUSY.text}, _BUSY.status, headers={"Retry-After": "60"})
+        return JSONResponse({"detail": _BUSY.text}, int(_BUSY.status), headers={"Retry-After": "60"})
     except ClientDisconnect:
-        return Response(status_code=HTTPStatus.BAD_REQUEST)
+        return Response(status_code=int(HTTPStatus.BAD_REQUEST))
     except Exception as error:
         # Not raised, because a server logs the text of what is raised.
         log.error("A request to the WATI receiver failed (%s)", type(error).__name__)
-        return JSONResponse({"detail": "Internal Server Error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return JSONResponse({"detail": "Internal Server Error"}, 500)
 
 
 async def _receive(receiver: Receiver, request: Request) -> Response:

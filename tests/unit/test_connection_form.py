@@ -23,6 +23,10 @@ class StringField(Recorded):
     pass
 
 
+class PasswordField(StringField):
+    pass
+
+
 class Optional(Recorded):
     pass
 
@@ -35,10 +39,13 @@ class AnyOf(Recorded):
 def fab(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the API server of Airflow 3.1 has in ``sys.modules`` when it asks for the widgets."""
     modules: dict[str, dict[str, Any]] = {
-        "wtforms": {"StringField": StringField},
+        "wtforms": {"StringField": StringField, "PasswordField": PasswordField},
         "wtforms.validators": {"Optional": Optional, "any_of": AnyOf},
         "flask_appbuilder": {},
-        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": Recorded},
+        "flask_appbuilder.fieldwidgets": {
+            "BS3TextFieldWidget": Recorded,
+            "BS3PasswordFieldWidget": Recorded,
+        },
     }
     for name, content in modules.items():
         module = ModuleType(name)
@@ -54,6 +61,7 @@ def test_both_renderings_agree() -> None:
     for name, widget in widgets.items():
         schema = declared[name]["schema"]
         assert isinstance(widget, StringField)
+        assert isinstance(widget, PasswordField) == (schema.get("format") == "password")
         assert widget.args == (declared[name]["label"],)
         assert widget.kwargs["description"] == declared[name]["description"]
         assert widget.kwargs["default"] == (schema.get("default") or None)
@@ -79,6 +87,7 @@ def test_the_fields_are_the_documented_ones() -> None:
     """The form has exactly the documented fields."""
     assert {field.name for field in connection_form.FIELDS} == {
         "tenant_id", "channel", "plan", "rate_limits", "timeout", "default_region", "verify",
+        "webhook_secret",
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ with DAG("receiving_both", schedule=(MESSAGES & NEVER)):
 with DAG("receiving_in_a_task", schedule=[MESSAGES], max_active_runs=1):
 
     @task
-    def receive(triggering_asset_events: Any = None, run_id: str = "") -> None:
+    def receive(triggering_asset_events: Any = None, run_id: Any = None) -> None:
         events = [event for each in triggering_asset_events.values() for event in each]
         found = [message for event in events for message in event.extra["messages"]]
         path = Path(os.environ["TEST_SHARED"]) / f"{run_id.replace('/', '_')}.json"

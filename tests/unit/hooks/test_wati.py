@@ -657,3 +657,36 @@ def test_a_deeply_nested_extra_is_a_configuration_error() -> None:
     """An extra that JSON cannot read for its depth is refused as one that is no object."""
     with pytest.raises(WatiConfigurationError, match="The extra is no JSON object"):
         settings_of(connection("[" * 100_000))
+
+
+# The webhook secret
+
+
+@pytest.mark.parametrize("secret", ["x" * 24, "0123456789abcdef01234567", "a.b_c~d-e!$&'()*+,;=:@0123"])
+def test_a_webhook_secret_is_read_and_not_shown(secret: str) -> None:
+    """A long secret of characters that a URL takes is read, and no repr shows it."""
+    settings = settings_of(connection({"webhook_secret": secret}))
+    assert settings.webhook_secret == secret
+    assert secret not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "secret", ["x" * 23, "with a space 0123456789012345", "slash/" * 5, "é" * 30, 12, ["x" * 30]]
+)
+def test_a_weak_webhook_secret_is_refused(secret: object) -> None:
+    """A secret that is too short or needs escaping is refused, naming the field but not the secret."""
+    with pytest.raises(WatiConfigurationError, match="'a_wati'.*webhook_secret.*24 characters") as caught:
+        settings_of(connection({"webhook_secret": secret}))
+    assert str(secret) not in str(caught.value).replace("24 characters", "")
+
+
+def test_the_webhook_secret_is_masked(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook hands the secret to Airflow's masker."""
+    masked: list[str] = []
+    monkeypatch.setattr(hook_module, "mask_secret", masked.append)
+    extra = {"webhook_secret": "x" * 24}
+    assert (
+        WatiHook(define({"host": HOST, "password": TOKEN, "extra": extra})).settings.webhook_secret
+        == "x" * 24
+    )
+    assert "x" * 24 in masked
