@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "extracting": {"extracting", "listening", "tables", "client", "clock", "exceptions", "masking"},
     "waiting": {"waiting", "sending", "listening", "client", "clock", "exceptions", "masking"},
     "sandbox": {"sandbox", "masking"},
+    "testing": {"testing", "sandbox", "client", "clock", "airflow"},
     "hooks": {"hooks", "client", "clock", "exceptions", "masking", "connection_form", "airflow"},
     "state": {"_compat", "state", "sending", "clock", "exceptions", "masking", "airflow"},
     "operators": {

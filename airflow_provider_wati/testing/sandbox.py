@@ -1,0 +1,506 @@
+"""A WATI in the test: what arrived, what customers do, what goes wrong."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_wati.testing._time import Ahead, LocalAhead, pauses_skipped
+from airflow_provider_wati.testing.messages import Expectation, Message, explain, unexpected
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
+    from airflow_provider_wati.testing._server import KitServer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: The argument under which a decorated function gets the sandbox.
+_ARGUMENT = "wati"
+_PLACEHOLDER = re.compile(r"{{\s*(\w+)\s*}}")
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """
+    A call of WATI's API that has arrived.
+
+    :param status: of the answer; None when the connection was broken without one.
+    :param fault: the kind of fault that acted on it, None for none.
+    """
+
+    method: str
+    path: str
+    status: int | None
+    fault: str | None
+
+    def __str__(self) -> str:
+        answer = "no answer" if self.status is None else str(self.status)
+        return f"{self.method} {self.path} -> {answer}{f' (fault: {self.fault})' if self.fault else ''}"
+
+
+class WatiSandbox:
+    """
+    A WATI for one test, in this process and on a free port; the Airflow connection leads to it.
+
+    It is the object behind the fixture ``wati_sandbox``, and a context manager and a decorator as well. A decorated
+    function gets it as the argument ``wati``, if it has one, and a fresh one with each call::
+
+        with WatiSandbox() as wati:
+            wati.received("12025550143", template="order_update")
+
+
+        @WatiSandbox()
+        def test_orders(wati): ...
+
+    A new one holds a small shop: a few customers, templates and chatbots. Sandboxes can be nested, under one connection
+    id (the inner one counts) or under several.
+
+    :param conn_id: the Airflow connection that leads here while it runs.
+    :param people: whether the customers of the shop are there.
+    :param skip_pauses: whether pauses of the provider take no time. Its clock and the sandbox's then go ahead by them.
+    :param extra: fields of the connection's extra, beside the ones that switch off the pacing of calls.
+    :param settings: settings of the sandbox, such as ``plan="growth"`` or ``failed_share=0.1``.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = "wati_default",
+        people: bool = True,
+        skip_pauses: bool = True,
+        extra: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.conn_id = conn_id
+        self._people = people
+        self._skip_pauses = skip_pauses
+        self._extra = dict(extra or {})
+        self._settings = settings
+        self._server: KitServer | None = None
+        self._exits = ExitStack()
+        self.ahead: Ahead = LocalAhead()
+
+    # Its life
+
+    def __enter__(self) -> WatiSandbox:
+        """
+        Start it, and set the connection.
+
+        :raises RuntimeError: when it runs already, or when the extra ``sandbox`` is not installed.
+        """
+        if self._server is not None:
+            raise RuntimeError("This WatiSandbox runs already: make another one.")
+        kit = _kit()
+        self.ahead = LocalAhead()
+        server: KitServer = kit.KitServer(self.ahead, settings=kit.Settings(**self._settings))
+        server.reset(seed=self._people)
+        self._serve(server)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server = None
+        self._exits.close()
+
+    def _serve(self, server: KitServer) -> None:
+        self._exits = ExitStack()
+        self._exits.enter_context(server)
+        self._server = server
+        self._exits.enter_context(_environment(self._variable, json.dumps(self.connection)))
+        if self._skip_pauses:
+            self._exits.enter_context(pauses_skipped(self.ahead))
+
+    def fork(self, ahead: Ahead, around: Any) -> WatiSandbox:
+        """
+        Serve the same workspace again; only in a process that was forked for it, which has a copy.
+
+        :param ahead: the clock from now on.
+        :param around: stands around each API call.
+        """
+        server = self.server
+        ahead.seconds = self.ahead.seconds
+        forked = self._fresh()
+        forked.ahead = ahead
+        forked._serve(
+            _kit().KitServer(ahead, workspace=server.workspace, answers=server.answers, around=around)
+        )
+        return forked
+
+    def __call__(self, function: F) -> F:
+        """
+        Decorate a function, which runs with a fresh sandbox each time.
+
+        :raises TypeError: for a coroutine function or a class.
+        """
+        if inspect.isclass(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(
+                "WatiSandbox decorates plain functions: use `with WatiSandbox() as wati:` inside."
+            )
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._fresh() as wati:
+                if _ARGUMENT in signature.parameters:
+                    kwargs.setdefault(_ARGUMENT, wati)
+                return function(*args, **kwargs)
+
+        # pytest takes the arguments of a test for fixtures.
+        shown = [each for each in signature.parameters.values() if each.name != _ARGUMENT]
+        run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # as inspect reads it
+        return run  # type: ignore[return-value] # it takes what the function takes, but for `wati`
+
+    def _fresh(self) -> WatiSandbox:
+        return WatiSandbox(
+            conn_id=self.conn_id,
+            people=self._people,
+            skip_pauses=self._skip_pauses,
+            extra=self._extra,
+            **self._settings,
+        )
+
+    @property
+    def server(self) -> KitServer:
+        """
+        The running server, for what this object has no method for.
+
+        :raises RuntimeError: when it does not run.
+        """
+        if self._server is None:
+            raise RuntimeError(
+                "This WatiSandbox does not run: use it as `with WatiSandbox() as wati:` or as @WatiSandbox()."
+            )
+        return self._server
+
+    @property
+    def url(self) -> str:
+        """Address of its page, which shows all conversations: for a breakpoint in a test."""
+        return self.server.url
+
+    @property
+    def endpoint(self) -> str:
+        """The API endpoint, as the connection has it."""
+        return self.server.endpoint
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The Airflow connection as a dict."""
+        return {
+            "conn_type": "wati",
+            "host": self.endpoint,
+            "password": self.server.token,
+            "extra": {"rate_limits": {"*": None}, **self._extra},
+        }
+
+    def client(self, **arguments: Any) -> WatiClient:
+        """
+        Make a client of this WATI.
+
+        :param arguments: of :class:`.WatiClient`.
+        """
+        from airflow_provider_wati.client import WatiClient
+
+        return WatiClient(self.endpoint, self.server.token, **{"rate_limits": {"*": None}, **arguments})
+
+    # What arrived
+
+    def messages(self, phone: str | None = None, *, template: str | None = None) -> list[Message]:
+        """
+        Return the messages that were sent to customers, oldest first; scheduled ones from their time on.
+
+        :param phone: only those to this person; digits with the country code, ``+`` and separators are ignored.
+        :param template: only those of this template.
+        """
+        expectation = Expectation(phone=phone and _digits(phone), template=template)
+        return [message for message in self._sent() if expectation.matches(message)]
+
+    def scheduled(self, phone: str | None = None) -> list[Message]:
+        """
+        Return the messages of campaigns that are scheduled and not cancelled.
+
+        :param phone: as in :meth:`messages`.
+        """
+        kit, workspace = _kit(), self.server.workspace
+        self.server.sync()
+        numbers = [
+            number
+            for campaign in workspace.state.broadcasts
+            if campaign.cancelled_at is None and campaign.starts_at > workspace.clock.now()
+            for number in range(campaign.first, campaign.first + campaign.count)
+        ]
+        expectation = Expectation(phone=phone and _digits(phone))
+        messages = [kit.message_of(workspace.state, number) for number in numbers]
+        return [message for message in messages if expectation.matches(message)]
+
+    def received(
+        self,
+        phone: str,
+        *,
+        template: str | None = None,
+        text: str | re.Pattern[str] | None = None,
+        params: Mapping[str, str] | None = None,
+        kind: str | None = None,
+        campaign: str | None = None,
+        times: int | None = 1,
+    ) -> list[Message]:
+        """
+        Assert that a person has received a message, and how often.
+
+        :param phone: the person; digits with the country code, ``+`` and separators are ignored.
+        :param template: the name of its template.
+        :param text: the whole text as the person reads it, or a compiled pattern that is found in it.
+        :param params: parameters of its template; others may be there too.
+        :param kind: ``template``, ``text``, ``interactive``, ``image``, ``document`` and so on.
+        :param campaign: text in the name of its campaign.
+        :param times: how many such messages there are, exactly; None for one at least.
+        :return: the messages, oldest first.
+        :raises AssertionError: with the message that comes nearest, as a diff, and the calls that failed.
+        """
+        __tracebackhide__ = True
+        expectation = Expectation(
+            phone=_digits(phone),
+            template=template,
+            text=text,
+            params={name: str(value) for name, value in (params or {}).items()},
+            campaign=campaign,
+            kind=kind,
+        )
+        sent = self._sent()
+        found = [message for message in sent if expectation.matches(message)]
+        if found and times is None or len(found) == times:
+            return found
+        reason = explain(expectation, times, sent, [str(call) for call in self.calls() if call.status != 200])
+        if any(expectation.matches(message) for message in self.scheduled()):
+            reason += "\nOne that fits is scheduled: let the time pass with move_clock()."
+        raise AssertionError(reason)
+
+    def nothing_received(self, phone: str | None = None) -> None:
+        """
+        Assert that nobody has received a message.
+
+        :param phone: that this person has received none.
+        :raises AssertionError: with the messages.
+        """
+        __tracebackhide__ = True
+        messages = self.messages(phone)
+        if messages:
+            raise AssertionError(unexpected(messages))
+
+    def calls(self, method: str | None = None, path: str = "") -> list[ApiCall]:
+        """
+        Return the API calls that have arrived, oldest first; the latest 10,000 are kept.
+
+        :param method: only those with this HTTP method.
+        :param path: only those with this text in their path.
+        """
+        return [
+            ApiCall(seen.method, seen.path, seen.status, seen.fault)
+            for seen in list(self.server.workspace.requests)
+            if method in (None, seen.method) and path in seen.path
+        ]
+
+    def _sent(self) -> list[Message]:
+        kit, state = _kit(), self.server.state
+        self.server.sync()
+        return [kit.message_of(state, number) for number in state.sent()]
+
+    # What customers do
+
+    def customer_writes(
+        self, phone: str, text: str, *, name: str | None = None, channel: str | None = None
+    ) -> None:
+        """
+        Let a customer write, which opens the 24 hours in which they may be sent anything but templates.
+
+        :param phone: who; a new phone number becomes a contact.
+        :param text: what.
+        :param name: of a new contact.
+        :param channel: on which channel, by name or phone number; the default one if left out.
+        """
+        body = {"phone": _digits(phone), "text": text, "name": name, "channel": channel}
+        self._control("POST", "/inbound", {key: value for key, value in body.items() if value is not None})
+
+    def taps(self, phone: str, choice: str) -> None:
+        """
+        Let a customer tap a button, or choose a row of a list, that the latest messages offer.
+
+        :param choice: the text of the button, or the title of the row.
+        :raises AssertionError: when no message to the customer offers it.
+        """
+        __tracebackhide__ = True
+        kit, state = _kit(), self.server.state
+        phone = _digits(phone)
+        if not any(kit.offers(state.messages.content[number], choice) for number in state.sent(phone=phone)):
+            sent = [str(message) for message in self.messages(phone)]
+            raise AssertionError(
+                f"No message to {phone} offers {choice!r}. Messages: {', '.join(sent) or 'none'}"
+            )
+        self._control("POST", "/inbound", {"phone": phone, "text": choice, "type": "interactive"})
+
+    def answers(self, phone: str, choice: str) -> None:
+        """
+        Let a customer tap a button, or choose a row of a list, as soon as a message offers it; once.
+
+        :param choice: the text of the button, or the title of the row.
+        """
+        self.server.answers.append(_kit().Answer(_digits(phone), choice))
+
+    # What is there
+
+    def add_template(
+        self,
+        name: str,
+        body: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        status: str = "APPROVED",
+        channel: str | None = None,
+    ) -> None:
+        """
+        Add a template, or change the one of that name.
+
+        :param body: its text, with ``{{name}}`` for parameters.
+        :param params: example values of the parameters; all that the text uses, if left out.
+        :param status: ``APPROVED``, ``PENDING`` or ``REJECTED``.
+        :param channel: the one channel of a new template; all of them if left out.
+        """
+        values = dict.fromkeys(_PLACEHOLDER.findall(body), "example") if params is None else dict(params)
+        template = {"status": status, "body": body, "params": values, "channel": channel}
+        self._control("PUT", f"/templates/{name}", template)
+
+    def add_contact(
+        self,
+        phone: str,
+        name: str | None = None,
+        *,
+        custom_params: Mapping[str, str] | None = None,
+        allow_broadcast: bool = True,
+    ) -> None:
+        """
+        Add a contact, or change the one with that phone number.
+
+        :param custom_params: its attributes.
+        :param allow_broadcast: false for somebody who has opted out of campaigns.
+        """
+        contact: dict[str, Any] = {"phone": _digits(phone), "allow_broadcast": allow_broadcast}
+        contact |= {"name": name} if name else {}
+        contact |= {} if custom_params is None else {"custom_params": dict(custom_params)}
+        self._control("POST", "/contacts", {"contacts": [contact]})
+
+    # What goes wrong, and when
+
+    def fails(self, endpoint: str, fault: str | int = 500, *, times: int | None = 1, **options: Any) -> None:
+        """
+        Make calls go wrong.
+
+        :param endpoint: the end of their path, with the method before it if it matters: ``"messageTemplates/send"``,
+            ``"POST /contacts"``. ``*`` stands for any text.
+        :param fault: an HTTP status, or a kind of fault: ``drop``, ``delay``, ``garbage`` and so on.
+        :param times: how many calls go wrong; None for all from now on.
+        :param options: of the fault: ``when="after"`` (WATI acts, and the answer is lost), ``seconds``,
+            ``retry_after``, ``numbers``, ``skip`` and so on.
+        :raises ValueError: for a fault that does not exist, or an option that does not fit.
+        """
+        method, _, path = endpoint.rpartition(" ")
+        kind = {"kind": "status", "status": fault} if isinstance(fault, int) else {"kind": fault}
+        rule = {**kind, "method": method or "*", "path": f"*{path}", "count": times, **options}
+        self._control("POST", "/faults", rule)
+
+    def recovers(self) -> None:
+        """Let nothing go wrong any more."""
+        self._control("DELETE", "/faults")
+
+    @property
+    def now(self) -> datetime:
+        """The time in this WATI, aware and in UTC."""
+        self.server.sync()
+        return datetime.fromtimestamp(self.server.workspace.clock.now(), UTC)
+
+    def move_clock(self, by: timedelta) -> None:
+        """
+        Let time pass: for the sandbox, and for the provider while its pauses are skipped.
+
+        Scheduled campaigns start, messages are delivered, the 24 hours after a customer's message end.
+
+        :param by: how long.
+        """
+        self.ahead.seconds += by.total_seconds()
+        self.server.sync()
+
+    # Under the hood
+
+    @property
+    def _variable(self) -> str:
+        return f"AIRFLOW_CONN_{self.conn_id.upper()}"
+
+    def _control(self, method: str, path: str, body: Any = None) -> Any:
+        """
+        Call the sandbox's own API.
+
+        :raises ValueError: with what it says is wrong.
+        """
+        from urllib.error import HTTPError
+        from urllib.parse import quote
+        from urllib.request import ProxyHandler, Request, build_opener
+
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"{self.url}/_sandbox{quote(path)}", content, headers, method=method)
+        try:
+            # A proxy of the environment leads elsewhere.
+            with build_opener(ProxyHandler({})).open(request, timeout=_SECONDS) as response:
+                return json.load(response)
+        except HTTPError as error:
+            with error:
+                raise ValueError(json.load(error).get("message", str(error))) from None
+
+
+def _digits(phone: str) -> str:
+    """Return a phone number as the sandbox writes it."""
+    return re.sub(r"[\s+()./-]", "", phone)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+def _kit() -> Any:
+    """
+    Return the part that needs the sandbox's libraries.
+
+    :raises RuntimeError: naming the extra, when they are missing.
+    """
+    try:
+        from airflow_provider_wati.testing import _server
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("airflow_provider_wati"):
+            raise
+        raise RuntimeError(
+            f"The sandbox needs {error.name}, which is not installed: "
+            "pip install 'airflow-provider-wati[sandbox]', or [testing], which brings pytest too."
+        ) from None
+    return _server
