@@ -185,6 +185,8 @@ def _skipped(tree: ast.Module) -> set[int]:
             parts.append(each)
         if isinstance(each, ast.Subscript) and isinstance(each.value, ast.Name) and each.value.id == "type":
             parts.append(each)
+        if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
+            parts.append(each)
         if isinstance(each, ast.JoinedStr):
             parts += [part for part in each.values if isinstance(part, ast.Constant)]
             parts += [part.format_spec for part in each.values if isinstance(part, ast.FormattedValue)]
