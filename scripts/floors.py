@@ -26,7 +26,8 @@ def floors() -> list[str]:
         *project["dependencies"],
         *(each for extra in project["optional-dependencies"].values() for each in extra),
     ]
-    return [re.sub(r">=", "==", requirement) for requirement in requirements]
+    # An extra that brings another extra names the project itself.
+    return [re.sub(r">=", "==", each) for each in requirements if not each.startswith(project["name"])]
 
 
 def main() -> int:

@@ -41,7 +41,12 @@ def requirements(kind: str) -> list[str]:
     """The requirements of pyproject.toml: ``runtime`` with those of the extras, or ``groups``."""
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = content["project"]
-    extras = [each for extra in project["optional-dependencies"].values() for each in extra]
+    extras = [
+        each
+        for extra in project["optional-dependencies"].values()
+        for each in extra
+        if not each.startswith(f"{project['name']}[")  # one extra that brings another
+    ]
     groups = [each for group in content["dependency-groups"].values() for each in group]
     return groups if kind == "groups" else [*project["dependencies"], *extras]
 
