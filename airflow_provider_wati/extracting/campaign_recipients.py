@@ -8,8 +8,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,8 @@ FOLLOWED_FOR = timedelta(days=31)
 TOTALS = "totals"
 _CAMPAIGN = "campaign "
 _TEXTS = (
-    "contact_id", "contact_phone", "contact_name", "bsuid", "failed_code", "local_message_id", "message_id",
+    "contact_id", "contact_phone", "contact_name", "bsuid", "failed_code", "failed_detail", "local_message_id",
+    "message_id",
 )  # fmt: skip
 _STAGE_FLAGS = tuple(f"is_{stage}" for stage in STAGES)
 _PAGE = 100
@@ -57,12 +58,12 @@ _OLD_CAMPAIGNS, _FALLS = 20, 3
 
 
 def _merge(stored: Row, listed: Row) -> Row:
-    """Let a status climb only; what WATI no longer lists stays."""
+    """Let a status climb only, and keep what WATI or an event has said of a failure, and the id of the message."""
     merged = {**listed, "status": later_status(stored.get("status"), listed.get("status"))}
     for flag in (*_STAGE_FLAGS, "is_failed"):
         if flag in listed:
             merged[flag] = bool(stored.get(flag)) or listed[flag]
-    for name in ("failed_code", "message_id"):
+    for name in ("failed_code", "failed_detail", "message_id"):
         if name in listed:
             merged[name] = listed[name] or stored.get(name)
     return merged
@@ -76,6 +77,7 @@ CAMPAIGN_RECIPIENTS = Entity(
         ("scheduled_at", "created"),
     ),
     merge=_merge,
+    lookups=("local_message_id", "message_id"),
 )
 
 
@@ -88,24 +90,40 @@ class Look:
     :param first_seen: when they were these for the first time.
     :param is_settled: whether equal statistics mean that nothing is new.
     :param due: when the campaign is due; an empty text if that is not known.
+    :param looked: when the statistics were read last.
     """
 
     counters: str
     first_seen: str
     is_settled: bool
     due: str = ""
+    looked: str = ""
 
     @classmethod
     def parse(cls, text: str | None) -> Look | None:
         """Read a look from a state; None for what is not one."""
         try:
-            counters, first_seen, is_settled, due = json.loads(text or "null")
-            return cls(str(counters), str(first_seen), bool(is_settled), str(due))
+            counters, first_seen, is_settled, due, looked = json.loads(text or "null")
+            return cls(str(counters), str(first_seen), bool(is_settled), str(due), str(looked))
         except (ValueError, TypeError):
             return None
 
     def __str__(self) -> str:
-        return json.dumps([self.counters, self.first_seen, self.is_settled, self.due])
+        return json.dumps([self.counters, self.first_seen, self.is_settled, self.due, self.looked])
+
+
+def is_look_due(known: Look | None, began: datetime, pause: timedelta | None) -> bool:
+    """
+    Return whether the statistics of a campaign are read in this run.
+
+    :param known: the last look; None for a campaign that was not looked at.
+    :param began: when the run began.
+    :param pause: how long a look counts while events bring what is new; None where no events come.
+    """
+    if known is None or pause is None or not known.is_settled:
+        return True
+    # A time ahead of ours counts for nothing: the clock may have been set back.
+    return not time_before(began, pause) < known.looked <= written_time(began)
 
 
 class CampaignRecipientsExtract:
@@ -127,6 +145,8 @@ class CampaignRecipientsExtract:
         #: The state as far as this run has come.
         self._done: State = {}
         self._all_settled = True
+        #: How long a look at a campaign counts, because events bring what is new; None where none come.
+        self.pause: timedelta | None = None
         self.skipped = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
@@ -203,11 +223,17 @@ class CampaignRecipientsExtract:
         """Read the recipients of those campaigns whose statistics have changed since the last look."""
         unread = Unread("campaign")
         for id in ids:
+            known = Look.parse(state.get(f"{_CAMPAIGN}{id}"))
+            if not is_look_due(known, self._began, self.pause):
+                # The totals of all campaigns have changed, and this one has not been looked at since.
+                self._all_settled = False
+                continue
             try:
                 campaign = self._client.get_campaign(id)
-                known = Look.parse(state.get(f"{_CAMPAIGN}{id}"))
                 counters = _counters(campaign)
                 if known and counters and known.counters == counters and known.is_settled:
+                    if self.pause is not None:
+                        self._done[f"{_CAMPAIGN}{id}"] = str(replace(known, looked=written_time(self._began)))
                     continue
                 reached: Counter[str] = Counter()
                 yield from self._recipients(campaign, id, reached)
@@ -224,7 +250,8 @@ class CampaignRecipientsExtract:
                 # A list that still shows less after an hour is not going to show more.
                 has_had_time = first_seen < time_before(self._began, OVERLAP)
                 is_settled = has_had_time or _shows_all(campaign, reached)
-                look = Look(counters, first_seen, is_settled, time_of(campaign.get("scheduled_at")) or "")
+                due = time_of(campaign.get("scheduled_at")) or ""
+                look = Look(counters, first_seen, is_settled, due, written_time(self._began))
                 self._all_settled = self._all_settled and look.is_settled
                 self._done[f"{_CAMPAIGN}{id}"] = str(look)
                 yield Batch(state=dict(self._done))

@@ -59,11 +59,13 @@ class Entity:
     :param name: how errors and docs call it.
     :param columns: all its columns, ``id`` first and ``extracted_at`` last.
     :param merge: what a stored row becomes when the object is listed again.
+    :param lookups: the columns by which rows are looked up beside ``id``.
     """
 
     name: str
     columns: tuple[Column, ...]
     merge: Callable[[Row, Row], Row]
+    lookups: tuple[str, ...] = ()
 
     def choose(self, names: Sequence[str] | None) -> tuple[Column, ...]:
         """

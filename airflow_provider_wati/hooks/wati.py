@@ -11,6 +11,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_wati import connection_form
+from airflow_provider_wati._compat import conf
 from airflow_provider_wati.client.endpoint import is_loopback
 from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_wati.exceptions import (
@@ -32,6 +33,7 @@ from airflow_provider_wati.hooks.settings import (
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.endpoint import Endpoint
+    from airflow_provider_wati.listening.received_statuses import ReceivedStatuses
 
 #: Seconds that a test of the connection waits to connect, and for each piece of the answer: someone is watching.
 PATIENCE = (3.0, 4.5)
@@ -125,6 +127,23 @@ class WatiHook(BaseHook):
         :raises WatiConfigurationError: when a field is missing or cannot be used.
         """
         return self._make_client({**self.settings.client_arguments, "max_tries": 1})
+
+    def received_statuses(self) -> ReceivedStatuses | None:
+        """
+        Return the statuses that Airflow's receiver has stored for this connection; None where it receives none.
+
+        The receiver is at ``[wati] receiver_url``, else at ``[api] base_url``.
+        """
+        settings = self.settings
+        url = conf.get("wati", "receiver_url", fallback=None) or conf.get("api", "base_url", fallback=None)
+        if settings.webhook_secret is None or not url or not url.startswith(("http://", "https://")):
+            return None
+        from airflow_provider_wati.listening.read_key import read_key
+        from airflow_provider_wati.listening.received_statuses import ReceivedStatuses
+
+        key = read_key(settings.client_arguments["token"].reveal(), self.wati_conn_id)
+        mask_secret(key)
+        return ReceivedStatuses(url, self.wati_conn_id, key)
 
     def test_connection(self) -> tuple[bool, str]:
         """

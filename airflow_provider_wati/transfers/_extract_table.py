@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.extracting.received_statuses import changed_rows, lookups_of
 from airflow_provider_wati.extracting.rows import EXTRACTED_AT, ID, LONGEST_ID, Column, ColumnKind, json_of
 from airflow_provider_wati.listening.values import time_of, written_time
 from airflow_provider_wati.masking import mask_numbers
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_provider_wati.extracting.rows import Entity, Row
+    from airflow_provider_wati.listening.types import MessageStatus
+
+log = logging.getLogger(__name__)
 
 _TYPES = {
     ColumnKind.ID: f"VARCHAR({LONGEST_ID}) NOT NULL",
@@ -34,6 +41,8 @@ _SAMPLES: dict[ColumnKind, Any] = {
     ColumnKind.FLAG: True,
     ColumnKind.TIME: "2000-01-01T00:00:00.000000Z",
 }
+#: Statuses whose rows are looked up by one statement; each has up to three ids.
+_STATUSES_A_LOOK = 250
 #: Ids that are looked up by one statement; some databases allow a thousand placeholders.
 _IDS_A_LOOK = 500
 
@@ -132,6 +141,50 @@ class ExtractTable:
         self.counts.updated += counts.updated
         self.counts.unchanged += counts.unchanged
 
+    def apply(self, statuses: Sequence[MessageStatus], now: str) -> int:
+        """
+        Let statuses that came by webhook climb in the rows that they belong to, in one transaction.
+
+        A status of a message that is not in the table is left out.
+
+        :param statuses: a thousand at most.
+        :param now: the time for ``extracted_at``.
+        :return: how many rows were written.
+        """
+        return in_transaction(self._hook, lambda cursor: self._apply(cursor, statuses, now))
+
+    def _apply(self, cursor: Any, statuses: Sequence[MessageStatus], now: str) -> int:
+        written = 0
+        source = iter(statuses)
+        while part := list(islice(source, _STATUSES_A_LOOK)):
+            wanted = {name: ids for name, ids in lookups_of(part).items() if ids and name in self._names}
+            rows = changed_rows(self._rows_with(cursor, wanted), part, now)
+            if rows:
+                changed = [(*self._values(row)[1:], row[ID]) for row in sorted(rows, key=itemgetter(ID))]
+                execute_many(cursor, self._update_statement(), changed)
+            written += len(rows)
+        return written
+
+    def _rows_with(self, cursor: Any, wanted: Mapping[str, Sequence[str]]) -> list[Row]:
+        """Return the stored rows that have one of some values in a column."""
+        if not wanted:
+            return []
+        mark = self._hook.placeholder
+        conditions = " OR ".join(
+            f"{name} IN ({', '.join([mark] * len(ids))})" for name, ids in wanted.items()
+        )
+        cursor.execute(
+            f"SELECT {', '.join(self._names)} FROM {self._table} WHERE {conditions}{for_update(self._hook, ID)}",
+            tuple(id for ids in wanted.values() for id in ids),
+        )
+        return [self._row_of(values) for values in cursor.fetchall()]
+
+    def _row_of(self, values: Any) -> Row:
+        return {
+            column.name: _plain(value, column)
+            for column, value in zip(self._columns, _values_of(values), strict=True)
+        }
+
     def _write(self, cursor: Any, listed: Mapping[str, Row]) -> Counts:
         stored = self._stored(cursor, list(listed))
         new = [self._values(row) for id, row in listed.items() if id not in stored]
@@ -161,10 +214,7 @@ class ExtractTable:
                 tuple(part),
             )
             for values in cursor.fetchall():
-                row = {
-                    column.name: _plain(value, column)
-                    for column, value in zip(self._columns, _values_of(values), strict=True)
-                }
+                row = self._row_of(values)
                 row[ID] = self._id_among(part, row[ID])
                 found[row[ID]] = row
         return found
@@ -209,6 +259,7 @@ class ExtractTable:
         try:
             cursor.execute(f"CREATE TABLE {self._table} ({columns}, PRIMARY KEY ({ID}))")
             connection.commit()
+            self._create_indexes(connection, cursor)
         except Exception as error:
             roll_back(connection)
             # Another task may have created it at the same time.
@@ -217,6 +268,19 @@ class ExtractTable:
                     f"table {self._name!r} does not exist and cannot be created: {error}. Nothing was read. Create it "
                     f"with the columns {', '.join(self._names)} and the primary key {ID}."
                 ) from error
+
+    def _create_indexes(self, connection: Any, cursor: Any) -> None:
+        """Create an index for each other column by which rows are looked up, where the database can have one."""
+        bare = re.sub(r"[^0-9A-Za-z_]", "_", self._name.rpartition(".")[2]).strip("_")
+        for column in set(self._entity.lookups) & set(self._names):
+            index = quoted_name(f'"{bare[:40]}_{column}"', self._hook, "The index")
+            try:
+                cursor.execute(f"CREATE INDEX {index} ON {self._table} ({column})")
+                connection.commit()
+            except Exception as error:
+                # MySQL has none for a text of any length, Snowflake none at all: looking rows up takes longer there.
+                roll_back(connection)
+                log.info("The table %s has no index for %s (%s).", self._name, column, type(error).__name__)
 
     def _try_row(self, connection: Any, cursor: Any) -> None:
         """Write a row and take it back: other types, or a column of somebody else's that must not be NULL, refuse it."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.extracting.rows import Extract, Row, State
     from airflow_provider_wati.state.directory import StateDirectory
     from airflow_provider_wati.transfers._extract_table import ExtractTable
+    from airflow_provider_wati.transfers._status_feed import StatusFeed
 
 
 class _Store(Protocol):
@@ -61,16 +62,27 @@ class _ToSql(ExtractOperator):
             # Forgotten before the first row is written: after a kill, the table is not empty any more.
             state = {}
             store.save(state)
+        feed = self._feed(source)
         if is_full:
-            state = source.forget(state)
-        listed = extract(source, state, _Rows(table, store), self.clock)
+            state = {**source.forget(state), **(feed.skip(state) if feed else {})}
+        elif feed:
+            feed.begin(source, state)
+        rows = _Rows(table, store, state)
+        listed = extract(source, state, rows, self.clock)
+        if feed:
+            feed.finish(table, rows.state, rows.remember)
         return {
             "table": self.table,
             "listed": listed,
             **asdict(table.counts),
+            **({"received": feed.received, "received_updated": feed.updated} if feed else {}),
             "skipped": source.skipped,
             "seconds": round(self.clock.monotonic() - began, 1),
         }
+
+    def _feed(self, source: Any) -> StatusFeed | None:
+        """Return what brings received statuses to the table; None where there are none."""
+        return None
 
     def _store(self, hook: DbApiHook, source: Extract, context: Context) -> _Store:
         from airflow_provider_wati.transfers._watermark_table import WatermarkTable
@@ -86,14 +98,17 @@ class _ToSql(ExtractOperator):
 class _Rows:
     """Writes rows, and remembers after the commit how far they came."""
 
-    def __init__(self, table: ExtractTable, store: _Store | None) -> None:
+    def __init__(self, table: ExtractTable, store: _Store | None, state: State) -> None:
         self._table = table
         self._store = store
+        #: What is remembered now.
+        self.state = state
 
     def write(self, rows: Sequence[Row]) -> None:
         self._table.write(rows)
 
     def remember(self, state: State) -> None:
+        self.state = state
         if self._store is not None:
             self._store.save(state)
 
@@ -178,7 +193,9 @@ class WatiCampaignRecipientsToSqlOperator(_ToSql, CampaignRecipientsSource):
     Bring the recipients of campaigns into a table, with how far each message has come.
 
     A status only climbs: a read implies delivered, and a failure is final. The recipients of a campaign are read
-    when its statistics have changed, for 31 days.
+    when its statistics have changed, for 31 days. Where the connection has a ``webhook_secret``, the statuses that Airflow's
+    receiver has stored go into the rows too, and while they come in, the statistics of a campaign are read every 6 hours
+    at most.
 
     .. code-block:: python
 
@@ -196,8 +213,9 @@ class WatiCampaignRecipientsToSqlOperator(_ToSql, CampaignRecipientsSource):
     :param state_path: a directory or object-storage URI that all workers reach, for the watermark (templated). Without it,
         the watermark is in the table ``<table>_watermark`` of the same database.
     :param wati_conn_id: the connection of type ``wati`` (templated).
-    :return: ``table``, ``listed`` (rows that WATI gave), of which ``inserted``, ``updated``, ``unchanged``; ``skipped``
-        (objects without an id) and ``seconds``.
+    :return: ``table``, ``listed`` (rows that WATI gave), of which ``inserted``, ``updated``, ``unchanged``; with a receiver
+        ``received`` (statuses that it gave) and ``received_updated`` (rows that they changed); ``skipped`` (objects without
+        an id) and ``seconds``.
     :raises WatiValidationError: before anything is read, for a column that does not exist, or a name that is not one of a
         table.
     :raises WatiConfigurationError: before anything is read, when the table has other columns or cannot be written.
@@ -206,3 +224,11 @@ class WatiCampaignRecipientsToSqlOperator(_ToSql, CampaignRecipientsSource):
     """
 
     template_fields: Sequence[str] = ("campaigns", *_ToSql.template_fields)
+
+    def _feed(self, source: Any) -> StatusFeed | None:
+        from airflow_provider_wati.extracting.received_statuses import can_find
+        from airflow_provider_wati.transfers._status_feed import StatusFeed
+
+        columns = [column.name for column in self._chosen(source)]
+        received = self.hook.received_statuses() if can_find(columns) else None
+        return StatusFeed(received, self.clock) if received else None

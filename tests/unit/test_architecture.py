@@ -24,7 +24,17 @@ MAY_IMPORT = {
     "waiting": {"waiting", "sending", "listening", "client", "clock", "exceptions", "masking"},
     "sandbox": {"sandbox", "masking"},
     "testing": {"testing", "sandbox", "client", "clock", "airflow"},
-    "hooks": {"hooks", "client", "clock", "exceptions", "masking", "connection_form", "airflow"},
+    "hooks": {
+        "_compat",
+        "hooks",
+        "listening",
+        "client",
+        "clock",
+        "exceptions",
+        "masking",
+        "connection_form",
+        "airflow",
+    },  # fmt: skip
     "state": {"_compat", "state", "sending", "clock", "exceptions", "masking", "airflow"},
     "operators": {
         "_compat",

@@ -1,0 +1,109 @@
+"""Statuses from Airflow's receiver on their way into a table of recipients."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_wati.extracting.campaign_recipients import CampaignRecipientsExtract
+from airflow_provider_wati.extracting.received_statuses import STATISTICS_PAUSE, cursor_name
+from airflow_provider_wati.listening.received_statuses import ReceiverUnavailableError
+from airflow_provider_wati.listening.values import written_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provider_wati.clock import Clock
+    from airflow_provider_wati.extracting.rows import Extract, State
+    from airflow_provider_wati.listening.received_statuses import ReceivedStatuses
+    from airflow_provider_wati.listening.types import MessageStatus
+
+log = logging.getLogger(__name__)
+
+
+class StatusTable(Protocol):
+    """Where statuses go."""
+
+    def apply(self, statuses: Sequence[MessageStatus], now: str) -> int:
+        """Let statuses climb in their rows, and return after the commit how many rows were written."""
+        ...
+
+
+class StatusFeed:
+    """
+    Takes received statuses into a table, page by page; the cursor moves after the commit of a page.
+
+    Whatever is wrong with the receiver is said once, and the extract goes on by WATI alone.
+
+    :param received: the receiver.
+    :param clock: the time.
+    """
+
+    def __init__(self, received: ReceivedStatuses, clock: Clock) -> None:
+        self._received = received
+        self._clock = clock
+        self._name = cursor_name(received.conn_id)
+        self._is_usable = True
+        #: Statuses that were read, and rows that they changed.
+        self.received = self.updated = 0
+
+    def begin(self, source: Extract, state: Mapping[str, str]) -> None:
+        """
+        Let campaigns rest between two looks if events have come since the last run.
+
+        :param source: what reads WATI next.
+        :param state: what the last run remembered.
+        """
+        try:
+            have_come = bool(self._received.page(state.get(self._name, ""), limit=1).statuses)
+        except ReceiverUnavailableError as error:
+            self._give_up(error)
+            return
+        if have_come and isinstance(source, CampaignRecipientsExtract):
+            source.pause = STATISTICS_PAUSE
+
+    def skip(self, state: Mapping[str, str]) -> State:
+        """Return a state behind all that has come in: where WATI's word counts as it is, what came before does not."""
+        cursor = state.get(self._name, "")
+        try:
+            for page in self._received.pages(cursor):
+                cursor = page.cursor
+        except ReceiverUnavailableError as error:
+            self._give_up(error)
+        return {self._name: cursor} if cursor else {}
+
+    def finish(self, table: StatusTable, state: Mapping[str, str], remember: Callable[[State], None]) -> None:
+        """
+        Take in what has come since the last run.
+
+        :param table: where it goes; rows of WATI are there already.
+        :param state: what is remembered now.
+        :param remember: keeps a state.
+        """
+        if not self._is_usable:
+            return
+        cursor = state.get(self._name, "")
+        try:
+            for page in self._received.pages(cursor):
+                self.received += len(page.statuses)
+                self.updated += table.apply(page.statuses, written_time(self._clock.now()))
+                if page.cursor != cursor:
+                    cursor = page.cursor
+                    remember({**state, self._name: cursor})
+        except ReceiverUnavailableError as error:
+            self._give_up(error)
+        log.info(
+            "The receiver has given %s statuses, which changed %s rows.",
+            f"{self.received:,}",
+            f"{self.updated:,}",
+        )
+
+    def _give_up(self, error: ReceiverUnavailableError) -> None:
+        if self._is_usable:
+            self._is_usable = False
+            log.warning(
+                "The receiver of connection %r gives no statuses: %s. The rows come from WATI alone, which costs more calls. "
+                "Check [wati] receiver_url or [api] base_url.",
+                self._received.conn_id,
+                error,
+            )
