@@ -49,18 +49,18 @@ class Claims:
         :return: those that belong to this run: the ones it took in an earlier attempt too.
         :raises WatiError: when other runs write at the same time again and again; nothing is lost, and a retry takes them.
         """
+        taken: set[str] = set()
         for start in range(0, len(ids), PART):
-            self._claim(ids[start : start + PART])
-        owners = self._owners()
-        return {id for id in ids if owners.get(hash_of(id), self._run) == self._run}
+            taken |= self._take(ids[start : start + PART])
+        return taken
 
-    def _claim(self, ids: Sequence[str]) -> None:
+    def _take(self, ids: Sequence[str]) -> set[str]:
         """Write down what nobody has. Airflow's store has no locks, so what was written is read again."""
         for _ in range(_ATTEMPTS):
             owners = self._owners()
             new = sorted({hash for id in ids if (hash := hash_of(id)) not in owners})
             if not new:
-                return
+                return {id for id in ids if owners[hash_of(id)] == self._run}
             number, runs = self._part()
             if sum(map(len, runs.values())) // 16 + len(new) > PART:
                 number, runs = number + 1, {}

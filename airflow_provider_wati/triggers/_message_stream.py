@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,7 @@ from airflow_provider_wati.triggers._looks import shared_connection
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
     from airflow_provider_wati.hooks.wati import WatiHook
+    from airflow_provider_wati.listening.types import InboundMessage
 
 log = logging.getLogger(__name__)
 
@@ -176,3 +177,75 @@ def _read(poll: MessagePoll, hook: WatiHook) -> Generator[Page, None, None]:
     # Nothing is kept open between two polls: they are minutes apart.
     with closing(hook.polling_client()) as client:
         yield from poll.pages(client)
+
+
+class Broadcast:
+    """
+    One stream for all triggers of an event loop that watch the same: what Airflow 3.3 and later do themselves.
+
+    Airflow before 3.3 does not say when it has stored an event. The position of a page is kept when the next page comes, one
+    poll interval later, or ten seconds later in the same poll: the events are stored by then.
+
+    :param stream: what is read.
+    :param leave: called when the last trigger leaves.
+    """
+
+    def __init__(self, stream: MessageStream, leave: Callable[[], object]) -> None:
+        self._stream = stream
+        self._leave = leave
+        self._queues: set[asyncio.Queue[Sequence[InboundMessage] | BaseException]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def messages(self) -> AsyncIterator[Sequence[InboundMessage]]:
+        """Yield the messages of each page that is read from now on."""
+        queue: asyncio.Queue[Sequence[InboundMessage] | BaseException] = asyncio.Queue()
+        self._queues.add(queue)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            self._queues.discard(queue)
+            if not self._queues:
+                self._leave()
+                self._task.cancel()
+
+    async def _run(self) -> None:
+        stored: Position | None = None
+        try:
+            async for page in self._stream.pages():
+                if stored is not None:
+                    await self._stream.save(stored)
+                stored = page.position
+                if page.messages:
+                    self._put(page.messages)
+        except Exception as error:
+            self._put(error)
+
+    def _put(self, item: Sequence[InboundMessage] | BaseException) -> None:
+        for queue in self._queues:
+            queue.put_nowait(item)
+
+
+#: By event loop and watch; each lives as long as one of its triggers.
+_broadcasts: dict[tuple[object, Watch], Broadcast] = {}
+
+
+def broadcast_of(watch: Watch, interval: Callable[[], float], clock: Clock) -> Broadcast:
+    """
+    Return what the triggers of this event loop share that watch the same.
+
+    :param watch: what is read.
+    :param interval: says how many seconds are between the starts of two polls.
+    :param clock: the time.
+    """
+    key = (asyncio.get_running_loop(), watch)
+    broadcast = _broadcasts.get(key)
+    if broadcast is None:
+        stream = MessageStream(watch, interval, clock)
+        broadcast = _broadcasts[key] = Broadcast(stream, lambda: _broadcasts.pop(key, None))
+    return broadcast

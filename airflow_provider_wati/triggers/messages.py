@@ -18,7 +18,6 @@ from airflow_provider_wati.waiting.messages import AnswerCondition, ReplyConditi
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
 
-    from airflow_provider_wati.listening.messages import Position
     from airflow_provider_wati.listening.types import InboundMessage
     from airflow_provider_wati.triggers._message_stream import MessageStream, Watch
 
@@ -117,17 +116,12 @@ class WatiMessageTrigger(BaseEventTrigger):
                 yield MessagesEvent(messages)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll without a shared stream: Airflow 3.1 and 3.2."""
+        """Poll without a shared stream of Airflow: 3.1 and 3.2. The triggers of a triggerer share their polls all the same."""
+        from airflow_provider_wati.triggers._message_stream import broadcast_of
+
         self._watching.add(self)
-        stream = self._stream()
-        stored: Position | None = None
-        async for page in stream.pages():
-            # Airflow does not say when it has stored an event. It has stored those of the page before by now.
-            if stored is not None:
-                await stream.save(stored)
-            stored = page.position
-            if page.messages:
-                yield MessagesEvent(page.messages)
+        async for messages in broadcast_of(self._watch, self._shortest_interval, self.clock).messages():
+            yield MessagesEvent(messages)
 
     @property
     def _watch(self) -> Watch:

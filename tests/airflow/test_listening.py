@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HAS_STREAMS = Version(version("apache-airflow")) >= Version("3.3")
 KILLS = int(os.environ.get("LISTENING_KILLS", "3"))
 MESSAGES = int(os.environ.get("LISTENING_MESSAGES", "60"))
-WATCHERS = 50
+WATCHERS = int(os.environ.get("LISTENING_WATCHERS", "50"))
 FIRST_PHONE = 919_800_000_001
 SECRET_TEXT = "my card number is secret"
 
@@ -68,7 +68,7 @@ def listening(
     deployed_sandbox: Sandbox, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Listening]:
     home = tmp_path_factory.mktemp("home")
-    options = {"TEST_SHARED": str(shared)}
+    options = {"TEST_SHARED": str(shared), "TEST_WATCHERS": str(WATCHERS)}
     if not HAS_STREAMS:
         options["TEST_STATE_PATH"] = str(shared / "state")
     connection = connection_to(deployed_sandbox, read_timeout=10)
@@ -98,7 +98,7 @@ def test_a_message_starts_a_run(listening: Listening) -> None:
 
 
 def test_watchers_of_one_connection_share_their_polls(listening: Listening) -> None:
-    """Fifty-one triggers cost the calls of one, and each of their assets gets the event."""
+    """The triggers of fifty watchers and of a DAG cost the calls of one, and each of their assets gets the event."""
     ready = listening.write(FIRST_PHONE + 1, "are all there?")
     wait_for(lambda: len(listening.events()) == WATCHERS + 1, "all watchers to have had an event")
     listening.wait_until_got({ready})
@@ -112,8 +112,9 @@ def test_watchers_of_one_connection_share_their_polls(listening: Listening) -> N
     seconds = time.monotonic() - began
     polls = sum(call.endswith("/conversations") for call in listening.sandbox.requests("GET"))
     calls = len(listening.sandbox.requests())
-    print(f"{polls} polls with {calls} calls in {seconds:.0f} s")
-    assert 1 <= polls <= seconds / 2 + 2
+    print(f"{polls} pages of conversations with {calls} calls in {seconds:.0f} s")
+    # A poll reads two pages, as long as WATI has not shown the order of its list.
+    assert 1 <= polls <= 2 * (seconds / 2 + 2)
     assert listening.events() - before == Counter(dict.fromkeys(before, 1))
 
 

@@ -15,7 +15,7 @@ from airflow_provider_wati.triggers.messages import WatiMessageTrigger
 SHARED = Path(os.environ["TEST_SHARED"])
 STATE_PATH = os.environ.get("TEST_STATE_PATH")
 INTERVAL = 2.0
-WATCHERS = 50
+WATCHERS = int(os.environ["TEST_WATCHERS"]) if "TEST_WATCHERS" in os.environ else 0
 
 with DAG("listening", schedule=messages_asset(poll_interval=INTERVAL, state_path=STATE_PATH)) as listening:
 

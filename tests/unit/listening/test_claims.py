@@ -1,0 +1,109 @@
+"""Which run has which message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_wati.exceptions import WatiError
+from airflow_provider_wati.listening import claims
+from airflow_provider_wati.listening.claims import Claims
+
+
+class MemoryStore:
+    """A store whose values are JSON, as Airflow's are; another run may write before each of ours."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.before_set: Callable[[], object] | None = None
+
+    def get(self, key: str) -> Any:
+        return json.loads(self.values[key]) if key in self.values else None
+
+    def set(self, key: str, value: Any) -> None:
+        if self.before_set is not None:
+            other, self.before_set = self.before_set, None
+            other()
+        self.values[key] = json.dumps(value)
+
+
+def take(store: MemoryStore, run: str, *ids: str, dag: str = "dag") -> set[str]:
+    return Claims(store, dag, run).take(ids)
+
+
+def test_a_message_belongs_to_the_run_that_took_it_first() -> None:
+    """A run gets what no other run has, and the same again when it asks again."""
+    store = MemoryStore()
+    assert take(store, "one", "a", "b") == {"a", "b"}
+    assert take(store, "two", "b", "c") == {"c"}
+    assert take(store, "one", "a", "b") == {"a", "b"}
+    assert take(store, "three", "a", "b", "c") == set()
+
+
+def test_each_dag_has_its_own() -> None:
+    """What a run of one DAG has says nothing about another DAG."""
+    store = MemoryStore()
+    assert take(store, "one", "a") == {"a"}
+    assert take(store, "one", "a", dag="other") == {"a"}
+
+
+def test_nothing_to_take_writes_nothing() -> None:
+    """A run without messages leaves the store alone."""
+    store = MemoryStore()
+    assert take(store, "one") == set()
+    assert store.values == {}
+
+
+def test_two_runs_that_write_at_the_same_time_share_nothing() -> None:
+    """Where another run writes between our look and our write, each message still has one run, and none is lost."""
+    store = MemoryStore()
+    other: set[str] = set()
+    store.before_set = lambda: other.update(take(store, "two", "b", "c"))
+    mine = take(store, "one", "a", "b")
+    assert mine | take(store, "two", "b", "c") == {"a", "b", "c"}
+    assert not mine & take(store, "two", "b", "c")
+    assert take(store, "three", "a", "b", "c") == set()
+
+
+def test_a_store_that_forgets_each_write_is_an_error() -> None:
+    """A claim that does not stay is never taken for one."""
+
+    class Forgetful(MemoryStore):
+        def set(self, key: str, value: Any) -> None:
+            pass
+
+    with pytest.raises(WatiError, match="max_active_runs=1"):
+        take(Forgetful(), "one", "a")
+
+
+def test_many_messages_are_known_and_the_oldest_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are promised are known, in values of a limited size; memory is bounded."""
+    monkeypatch.setattr(claims, "PART", 10)
+    store = MemoryStore()
+    for run in range(100):
+        ids = [f"{run}/{n}" for n in range(7)]
+        assert take(store, f"run {run}", *ids) == set(ids)
+    latest = [f"{run}/{n}" for run in range(100 - claims.PARTS + 1, 100) for n in range(7)]
+    assert take(store, "last", *latest) == set()
+    assert len(store.values) == claims.PARTS + 1
+
+
+def test_a_full_part_fits_into_airflows_store() -> None:
+    """The longest value is under the size that Airflow warns about, however many runs it is of."""
+    store = MemoryStore()
+    for run in range(150):
+        take(store, f"run {run}", *[f"{run}/{n}" for n in range(25)])
+    assert max(map(len, store.values.values())) < 65_535
+    assert len(store.values) == 3
+
+
+def test_a_run_with_more_messages_than_are_kept_still_gets_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims that push out earlier ones of the same run do not change what the run gets."""
+    monkeypatch.setattr(claims, "PART", 10)
+    store = MemoryStore()
+    assert take(store, "one", "a") == {"a"}
+    ids = [str(n) for n in range(500)]
+    assert take(store, "two", "a", *ids) == set(ids)
