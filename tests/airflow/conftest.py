@@ -190,13 +190,14 @@ class Deployment:
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a run as a user does, as soon as the DAG is known; return its id."""
-        wait_for(lambda: self._knows(dag_id), f"DAG {dag_id} to be parsed")
+        wait_for(lambda: self.knows(dag_id), f"DAG {dag_id} to be parsed")
         run: str = self._api("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})[
             "dag_run_id"
         ]
         return run
 
-    def _knows(self, dag_id: str) -> bool:
+    def knows(self, dag_id: str) -> bool:
+        """Say whether a DAG has been parsed."""
         return self._request("GET", f"/dags/{dag_id}").ok
 
     def task(self, dag_id: str, run: str, task_id: str = "send") -> dict[str, Any]:
@@ -230,7 +231,7 @@ class Deployment:
 
     def backfill(self, dag_id: str, date: str, *, reprocess: str = "none") -> None:
         """Start a backfill of one day."""
-        wait_for(lambda: self._knows(dag_id), f"DAG {dag_id} to be parsed")
+        wait_for(lambda: self.knows(dag_id), f"DAG {dag_id} to be parsed")
         body = {
             "dag_id": dag_id,
             "from_date": f"{date}T00:00:00Z",

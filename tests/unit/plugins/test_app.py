@@ -31,7 +31,7 @@ def client(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 
     # What is stored stays as it came in.
     monkeypatch.setattr(_dispatcher, "has_work", lambda session: False)
-    return TestClient(WebhookGate(Starlette(routes=[Mount("/wati", receiver.app)])))  # type: ignore[arg-type] # it is ASGI
+    return TestClient(WebhookGate(Starlette(routes=[Mount("/wati", receiver.app)])))
 
 
 def stored(receiver: Receiver) -> list[Any]:
