@@ -18,7 +18,8 @@ URL_PREFIX = "/wati"
 #: Where the gate leaves the secret for the receiver.
 SECRET = "wati.webhook_secret"
 STATUSES_PAGE = "statuses"
-_HIDDEN = "***"
+#: Of characters that servers log as they are.
+_HIDDEN = "HIDDEN"
 #: Whatever follows the id of the connection, in any spelling of the path, and behind any ``[api] base_url``.
 _WEBHOOK = re.compile(
     rf"^(?P<shown>.*?{URL_PREFIX}/+[a-z]*hooks?/+[^/]*/+)(?P<secret>.+)$", re.DOTALL | re.IGNORECASE

@@ -54,4 +54,4 @@ def test_the_server_sees_the_changed_scope() -> None:
     scope: dict[str, Any] = {"type": "websocket", "path": f"/wati/webhooks/c/{SECRET_TEXT}"}
     asyncio.run(WebhookGate(app)(scope, None, None))  # type: ignore[arg-type] # neither is used
     assert seen[0] is scope
-    assert scope["path"] == "/wati/webhooks/c/***"
+    assert scope["path"] == "/wati/webhooks/c/HIDDEN"

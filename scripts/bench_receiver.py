@@ -1,0 +1,147 @@
+"""
+How many webhook events an API server takes, and how fast it answers.
+
+It starts Airflow with a database of its own, sends events at a fixed pace as WATI does (each until it is answered with 200),
+and counts what runs have got. The times are those from when an event was due to when it was answered, so that a slow server
+does not slow the sender down unseen.
+
+    python scripts/bench_receiver.py --database postgresql --rate 500 --seconds 60
+    python scripts/bench_receiver.py --rate 100 --seconds 100 --kills 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import httpx
+
+from tests.airflow.conftest import Deployment, wait_for
+from tests.airflow.test_receiver import CONNECTION, Receiving, database, message
+
+_DAG = "receiving_messages"
+#: WATI waits for ten minutes.
+_RETRY_AFTER = 0.5
+
+
+class Load:
+    """A sender with a fixed pace."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client = httpx.AsyncClient(
+            timeout=30, limits=httpx.Limits(max_connections=200, max_keepalive_connections=200)
+        )
+        self.times: list[float] = []
+        self.repeats = 0
+        self.done = 0
+        #: How many events are taken when the event is set.
+        self.next_stop = 0
+        self.has_come_so_far = asyncio.Event()
+
+    async def send(self, body: dict[str, Any], due: float) -> None:
+        while True:
+            try:
+                if (await self._client.post(self._address, json=body)).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            self.repeats += 1
+            await asyncio.sleep(_RETRY_AFTER * random.uniform(0.5, 1.5))
+        self.done += 1
+        if self.done >= self.next_stop:
+            self.has_come_so_far.set()
+        self.times.append(time.perf_counter() - due)
+
+    async def run(self, ids: list[str], rate: float) -> None:
+        began, tasks = time.perf_counter(), []
+        for number, id in enumerate(ids):
+            due = began + number / rate
+            if (pause := due - time.perf_counter()) > 0:
+                await asyncio.sleep(pause)
+            tasks.append(asyncio.create_task(self.send(message(id), due)))
+        await asyncio.gather(*tasks)
+        await self._client.aclose()
+
+
+async def kill_now_and_then(airflow: Deployment, load: Load, total: int, kills: int) -> None:
+    """Kill the API server each time another part of the events was taken."""
+    for number in range(kills):
+        load.next_stop = total * number // kills
+        load.has_come_so_far.clear()
+        if load.done < load.next_stop:
+            await load.has_come_so_far.wait()
+        await asyncio.sleep(random.uniform(0, 1))
+        await asyncio.to_thread(airflow.kill, "api-server")
+        airflow.begin_api_server()
+        print(f"kill {number + 1}: {load.done} events were taken", flush=True)
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(int(len(times) * share), len(times) - 1)] * 1000
+
+
+def measure(receiving: Receiving, arguments: argparse.Namespace) -> None:
+    airflow = receiving.airflow
+    wait_for(lambda: airflow.knows(_DAG), "the DAG to be parsed")
+    for number in itertools.count():
+        receiving.send(message(f"warm-{number}"))
+        if number == 100:
+            break
+    ids = [f"event-{number}" for number in range(int(arguments.rate * arguments.seconds))]
+
+    async def send() -> Load:
+        load = Load(receiving.address)
+        killing = asyncio.create_task(kill_now_and_then(airflow, load, len(ids), arguments.kills))
+        await load.run(ids, arguments.rate)
+        await killing
+        return load
+
+    began = time.perf_counter()
+    load = asyncio.run(send())
+    took = time.perf_counter() - began
+    wait_for(lambda: set(ids) <= set(receiving.consumed(_DAG)), "all runs", every=2, patience=600)
+    found = receiving.consumed(_DAG)
+    print(
+        f"{len(ids)} events in {took:.1f} s ({len(ids) / took:.0f}/s), {load.repeats} repeats, {arguments.kills} kills; answered in "
+        + ", ".join(
+            f"p{share:g} {percentile(load.times, share / 100):.1f} ms" for share in (50, 90, 99, 99.9)
+        )
+        + f"; lost {sum(found[id] == 0 for id in ids)}, twice {sum(found[id] > 1 for id in ids)}; "
+        f"in runs {time.perf_counter() - began - took:.1f} s after the last answer, {len(airflow.runs(_DAG))} runs (100 at most shown)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--rate", type=float, default=500, help="events in a second")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--kills", type=int, default=0, help="how often the API server is killed meanwhile")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="wati-bench-", ignore_cleanup_errors=True) as name:
+        home, shared = Path(name) / "home", Path(name) / "shared"
+        home.mkdir()
+        shared.mkdir()
+        with database(arguments.database, home) as (options, url):
+            airflow = Deployment(home, CONNECTION, {"TEST_SHARED": str(shared), **options})
+            try:
+                airflow.start()
+                measure(Receiving(airflow, url, shared), arguments)
+            finally:
+                airflow.stop()
+
+
+if __name__ == "__main__":
+    main()
