@@ -81,6 +81,7 @@ def routes(workspace: Workspace) -> APIRouter:
                 "deliveries": [_delivery(each) for each in islice(found, limit)],
                 "states": deliveries.count_by_state(),
                 "waiting": deliveries.waiting,
+                "quiet": deliveries.is_quiet(workspace.clock.now()),
                 "dropped": deliveries.dropped,
             }
         )

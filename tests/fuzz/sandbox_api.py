@@ -48,6 +48,13 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/broadcasts/estimate-cost"): {"template_id": "6929b2c3de3b1a7000000001", "contact_ids": ["66b1fb04c0ac700000000001"]},
     ("POST", "/chatbots/start"): {"target": _PHONE, "chatbot_id": "65b7a1c2c4a7b07000000001"},
     ("PUT", "/webhooks/{webhook_id}"): {"url": "https://example.com", "eventTypes": ["message"], "status": "Enabled"},
+    ("POST", f"/{_TENANT}/api/v2/webhookEndpoints"): [
+        {"url": "http://127.0.0.1:9/a", "eventTypes": ["message"], "status": 1, "phoneNumber": "14155550101"},
+    ],
+    ("POST", "/_sandbox/webhooks/events"): {
+        "event_type": "sentMessageREAD_v2", "message_id": "66b1fb043e55a6e000000000", "channel": None, "payload": {"text": "Hi"},
+    },
+    ("POST", "/_sandbox/webhooks/deliveries/{number}/redeliver"): {},
     ("POST", "/_sandbox/reset"): {"seed": True},
     ("PATCH", "/_sandbox/settings"): {"speed": 2.0, "failed_share": 0.5, "missing_status": 400, "plan": "growth", "unauthorized_text": "no"},
     ("POST", "/_sandbox/tokens"): {"token": "t", "scopes": ["contactsv3:read"]},

@@ -144,6 +144,7 @@ class Deliveries:
         self._latest: OrderedDict[int, Delivery] = OrderedDict()
         self.waiting = 0
         self.dropped = 0
+        self.under_way = 0
         #: Called when there is something new to send.
         self.wake: Callable[[], None] = lambda: None
 
@@ -151,6 +152,14 @@ class Deliveries:
     def is_crowded(self) -> bool:
         """Whether statuses of campaigns have to wait before they become deliveries."""
         return self.waiting >= MANY_WAITING
+
+    def is_quiet(self, now: float) -> bool:
+        """Return whether everything that may be sent by now has been sent."""
+        return (
+            self.under_way == 0
+            and self._later.next_due() > now
+            and not any(lane and lane[0].webhook.status == "Enabled" for lane in self.lanes.values())
+        )
 
     def subscribers(self, names: Iterable[str], channel: Channel) -> list[tuple[Webhook, str]]:
         """Return who is subscribed on a channel to any of these names, and to which of them."""
@@ -201,8 +210,16 @@ class Deliveries:
         """Return when the next delivery is due, by the sandbox's clock; infinity when none waits for its time."""
         return self._later.next_due()
 
+    def begin(self, lane: Lane) -> Delivery:
+        """Take the next delivery of a lane; ``finish`` says how that ended."""
+        delivery = lane.popleft()
+        delivery.state = DeliveryState.SENDING
+        self.under_way += 1
+        return delivery
+
     def finish(self, delivery: Delivery, outcome: Outcome) -> None:
         """Note how an attempt ended, for the delivery and for its subscription."""
+        self.under_way -= 1
         delivery.attempts += not outcome.refused
         delivery.status, delivery.error = outcome.status, outcome.error
         delivery.state = state_after(delivery, outcome)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -206,6 +207,8 @@ class Line:
             event = self._protocol.next_event()
             if event is h11.NEED_DATA:
                 data = await reader.read(_CHUNK)
+                if not data and self._protocol.their_state is h11.SEND_RESPONSE:
+                    raise EOFError("the connection was closed without an answer")
                 length += len(data)
                 if length > _MAX_ANSWER:
                     raise EOFError(f"the answer is longer than {_MAX_ANSWER} bytes")
@@ -215,7 +218,7 @@ class Line:
             elif isinstance(event, h11.EndOfMessage):
                 return status
             elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-                raise EOFError("the connection was closed without an answer")
+                raise EOFError
 
     def _make_ready(self) -> None:
         """Keep the connection if the receiver does."""
@@ -293,9 +296,9 @@ def _is_loopback(address: str) -> bool:
 def _words(error: Exception) -> str:
     """Say what went wrong without a word that may come from the receiver or hold a path."""
     if isinstance(error, h11.ProtocolError):
-        return "the answer is not HTTP"
+        return "the answer is not HTTP, or not whole"
     if isinstance(error, ssl.SSLError):
         return f"the TLS connection failed: {error.reason or type(error).__name__}"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
     return str(error) or "the connection was closed without an answer"

@@ -9,13 +9,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Delivery, DeliveryState, Lane
 from airflow_provider_wati.sandbox.webhooks.post import Destination, Line
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_wati.sandbox.models import Webhook
+    from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Delivery, Lane
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,10 @@ _LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 0.5
 #: How many requests are under way at once, over all subscriptions.
 _MOST_AT_ONCE = 64
+
+
+#: What sends a lane, by subscription and lane.
+Lanes = dict[tuple[int, int], asyncio.Task[None]]
 
 
 class Sender:
@@ -38,7 +42,8 @@ class Sender:
         self._workspace = workspace
         self._new = asyncio.Event()
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._lanes: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._deliveries = workspace.deliveries
+        self._lanes: Lanes = {}
         self._refused: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,17 +92,22 @@ class Sender:
         """Work out what is due, and begin to send what nobody is sending."""
         self._workspace.advance()
         deliveries = self._workspace.deliveries
+        if deliveries is not self._deliveries:
+            # A reset: what hangs must not stand in the way of what comes.
+            for task in self._lanes.values():
+                task.cancel()
+            self._deliveries, self._lanes = deliveries, {}
         deliveries.release(self._workspace.clock.now())
         for key, lane in deliveries.lanes.items():
             if lane and lane[0].webhook.status == "Enabled" and key not in self._lanes:
                 task = asyncio.create_task(self._send_all(deliveries, lane))
                 self._lanes[key] = task
-                task.add_done_callback(partial(self._lane_ended, key))
+                task.add_done_callback(partial(self._lane_ended, self._lanes, key))
 
-    def _lane_ended(self, key: tuple[int, int], task: asyncio.Task[None]) -> None:
+    def _lane_ended(self, lanes: Lanes, key: tuple[int, int], task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.error("A webhook event could not be sent.", exc_info=task.exception())
-        self._lanes.pop(key, None)
+        del lanes[key]
         # More may have come while it ended.
         self._new.set()
 
@@ -107,11 +117,9 @@ class Sender:
         async with Line(any_host=settings.webhooks_to_any_host) as line:
             while lane and lane[0].webhook.status == "Enabled" and self._workspace.deliveries is deliveries:
                 async with self._slots:
-                    delivery = lane.popleft()
-                    await self._send(deliveries, delivery, line)
+                    await self._send(deliveries, deliveries.begin(lane), line)
 
     async def _send(self, deliveries: Deliveries, delivery: Delivery, line: Line) -> None:
-        delivery.state = DeliveryState.SENDING
         body = json.dumps(delivery.event.payload(), ensure_ascii=False).encode("utf-8", "replace")
         outcome = await line.post(delivery.webhook.url, body, self._workspace.settings.webhook_timeout)
         deliveries.finish(delivery, outcome)
