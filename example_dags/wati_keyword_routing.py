@@ -39,7 +39,7 @@ def wati_keyword_routing():
         teams = {comparable(keyword): team for keyword, team in params["teams"].items()}
         chosen: dict[str, str] = {}
         # Messages that an earlier run has had are not among them. The last keyword of a customer counts.
-        for message in new_messages():
+        for message in sorted(new_messages(), key=lambda message: message["created"] or ""):
             keywords = [word for word in comparable(message["text"] or "").split() if word in teams]
             if keywords and message["phone_number"]:
                 chosen[message["phone_number"]] = teams[keywords[-1]]

@@ -65,6 +65,7 @@ def suppression(
     return Suppression(warehouse, sandbox, tmp_path)
 
 
+#: Of an opt-out word that the sandbox's own rule does not know, only the message tells.
 OPTED_OUT, WROTE = "opted out in WATI", "wrote an opt-out word"
 
 
@@ -98,7 +99,7 @@ def test_the_last_word_counts(suppression: Suppression) -> None:
 
 def test_consent_in_wati_and_words_are_apart(suppression: Suppression, sandbox: Sandbox) -> None:
     """START does not undo an opt-out in WATI, and one that is taken back there takes the person off."""
-    suppression.write(EVAN, "START")
+    suppression.write(EVAN, "Unstop")
     suppression.run()
     assert suppression.table == {EVAN: OPTED_OUT}
     evan = sandbox.state.by_phone[EVAN]
@@ -109,12 +110,12 @@ def test_consent_in_wati_and_words_are_apart(suppression: Suppression, sandbox: 
 
 def test_messages_are_looked_at_once(suppression: Suppression, warehouse: Warehouse) -> None:
     """A run looks at messages that were stored since the last one and a day before; with `full`, at all of them."""
-    suppression.write(ADA, "STOP")
+    suppression.write(ADA, "Stop!")
     assert suppression.run()["keep_words"] == 1
     old = "2020-01-01T00:00:00.000000Z"
     warehouse.execute(
         "DELETE FROM wati_consent_words",
-        f"UPDATE wati_messages SET extracted_at = '{old}' WHERE text = 'STOP'",
+        f"UPDATE wati_messages SET extracted_at = '{old}' WHERE text = 'Stop!'",
     )
     # The extract itself finds the row unchanged, so it does not write it.
     assert suppression.run()["keep_words"] == 0
@@ -133,9 +134,9 @@ def test_people_without_a_number_are_on_the_list(suppression: Suppression, sandb
 
 def test_a_word_of_an_unknown_person_is_counted(suppression: Suppression, warehouse: Warehouse) -> None:
     """A message that names nobody puts nobody on the list, and the result says that there is one."""
-    suppression.write(ADA, "STOP")
+    suppression.write(ADA, "Stop!")
     suppression.run()
-    warehouse.execute("UPDATE wati_messages SET wa_id = NULL, contact_id = NULL WHERE text = 'STOP'")
+    warehouse.execute("UPDATE wati_messages SET wa_id = NULL, contact_id = NULL WHERE text = 'Stop!'")
     with pytest.MonkeyPatch.context() as patch:
         from airflow_provider_wati.transfers.wati_to_sql import WatiMessagesToSqlOperator
 
