@@ -26,6 +26,7 @@ HAS_STREAMS = Version(version("apache-airflow")) >= Version("3.3")
 KILLS = int(os.environ.get("LISTENING_KILLS", "3"))
 MESSAGES = int(os.environ.get("LISTENING_MESSAGES", "60"))
 WATCHERS = int(os.environ.get("LISTENING_WATCHERS", "50"))
+ASSET = "wati://polled/messages"
 FIRST_PHONE = 919_800_000_001
 SECRET_TEXT = "my card number is secret"
 
@@ -72,6 +73,7 @@ def listening(
     if not HAS_STREAMS:
         options["TEST_STATE_PATH"] = str(shared / "state")
     connection = connection_to(deployed_sandbox, read_timeout=10)
+    options["AIRFLOW_CONN_POLLED"] = json.dumps(connection)
     airflow = Deployment(home, connection, options)
     try:
         airflow.start()
@@ -116,6 +118,23 @@ def test_watchers_of_one_connection_share_their_polls(listening: Listening) -> N
     # A poll reads two pages, as long as WATI has not shown the order of its list.
     assert 1 <= polls <= 2 * (seconds / 2 + 2)
     assert listening.events() - before == Counter(dict.fromkeys(before, 1))
+
+
+def test_events_that_pile_up_come_with_the_next_message(listening: Listening) -> None:
+    """What was written while no scheduler ran is in exactly one run, with the next message at the latest."""
+    listening.airflow.kill_scheduler()
+    ids: set[str] = set()
+    for n in range(3):
+        events = listening.events()[ASSET]
+        ids.add(listening.write(FIRST_PHONE + n, f"piled up {n}"))
+        wait_for(lambda before=events: listening.events()[ASSET] > before, "the event")  # type: ignore[misc] # of this turn
+    listening.airflow.start_scheduler()
+    wait_for(lambda: bool(ids & listening.got().keys()), "the first of them to reach a run")
+    at_once = len(ids & listening.got().keys())
+    ids.add(listening.write(FIRST_PHONE, "the next one"))
+    listening.wait_until_got(ids)
+    print(f"{at_once} of 3 did not wait for the next message")
+    assert set(listening.got().values()) == {1}
 
 
 def test_no_message_is_lost_when_the_triggerer_is_killed(listening: Listening) -> None:
