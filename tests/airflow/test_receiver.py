@@ -63,7 +63,7 @@ class Receiving:
 
     def send(self, body: dict[str, Any]) -> None:
         """Send an event until it is taken."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
                 if self.post(body) == 200:
