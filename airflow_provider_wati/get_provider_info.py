@@ -27,7 +27,14 @@ def get_provider_info() -> dict[str, Any]:
         "versions": [__version__],
         "integrations": _integrations(),
         "operators": _modules(
-            "operators", "campaigns", "chatbots", "contacts", "conversations", "messages", "templates"
+            "operators",
+            "campaigns",
+            "chatbots",
+            "contacts",
+            "conversations",
+            "messages",
+            "templates",
+            "webhooks",
         ),
         "sensors": _modules("sensors", "campaigns", "messages", "templates"),
         "triggers": _modules("triggers", "campaigns", "messages", "templates"),
@@ -92,6 +99,11 @@ def _config() -> dict[str, Any]:
                     "as not sent. It must exceed the read timeout of the connections. Default: 120.",
                     kind="float",
                     example="300",
+                ),
+                "receiver_url": _option(
+                    "The address under which WATI reaches the API server, up to /wati; for webhooks. "
+                    "Default: [api] base_url.",
+                    example="https://hooks.example.com",
                 ),
                 "webhook_retention_days": _option(
                     "Days for which received webhook events are kept in the metadata database, at least 2. "

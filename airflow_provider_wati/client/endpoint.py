@@ -88,12 +88,23 @@ class Endpoint:
 
         :raises WatiConfigurationError: when the tenant is not known.
         """
+        return f"{self._with_tenant()}/api/v1/{path}"
+
+    def v2(self, path: str) -> str:
+        """
+        Build a V2 address, which starts with the tenant too.
+
+        :raises WatiConfigurationError: when the tenant is not known.
+        """
+        return f"{self._with_tenant()}/api/v2/{path}"
+
+    def _with_tenant(self) -> str:
         if self.tenant_id is None:
             raise WatiConfigurationError(
-                f"This call needs WATI's V1 API, whose address contains the tenant, and the endpoint {self.host} "
+                f"This call needs WATI's older API, whose address contains the tenant, and the endpoint {self.host} "
                 "shows none: set tenant_id, or give the API endpoint as the dashboard shows it, tenant included."
             )
-        return f"{self.base_url}/{self.tenant_id}/api/v1/{path}"
+        return f"{self.base_url}/{self.tenant_id}"
 
 
 def _is_host(host: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from airflow_provider_wati.client.retry import FailureKind, failure_kind_of
-from airflow_provider_wati.client.types import Contact, CostEstimate, DeletedContact, Message
+from airflow_provider_wati.client.types import Contact, CostEstimate, DeletedContact, Message, Webhook
 from airflow_provider_wati.exceptions import WatiRejectedError, WatiResponseError
 from airflow_provider_wati.masking import mask_numbers
 
@@ -330,3 +330,56 @@ def read_estimate(answer: Any) -> CostEstimate:
     if says_no(estimate["is_request_succeeded"]):
         raise rejected("the estimate", estimate.get("failed_detail"))
     return estimate
+
+
+#: The statuses of a webhook as V2 numbers them.
+_WEBHOOK_STATUSES = {0: "Disabled", 1: "Enabled", 2: "Defective"}
+
+
+def read_webhooks(answer: Any) -> list[Webhook]:
+    """
+    Read a list of webhooks; WATI documents neither its wrapper nor, in V3, its members.
+
+    An item without an id or a URL is left out.
+
+    :raises WatiResponseError: when there is no list in the answer.
+    """
+    raise_if_refused(answer)
+    wrapped = read_anything(answer)
+    rows = wrapped
+    if isinstance(wrapped, dict):
+        rows = next((value for value in wrapped.values() if isinstance(value, list)), None)
+    if not isinstance(rows, list):
+        raise WatiResponseError("it has no list of webhooks")
+    return [webhook for row in rows if (webhook := _webhook(row)) is not None]
+
+
+def read_created_webhook(answer: Any) -> Webhook:
+    """
+    Read the answer to the creation of one webhook.
+
+    :raises WatiRejectedError: when ``ok`` is false.
+    :raises WatiResponseError: when the new webhook is not in it.
+    """
+    webhooks = read_webhooks(answer)
+    if not webhooks:
+        raise WatiResponseError("the new webhook is not in it")
+    return webhooks[0]
+
+
+def _webhook(row: Any) -> Webhook | None:
+    if not isinstance(row, dict):
+        return None
+    found, url = row.get("id"), row.get("url")
+    if not isinstance(found, str | int) or not found or not isinstance(url, str) or not url:
+        return None
+    status = row.get("status")
+    if isinstance(status, int):
+        status = _WEBHOOK_STATUSES.get(status)
+    types = row.get("eventTypes", row.get("event_types"))
+    return {
+        "id": str(found),
+        "url": url,
+        "event_types": [each for each in types if isinstance(each, str)] if isinstance(types, list) else [],
+        "status": status.strip().capitalize() if isinstance(status, str) else None,
+    }

@@ -195,6 +195,16 @@ class Chatbot(TypedDict, total=False):
     created: str
 
 
+class Webhook(TypedDict):
+    """A subscription to events."""
+
+    id: str
+    url: str
+    event_types: list[str]
+    #: ``Enabled``, ``Disabled`` or ``Defective``; None where WATI does not say.
+    status: str | None
+
+
 class Credits(TypedDict, total=False):
     """The balance of the account."""
 

@@ -39,6 +39,7 @@ from airflow_provider_wati.client.types import (
     Rejected,
     SendHooks,
     TemplateSendResult,
+    Webhook,
 )
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
@@ -830,6 +831,45 @@ class WatiClient:
     def get_webhooks(self) -> Any:
         """Look up the webhooks (some plans answer 403). WATI does not document the shape."""
         return self._v3("GET", "webhooks", EndpointGroup.OTHER, Safety.READ, responses.read_anything)
+
+    def list_webhooks(self) -> list[Webhook]:
+        """
+        List the webhooks.
+
+        :raises WatiPermissionError: on plans whose API has no webhooks.
+        """
+        return self._v3("GET", "webhooks", EndpointGroup.OTHER, Safety.READ, responses.read_webhooks)
+
+    def create_webhook(
+        self, url: str, event_types: Sequence[str], channel_phone_number: str | None = None
+    ) -> Webhook:
+        """
+        Create a webhook (V2: V3 has no such call); it is enabled.
+
+        :param url: where WATI posts events. WATI refuses one that another webhook has.
+        :param event_types: names that :meth:`get_webhook_event_types` gives.
+        :param channel_phone_number: the number of the channel whose events it gets, in digits; left out, WATI chooses.
+        :return: the new webhook.
+        :raises WatiRejectedError: when WATI answers ``ok: false``, as for a URL that exists.
+        :raises WatiUnknownOutcomeError: when it is not known whether it was created: look at :meth:`list_webhooks`.
+        :raises WatiConfigurationError: when the tenant is not known.
+        """
+        item: dict[str, Any] = {
+            "url": checks.text(url, "url"),
+            "eventTypes": checks.texts(event_types, "event_types", "event type"),
+            "status": 1,
+        }
+        if channel_phone_number is not None:
+            item["phoneNumber"] = checks.text(channel_phone_number, "channel_phone_number")
+        call = Call(
+            method="POST",
+            url=self.endpoint.v2("webhookEndpoints"),
+            shown="/webhookEndpoints",
+            group=EndpointGroup.OTHER,
+            safety=Safety.NON_IDEMPOTENT,
+            content=encode_json([item]),
+        )
+        return self._transport.call(call, responses.read_created_webhook)
 
     def update_webhook(
         self, webhook_id: str, url: str, event_types: Sequence[str], *, enabled: bool = True

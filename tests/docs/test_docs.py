@@ -54,6 +54,8 @@ def page_of(name: str) -> str:
     """The page of an operator, without its suffix."""
     if name.endswith("Sensor"):
         return "waiting"
+    if name == "WatiSubscribeWebhookOperator":
+        return "subscribe"
     if ".wati_to_" in OPERATORS[name]:
         return "warehouse"
     return "sql" if name.startswith("Sql") else OPERATORS[name].rpartition(".")[2]

@@ -557,6 +557,20 @@ def test_to_warehouse(
         assert len(list((tmp_path / "lake" / kind).iterdir())) == 2
 
 
+def test_a_webhook_is_subscribed_once(
+    run_example: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs leave one subscription, to the receiver of the connection."""
+    connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
+    connection["extra"] = {"webhook_secret": "secret-of-the-example-0123"}
+    monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__WATI__RECEIVER_URL", "http://localhost:8080")
+    for _ in range(2):
+        assert all_succeeded(run_example("wati_subscribe_webhook"))
+    urls = [webhook.url for webhook in sandbox.state.webhooks if webhook.status == "Enabled"]
+    assert urls == ["http://localhost:8080/wati/webhooks/wati_default/secret-of-the-example-0123"]
+
+
 def statuses_of(file: Path) -> dict[str, str]:
     with file.open(newline="") as table:
         return {row["key"]: row["status"] for row in csv.DictReader(table)}

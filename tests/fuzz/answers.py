@@ -65,6 +65,12 @@ _SENT = {
     ],
 }  # fmt: skip
 _DONE = {"result": True}
+_WEBHOOK: dict[str, Any] = {
+    "id": _ID,
+    "url": "https://example.com",
+    "eventTypes": ["message"],
+    "status": "Enabled",
+}
 _RECIPIENTS = (
     encode_recipient(_PHONE, {"name": "Ada"}, "order-1001-ada"),
     encode_recipient("919810000001", {"name": "Ben"}),
@@ -137,6 +143,8 @@ CALLS = (
     ClientCall("get_credits", lambda wati: wati.get_credits(), {"credit": 1.5, "currency": "USD"}),
     ClientCall("get_webhook_event_types", lambda wati: wati.get_webhook_event_types(), ["message"]),
     ClientCall("get_webhooks", lambda wati: wati.get_webhooks(), {"webhooks": []}),
+    ClientCall("list_webhooks", lambda wati: wati.list_webhooks(), {"webhooks": [_WEBHOOK]}),
+    ClientCall("create_webhook", lambda wati: wati.create_webhook("https://example.com", ["message"]), {"ok": True, "result": [_WEBHOOK | {"status": 1}]}),
     ClientCall("update_webhook", lambda wati: wati.update_webhook(_ID, "https://example.com", ["message"]), _DONE),
     ClientCall("get_message_by_local_id", lambda wati: wati.get_message_by_local_id("a-b-c-d-e-f", _PHONE), {"id": _ID, "statusString": "SENT"}),
 )  # fmt: skip

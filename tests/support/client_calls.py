@@ -120,6 +120,21 @@ CALLS: dict[str, tuple[Callable[[WatiClient], Any], Any]] = {
     "get_credits": (lambda wati: wati.get_credits(), {"credit": 1.5, "currency": "USD"}),
     "get_webhook_event_types": (lambda wati: wati.get_webhook_event_types(), {"event_types": ["message"]}),
     "get_webhooks": (lambda wati: wati.get_webhooks(), {"webhooks": [{"id": _ID}]}),
+    "list_webhooks": (
+        lambda wati: wati.list_webhooks(),
+        {
+            "webhooks": [
+                {"id": _ID, "url": "https://a.example", "eventTypes": ["message"], "status": "Enabled"}
+            ]
+        },
+    ),
+    "create_webhook": (
+        lambda wati: wati.create_webhook("https://a.example", ["message"]),
+        {
+            "ok": True,
+            "result": [{"id": _ID, "url": "https://a.example", "eventTypes": ["message"], "status": 1}],
+        },
+    ),
     "update_webhook": (lambda wati: wati.update_webhook("1", "https://a.example", ["message"]), _DONE),
     "get_message_by_local_id": (
         lambda wati: wati.get_message_by_local_id("order-1001-x", NUMBER),

@@ -242,6 +242,15 @@ def account(wati: Any, sandbox: Sandbox) -> None:
     [hook] = sandbox.state.webhooks
     assert wati.get_webhooks()["webhooks"][0]["id"] == hook.id
     assert "message" in wati.get_webhook_event_types()["event_types"]
+    created = wati.create_webhook("https://hooks.acme.example/b", ["message"], SUPPORT)
+    listed = {
+        "id": created["id"],
+        "url": "https://hooks.acme.example/b",
+        "event_types": ["message"],
+        "status": "Enabled",
+    }
+    assert created == listed == wati.list_webhooks()[-1]
+    assert sandbox.state.webhooks.pop().channel.phone == SUPPORT
     wati.update_webhook(hook.id, "https://hooks.acme.example/new", ["message"], enabled=False)
     assert (hook.url, hook.event_types, hook.status) == (
         "https://hooks.acme.example/new",

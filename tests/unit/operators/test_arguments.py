@@ -118,6 +118,7 @@ def test_the_list_of_operators_is_complete() -> None:
         "WatiSendTemplateOperator",
         "WatiSendTextOperator",
         "WatiStartChatbotOperator",
+        "WatiSubscribeWebhookOperator",
         "WatiSyncContactsOperator",
         "WatiUpdateContactOperator",
         "WatiUpdateConversationStatusOperator",
