@@ -54,7 +54,13 @@ _nothing = object_of()
 
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix=f"{PREFIX}/webhooks", dependencies=[Depends(only_from_this_machine)])
+    _add_subscriptions(router, workspace)
+    _add_deliveries(router, workspace)
+    _add_events(router, workspace)
+    return router
 
+
+def _add_subscriptions(router: APIRouter, workspace: Workspace) -> None:
     @router.get("")
     async def get_webhooks() -> JSONResponse:
         """Return the subscriptions with their failures in a row, and every event type with how it is known."""
@@ -65,6 +71,8 @@ def routes(workspace: Workspace) -> APIRouter:
             }
         )
 
+
+def _add_deliveries(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/deliveries")
     async def get_deliveries(request: Request) -> JSONResponse:
         """Return the latest deliveries, newest first, filtered by ``state`` and ``event_type``."""
@@ -98,6 +106,8 @@ def routes(workspace: Workspace) -> APIRouter:
         delivery = _find(workspace, number)
         return JSONResponse(_delivery(workspace.deliveries.redeliver(delivery, workspace.clock.now())))
 
+
+def _add_events(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/events")
     async def send_event(request: Request) -> JSONResponse:
         """Send an event to those who are subscribed to it: of a message, or a sample; ``payload`` changes members."""
@@ -113,8 +123,6 @@ def routes(workspace: Workspace) -> APIRouter:
         payload |= body.get("payload", {})
         count = workspace.recorder.send_by_hand(event_type, channel, payload)
         return JSONResponse({"deliveries": count, "payload": payload})
-
-    return router
 
 
 def _number_of(workspace: Workspace, message_id: str) -> int:

@@ -122,7 +122,7 @@ class Line:
         except TimeoutError:
             self.close()
             return Outcome(error=f"no whole answer within {timeout:g} seconds")
-        except (OSError, h11.ProtocolError, EOFError) as error:
+        except (OSError, ValueError, h11.ProtocolError, EOFError) as error:
             self.close()
             return Outcome(error=_words(error))
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow_provider_wati.sandbox.webhooks.deliveries import Outcome
 from airflow_provider_wati.sandbox.webhooks.post import Destination, Line
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Sender:
                 task.cancel()
             self._deliveries, self._lanes = deliveries, {}
         deliveries.release(self._workspace.clock.now())
-        for key, lane in deliveries.lanes.items():
+        for key, lane in list(deliveries.lanes.items()):
             if lane and lane[0].webhook.status == "Enabled" and key not in self._lanes:
                 task = asyncio.create_task(self._send_all(deliveries, lane))
                 self._lanes[key] = task
@@ -120,8 +121,13 @@ class Sender:
                     await self._send(deliveries, deliveries.begin(lane), line)
 
     async def _send(self, deliveries: Deliveries, delivery: Delivery, line: Line) -> None:
-        body = json.dumps(delivery.event.payload(), ensure_ascii=False).encode("utf-8", "replace")
-        outcome = await line.post(delivery.webhook.url, body, self._workspace.settings.webhook_timeout)
+        try:
+            body = json.dumps(delivery.event.payload(), ensure_ascii=False).encode("utf-8", "replace")
+            outcome = await line.post(delivery.webhook.url, body, self._workspace.settings.webhook_timeout)
+        except Exception:
+            # One event that cannot be sent must not end the lane.
+            log.exception("Webhook %s, delivery %d could not be sent.", delivery.webhook.id, delivery.number)
+            outcome = Outcome(error="the sandbox could not send it")
         deliveries.finish(delivery, outcome)
         if outcome.refused:
             self._warn(delivery.webhook, outcome.error or "")

@@ -141,7 +141,8 @@ def test_a_line_changes_between_receivers() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "hook", "ftp://a/", "http://", "http://[::1", "http://a:0x1/", "http://a/ b"]
+    "url",
+    ["", "hook", "ftp://a/", "http://", "http://[::1", "http://a:0x1/", "http://a/ b", "https://.localhost/"],
 )
 def test_what_is_no_url_is_an_error(url: str) -> None:
     """A URL that cannot be called is an error and not an exception."""

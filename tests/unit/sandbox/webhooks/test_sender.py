@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.sandbox.settings import Settings
+from airflow_provider_wati.sandbox.webhooks.deliveries import Event
 from tests.support.scripted_server import ScriptedServer, answer, drip, stay_silent
 from tests.unit.sandbox.conftest import ADA, BEN, Caller, order_recipient
 from tests.unit.sandbox.webhooks.conftest import SECRET, deliveries, events, settled, subscribe, until
@@ -162,9 +163,26 @@ def test_that_calls_leave_this_machine_is_said_at_the_start_only(start_sandbox: 
     assert refused.status_code == 400
 
 
-def test_an_event_that_cannot_be_rendered_stops_no_other(
-    wati: Caller, receive: Receive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_that_cannot_be_told_stops_no_other(wati: Caller, receive: Receive) -> None:
+    """A payload that cannot be made is a failed attempt, and the next event of the same person arrives."""
+    receiver = receive()
+    subscribe(wati, receiver.url, "message")
+
+    def fail() -> dict[str, Any]:
+        raise KeyError("a defect of the sandbox")
+
+    workspace = wati.server.workspace
+    person = workspace.state.by_phone[ADA].number
+    workspace.deliveries.add(
+        workspace.state.webhooks[-1], Event("message", person, fail), workspace.clock.now()
+    )
+    wati.control("POST", "/inbound", json={"phone": ADA, "text": "Hi"})
+    first, second = settled(wati)
+    assert (first["state"], first["error"]) == ("retrying", "the sandbox could not send it")
+    assert second["state"] == "delivered"
+
+
+def test_half_of_a_character_is_replaced(wati: Caller, receive: Receive) -> None:
     """Half of a character in a text is replaced, so that the event can be sent at all."""
     receiver = receive()
     subscribe(wati, receiver.url, "message")
