@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.endpoint import Endpoint
     from airflow_provider_wati.listening.received_statuses import ReceivedStatuses
 
+log = logging.getLogger(__name__)
+
 #: Seconds that a test of the connection waits to connect, and for each piece of the answer: someone is watching.
 PATIENCE = (3.0, 4.5)
 #: Seconds that come on top, so that a test ends within 5 s in all, also when its answer arrives byte by byte.
@@ -60,6 +64,8 @@ class WatiHook(BaseHook):
     def __init__(self, wati_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.wati_conn_id = wati_conn_id
+        #: Whether the log has said that the receiver cannot be asked.
+        self._has_said = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the token; a copy and an unpickled hook read the connection again."""
@@ -144,6 +150,32 @@ class WatiHook(BaseHook):
         key = read_key(settings.client_arguments["token"].reveal(), self.wati_conn_id)
         mask_secret(key)
         return ReceivedStatuses(url, self.wati_conn_id, key)
+
+    def news(self, kinds: Sequence[str]) -> str | None:
+        """
+        Return a mark that differs once something has come in at Airflow's receiver.
+
+        :param kinds: ``messages``, ``statuses``, or both; with none, the receiver is not asked.
+        :return: None where nothing is known: no receiver, or one that cannot be asked, which the log says once.
+        """
+        received = self.received_statuses() if kinds else None
+        if received is None:
+            return None
+        from airflow_provider_wati.listening.received_statuses import ReceiverUnavailableError
+
+        try:
+            marks = received.news()
+        except ReceiverUnavailableError as error:
+            if not self._has_said:
+                self._has_said = True
+                log.warning(
+                    "The receiver of connection %r does not say whether anything has come in: %s. WATI is looked at each "
+                    "time. Check [wati] receiver_url or [api] base_url.",
+                    self.wati_conn_id,
+                    error,
+                )
+            return None
+        return " ".join(marks[kind] for kind in kinds)
 
     def test_connection(self) -> tuple[bool, str]:
         """

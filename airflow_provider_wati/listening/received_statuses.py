@@ -1,4 +1,4 @@
-"""Reads the statuses that the receiver in Airflow's API server has stored."""
+"""Reads what the receiver in Airflow's API server has stored: statuses, and whether anything has come in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_wati.client.endpoint import is_loopback
+from airflow_provider_wati.listening.types import MESSAGES, STATUSES
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Seconds to connect, and for each piece of the answer.
 _TIMEOUT = (3.0, 20.0)
+#: The same for a question on which a look at WATI waits.
+_SHORT_TIMEOUT = (3.0, 5.0)
+#: Kinds of events, as in asset events.
+KINDS = (MESSAGES, STATUSES)
 _MOST_STATUSES = 1000
 #: Bytes of an answer; a thousand statuses take less than one megabyte.
 _MOST_BYTES = 16_000_000
@@ -53,7 +58,7 @@ class ReceivedStatuses:
 
     def __init__(self, base_url: str, conn_id: str, key: str) -> None:
         self.conn_id = conn_id
-        self._url = f"{base_url.rstrip('/')}/wati/webhooks/{quote(conn_id, safe='')}/statuses"
+        self._url = f"{base_url.rstrip('/')}/wati/webhooks/{quote(conn_id, safe='')}"
         self._key = key
 
     def pages(self, after: str) -> Iterator[StatusPage]:
@@ -78,6 +83,22 @@ class ReceivedStatuses:
         :param limit: statuses at most, up to 1,000.
         :raises ReceiverUnavailableError: when the receiver cannot be asked.
         """
+        parameters = {"limit": str(limit), **({"after": after} if after else {})}
+        return _page_of(self._get("statuses", parameters, _TIMEOUT))
+
+    def news(self) -> Mapping[str, str]:
+        """
+        Return a mark for each kind of event, ``messages`` and ``statuses``, that differs once one more has come in.
+
+        :raises ReceiverUnavailableError: when the receiver cannot be asked.
+        """
+        found = self._get("news", {}, _SHORT_TIMEOUT)
+        if not isinstance(found, Mapping) or not all(isinstance(found.get(kind), str) for kind in KINDS):
+            raise ReceiverUnavailableError("its answer does not say what has come in")
+        return {kind: found[kind] for kind in KINDS}
+
+    def _get(self, name: str, parameters: Mapping[str, str], timeout: tuple[float, float]) -> Any:
+        """Return the JSON of an answer; None for JSON that is nested too deeply."""
         import requests
 
         host = ""
@@ -86,16 +107,15 @@ class ReceivedStatuses:
             with requests.Session() as session:
                 # A proxy from the environment cannot reach this machine's loopback.
                 session.trust_env = not is_loopback(host)
-                parameters = {"limit": str(limit), **({"after": after} if after else {})}
                 with session.get(
-                    self._url,
+                    f"{self._url}/{name}",
                     params=parameters,
                     auth=self._authorize,
-                    timeout=_TIMEOUT,
+                    timeout=timeout,
                     allow_redirects=False,
                     stream=True,
                 ) as response:
-                    return _page_of(response)
+                    return _json_of(response)
         except (requests.RequestException, OSError, ValueError) as error:
             # Not its text, which may repeat the address with a password in it.
             raise ReceiverUnavailableError(
@@ -108,7 +128,7 @@ class ReceivedStatuses:
         return request
 
 
-def _page_of(response: Response) -> StatusPage:
+def _json_of(response: Response) -> Any:
     if response.status_code == 404:
         raise ReceiverUnavailableError(
             "it answers 404: the receiver is off there, or knows the connection with another access token"
@@ -121,9 +141,12 @@ def _page_of(response: Response) -> StatusPage:
         if len(body) > _MOST_BYTES:
             raise ReceiverUnavailableError("its answer is too large")
     try:
-        found = json.loads(body)
+        return json.loads(body)
     except RecursionError:
-        found = None
+        return None
+
+
+def _page_of(found: Any) -> StatusPage:
     statuses, cursor, more = _parts_of(found)
     usable = [cast("MessageStatus", each) for each in statuses if _is_status(each)]
     return StatusPage(usable, cursor, has_more=more)

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from airflow_provider_wati.listening.webhook_events import event_of
+from airflow_provider_wati.listening.webhook_events import Kind, event_of
 from airflow_provider_wati.plugins import _page, _store
 from airflow_provider_wati.plugins._connections import TooManyLookupsError
 from airflow_provider_wati.plugins._gate import SECRET
@@ -66,7 +66,11 @@ def build_app(receiver: Receiver) -> FastAPI:
     async def statuses(request: Request) -> Response:
         return await _answer(lambda: _statuses(receiver, request))
 
+    async def news(request: Request) -> Response:
+        return await _answer(lambda: _news(receiver, request))
+
     app.router.add_route("/webhooks/{conn_id}/statuses", statuses, methods=["GET"])
+    app.router.add_route("/webhooks/{conn_id}/news", news, methods=["GET"])
     app.router.add_route("/webhooks/{conn_id}/{secret}", receive, methods=["POST"])
 
     @app.get("/deliveries", dependencies=[Depends(requires_access_asset("GET"))])
@@ -132,14 +136,26 @@ def _object_in(body: bytes) -> Mapping[str, Any]:
     raise _NO_JSON
 
 
-async def _statuses(receiver: Receiver, request: Request) -> Response:
-    conn_id = request.path_params["conn_id"]
+async def _reader(receiver: Receiver, request: Request) -> str:
+    """Return the connection that a worker reads, if it has its read key."""
+    conn_id: str = request.path_params["conn_id"]
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     account = await receiver.accounts.with_read_key(
         conn_id, key.strip() if scheme.lower() == "bearer" else ""
     )
     if account is None:
         raise _NOT_FOUND
+    return conn_id
+
+
+async def _news(receiver: Receiver, request: Request) -> Response:
+    conn_id = await _reader(receiver, request)
+    marks = await asyncio.to_thread(_store.latest, receiver.engine, conn_id)
+    return JSONResponse({"messages": marks[Kind.MESSAGE], "statuses": marks[Kind.STATUS]})
+
+
+async def _statuses(receiver: Receiver, request: Request) -> Response:
+    conn_id = await _reader(receiver, request)
     after = _cursor(request.query_params.get("after") or "0.0")
     limit = request.query_params.get("limit") or str(_MOST_STATUSES)
     if not limit.isdecimal() or not int(limit[:9]) >= 1:

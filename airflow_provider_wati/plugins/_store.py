@@ -161,6 +161,22 @@ def statuses(engine: Engine, conn_id: str, after: tuple[int, int], limit: int) -
     return StatusPage(found, last, more=len(rows) > limit)
 
 
+def latest(engine: Engine, conn_id: str) -> dict[Kind, str]:
+    """Return a mark for each kind of event that differs once one more of them was dispatched."""
+    marks = {}
+    with engine.connect() as connection:
+        for kind in (Kind.MESSAGE, Kind.STATUS):
+            query = (
+                select(EVENTS.c.batch, EVENTS.c.id)
+                .where(EVENTS.c.conn_id == conn_id, EVENTS.c.kind == kind.value, EVENTS.c.batch >= 0)
+                .order_by(EVENTS.c.batch.desc(), EVENTS.c.id.desc())
+                .limit(1)
+            )
+            found = connection.execute(query).first()
+            marks[kind] = "0.0" if found is None else f"{found.batch}.{found.id}"
+    return marks
+
+
 def delete_older(engine: Engine, before: int) -> int:
     """
     Delete events that were received before a time, unless they are still pending.

@@ -25,6 +25,7 @@ from airflow_provider_wati.waiting.condition import (
     Verdict,
     error_of,
 )
+from airflow_provider_wati.waiting.resting import LONGEST_REST, Rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,8 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         self._waits_for: Condition | None = None
         self._result: dict[str, Any] = {}
         self._failed_looks = 0
+        self._rest: Rest | None = None
+        self._began = 0.0
 
     #: The path of the trigger; its module is not imported by a DAG file.
     trigger_name: ClassVar[str]
@@ -75,6 +78,15 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         if self._waits_for is None:
             self._waits_for = self._condition(context)
             self._result = self._waits_for.unseen()
+            self._began = self.clock.monotonic()
+        if self._rest is None:
+            self._rest = Rest(LONGEST_REST * self.poke_interval)
+        # In the other modes, the next look is made elsewhere and knows nothing of this one.
+        mark = self.hook.news(self._waits_for.news) if self.mode == "poke" and not self.deferrable else None
+        now = self.clock.monotonic()
+        if not self._rest.is_due(mark, now) and not self._is_last(now):
+            self.log.info("Nothing has come in since the last look.")
+            return PokeReturnValue(is_done=False, xcom_value=self._result)
         try:
             look = self._waits_for.look(self.hook.client, self.clock)
         except TRANSIENT as error:
@@ -86,11 +98,16 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
             )
             return PokeReturnValue(is_done=False)
         self._failed_looks = 0
+        self._rest.looked(mark, now)
         self._result = look.result
         self.log.info("%s", look.reason)
         if look.verdict is Verdict.FAILED:
             raise AirflowFailException(look.reason)
         return PokeReturnValue(is_done=look.verdict is Verdict.DONE, xcom_value=look.result)
+
+    def _is_last(self, now: float) -> bool:
+        """Return whether the wait may be over before the next look."""
+        return now - self._began + 2 * self.poke_interval >= self.timeout
 
     def execute(self, context: Context) -> Any:
         """Look once, then wait in the way that the mode says."""

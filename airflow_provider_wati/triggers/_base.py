@@ -20,6 +20,7 @@ from airflow_provider_wati.triggers._looks import (
     shared_condition,
 )
 from airflow_provider_wati.waiting.condition import MAX_FAILED_LOOKS, TRANSIENT, Condition, Verdict
+from airflow_provider_wati.waiting.resting import LONGEST_REST
 
 #: Seconds between two looks, at least.
 _SHORTEST_PAUSE = 1.0
@@ -92,8 +93,9 @@ class WatiTrigger(BaseTrigger):
             seconds = self._seconds_to(deadline)
             # The last look is the trigger's own.
             max_age = self.poll_interval * _SHARED_PART if seconds > 0 else 0.0
+            rest = self.poll_interval * LONGEST_REST if seconds > 0 else 0.0
             try:
-                event = await asyncio.wait_for(self._look(shared, max_age), seconds + LAST_LOOK_SECONDS)
+                event = await asyncio.wait_for(self._look(shared, max_age, rest), seconds + LAST_LOOK_SECONDS)
             except TimeoutError:
                 event = None
             except WatiRateLimitError as error:
@@ -113,9 +115,9 @@ class WatiTrigger(BaseTrigger):
     def _seconds_to(self, deadline: datetime) -> float:
         return max((deadline - self.clock.now()).total_seconds(), 0.0)
 
-    async def _look(self, shared: SharedCondition, max_age: float) -> dict[str, Any] | None:
+    async def _look(self, shared: SharedCondition, max_age: float, rest: float) -> dict[str, Any] | None:
         """Look once; return the event that ends the wait, or None."""
-        look = await shared.look(max_age)
+        look = await shared.look(max_age, rest)
         self._failed_looks = 0
         self._result = look.result
         self.log.info("%s", look.reason)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from airflow_provider_wati._compat import AirflowNotFoundException
 from airflow_provider_wati.exceptions import WatiAuthenticationError, WatiConfigurationError, WatiError
 from airflow_provider_wati.hooks.wati import WatiHook
+from airflow_provider_wati.waiting.resting import Rest
 
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
@@ -104,15 +105,21 @@ class SharedCondition:
         self._task: asyncio.Task[Look] | None = None
         self._ended_at = 0.0
         self._waiting = 0
+        self._rest = Rest(0.0)
+        #: What the last look at WATI has shown.
+        self._last: Look | None = None
 
-    async def look(self, max_age: float) -> Look:
+    async def look(self, max_age: float, longest_rest: float = 0.0) -> Look:
         """
-        Look at WATI, or return what another trigger has seen.
+        Look at WATI, or return what another trigger has seen, or what was seen before nothing has come in.
 
         :param max_age: seconds that have passed at most since that look ended; one that is under way counts always.
+        :param longest_rest: seconds since the last look after which WATI is looked at though the receiver of the connection
+            says that nothing has come in; 0 does not ask it.
         :raises WatiError: what the look raised.
         """
         hook = await self._connection.hook()
+        self._rest.longest = longest_rest
         try:
             return await self._look(hook, max_age)
         except WatiAuthenticationError:
@@ -137,6 +144,13 @@ class SharedCondition:
                 task.cancel()
 
     async def _read(self, hook: WatiHook) -> Look:
+        mark = None
+        if self._rest.longest:
+            mark = await self._connection.run(lambda: hook.news(self._condition.news))
+            if self._last is not None and not self._rest.is_due(mark, self._clock.monotonic()):
+                self._ended_at = self._clock.monotonic()
+                return replace(self._last, reason=f"Nothing has come in. {self._last.reason}")
+        looked_at = self._clock.monotonic()
         # A look changes the condition, and one that nobody waits for any more goes on in its thread.
         condition = deepcopy(self._condition)
 
@@ -150,6 +164,8 @@ class SharedCondition:
         finally:
             self._ended_at = self._clock.monotonic()
         self._condition = condition
+        self._last = look
+        self._rest.looked(mark, looked_at)
         return look
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.masking import clean
@@ -51,6 +51,7 @@ class CampaignCondition:
     :param is_searched: whether the campaigns of the send have been looked for and hold everybody.
     """
 
+    news: ClassVar[tuple[str, ...]] = ("statuses",)
     until: str
     share: float = 1.0
     failure_threshold: float = 0.0

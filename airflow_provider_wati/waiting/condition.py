@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_provider_wati import exceptions
 from airflow_provider_wati.exceptions import (
@@ -58,6 +58,9 @@ class Look:
 
 class Condition(Protocol):
     """What is waited for: a dataclass whose fields are plain JSON, so that a trigger can be rebuilt from them."""
+
+    #: Kinds of received events without which nothing changes: ``messages``, ``statuses``; none where that is not known.
+    news: ClassVar[tuple[str, ...]]
 
     def look(self, client: WatiClient, clock: Clock) -> Look:
         """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.client.responses import has_failed
 from airflow_provider_wati.exceptions import WatiNotFoundError, WatiResponseError, WatiValidationError
@@ -36,6 +36,7 @@ class ReplyCondition:
     :param text_pattern: a regular expression that is searched for in the text; None for any message.
     """
 
+    news: ClassVar[tuple[str, ...]] = ("messages",)
     target: str
     since: str
     text_pattern: str | None = None
@@ -75,6 +76,7 @@ class AnswerCondition:
     :param question_id: WATI's id of the question.
     """
 
+    news: ClassVar[tuple[str, ...]] = ()
     target: str
     since: str
     buttons: list[str]

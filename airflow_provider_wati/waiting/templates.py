@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.exceptions import WatiNotFoundError
 from airflow_provider_wati.masking import clean
@@ -40,6 +40,7 @@ class TemplateCondition:
     :param channel: name or number of the channel; None for the connection's, else WATI's default.
     """
 
+    news: ClassVar[tuple[str, ...]] = ()
     template_name: str
     channel: str | None = None
 

@@ -21,6 +21,8 @@ class StatusReceiver:
     def __init__(self, keys: dict[str, str]) -> None:
         self.keys = keys
         self.statuses: list[dict[str, Any]] = []
+        #: How many messages have come in.
+        self.messages = 0
         self.requests: list[str] = []
         #: What each request gets in place of an answer: a status code, or a body.
         self.fault: int | bytes | None = None
@@ -39,6 +41,11 @@ class StatusReceiver:
             return 200, self.fault
         url = urlsplit(path)
         known = {f"/wati/webhooks/{conn_id}/statuses": f"Bearer {key}" for conn_id, key in self.keys.items()}
+        news = {path.replace("/statuses", "/news"): key for path, key in known.items()}
+        if news.get(url.path) == authorization:
+            return 200, json.dumps(
+                {"messages": str(self.messages), "statuses": str(len(self.statuses))}
+            ).encode()
         if known.get(url.path) != authorization:
             return 404, b'{"detail": "Not Found"}'
         query = parse_qs(url.query)
