@@ -90,6 +90,6 @@ def changes(workspace: Workspace, marks: ReadMarks) -> dict[str, Any]:
             "messages": len(state.messages),
             "faults": len(list(workspace.faults)),
             "requests": len(workspace.requests),
-            "webhooks": sum(workspace.deliveries.count_by_state().values()),
+            "webhooks": _deliveries(workspace)[1],
         },
     }

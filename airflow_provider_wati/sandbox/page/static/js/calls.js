@@ -1,7 +1,8 @@
-// The log of API calls: what came, what was answered, and what the answer means.
+// The log of API calls: what came, what was answered, and what the answer means; and the webhooks that went out.
 
 import { get, remove } from "./api.js";
-import { empty, foreign, h } from "./dom.js";
+import { deliveries } from "./deliveries.js";
+import { empty, fill, foreign, h } from "./dom.js";
 import { toTheSecond } from "./format.js";
 import { announce, complain, shown } from "./notices.js";
 import { pagedTable, searchField } from "./paged_table.js";
@@ -12,8 +13,49 @@ import { pagedTable, searchField } from "./paged_table.js";
 export function calls() {
   const heading = h("h2", { tabindex: "-1" }, "API calls");
   const search = searchField("Search method, path or status", () => void table.restart().catch(complain));
-  const clear = h("button", { type: "button", on: { click: shown(empties) } }, "Clear");
-  const table = pagedTable({
+  const clear = h("button", { type: "button", on: { click: shown(emptyLog) } }, "Clear");
+  const table = callTable(search);
+  const sent = deliveries();
+  const inLink = h("a", { class: "button", href: "#/calls" }, "Calls in");
+  const outLink = h("a", { class: "button", href: "#/calls/webhooks" }, "Webhooks out");
+  const place = h("div", {}, table.element);
+  const element = h(
+    "div",
+    { class: "view" },
+    h("div", { class: "view-head" }, heading, h("div", { class: "tabs", role: "group", "aria-label": "In or out" }, inLink, outLink), search, clear),
+    place,
+  );
+  let isOut = false;
+
+  /** @param {string|undefined} id */
+  async function follow(id) {
+    isOut = id === "webhooks";
+    heading.textContent = isOut ? "Webhooks sent" : "API calls";
+    inLink.toggleAttribute("data-chosen", !isOut);
+    outLink.toggleAttribute("data-chosen", isOut);
+    (isOut ? outLink : inLink).setAttribute("aria-current", "true");
+    (isOut ? inLink : outLink).removeAttribute("aria-current");
+    search.hidden = isOut;
+    clear.hidden = isOut;
+    fill(place, isOut ? sent.element : table.element);
+    await refresh();
+  }
+
+  async function refresh() {
+    await (isOut ? sent : table).refresh();
+  }
+
+  async function emptyLog() {
+    await remove("/requests");
+    announce("The log is empty.");
+    await table.restart();
+  }
+  return { element, heading, refresh, follow };
+}
+
+/** @param {HTMLInputElement} search */
+function callTable(search) {
+  return pagedTable({
     label: "API calls",
     columns: [
       { name: "Time", draw: (/** @type {Row} */ row) => [h("span", { class: "number tight" }, toTheSecond(row.time))] },
@@ -25,14 +67,6 @@ export function calls() {
     load: (skip, limit) => get("/page/calls", { query: search.value, skip, limit }),
     none: () => empty("calls", search.value ? "No call fits" : "No calls yet", "Each call of the API appears here, without its token and its body."),
   });
-
-  async function empties() {
-    await remove("/requests");
-    announce("The log is empty.");
-    await table.restart();
-  }
-  const element = h("div", { class: "view" }, h("div", { class: "view-head" }, heading, search, clear), table.element);
-  return { element, heading, refresh: table.refresh };
 }
 
 /** @param {Row} row */

@@ -56,8 +56,7 @@ async function go(byHand) {
     document.title = `${known.label} – WATI sandbox`;
   }
   const { view } = /** @type {{view: View}} */ (current);
-  if (isNew) await Promise.all([view.refresh(), view.follow?.(id, byHand)]);
-  else await view.follow?.(id, byHand);
+  await Promise.all([isNew ? view.refresh() : undefined, view.follow?.(id, byHand)]);
   if (byHand && !view.element.contains(document.activeElement)) view.heading.focus({ preventScroll: true });
 }
 

@@ -15,7 +15,8 @@ const WORDS = /** @type {Record<string, string>} */ ({
 export function parity() {
   const heading = h("h2", { tabindex: "-1" }, "Parity with WATI");
   const place = h("div");
-  const element = h("div", { class: "view" }, h("div", { class: "view-head" }, heading), place);
+  // Nothing in it takes the focus, so the view does, or no key would scroll it.
+  const element = h("div", { class: "view", tabindex: "0", role: "region", "aria-label": "Parity" }, h("div", { class: "view-head" }, heading), place);
   let loaded = false;
 
   async function refresh() {

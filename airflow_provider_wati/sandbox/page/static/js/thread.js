@@ -108,11 +108,11 @@ export function thread(id, leave) {
     const known = elements.get(message.index);
     if (known?.drawn === drawn) return;
     const made = drawMessage(message, talk?.phone ? (text) => void tap(text) : null);
-    const held = known?.element.contains(document.activeElement);
+    const held = known ? focusables(known.element).indexOf(document.activeElement) : -1;
     if (known) known.element.replaceWith(made);
     else insert(made, message);
     // A button that was about to be pressed keeps the focus when the ticks change.
-    if (held) made.querySelector("button, summary, a")?.focus();
+    if (held >= 0) focusables(made)[held]?.focus();
     elements.set(message.index, { drawn, element: made });
   }
 
@@ -180,4 +180,9 @@ export function thread(id, leave) {
   }
 
   return { element, heading, refresh, tick, focus: () => writing?.focus() };
+}
+
+/** @param {Element} element @returns {any[]} */
+function focusables(element) {
+  return [...element.querySelectorAll("a, button, summary")];
 }
