@@ -35,7 +35,7 @@ HOSTILE = (
 )
 
 
-def picture(width: int = 320, height: int = 180) -> bytes:
+def picture(width: int = 320, height: int = 110) -> bytes:
     """A PNG with a soft gradient."""
     rows = b"".join(
         b"\0" + b"".join(bytes((60 + x * 150 // width, 140 + y * 70 // height, 120)) for x in range(width))
@@ -420,7 +420,7 @@ def test_screenshots_for_the_documentation(screen: Screen, sandbox: Sandbox) -> 
     """The documentation's pictures are of the page as it is."""
     fill(sandbox)
     pictures = {
-        "conversations": (f"conversations/{talk_of(sandbox, ADA)}", 1180, 720, "light"),
+        "conversations": (f"conversations/{talk_of(sandbox, ADA)}", 1180, 860, "light"),
         "campaign": (f"campaigns/{sandbox.state.broadcasts[0].id}", 1180, 720, "light"),
         "faults": ("faults", 1180, 720, "light"),
         "phone": (f"conversations/{talk_of(sandbox, ADA)}", 400, 760, "dark"),

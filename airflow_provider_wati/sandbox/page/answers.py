@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import SeenRequest
 
 _WORDS = {
-    200: "Done, unless the body says false",
+    200: "Done, unless the body says result: false",
     400: "Refused: JSON with code, message and timestamp",
     401: "The access token is missing or not known: no body",
     403: "The token's scopes or the plan do not cover this: JSON with a message",

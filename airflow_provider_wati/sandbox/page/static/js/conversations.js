@@ -125,7 +125,7 @@ function drawRow(row) {
       h(
         "span",
         {},
-        h("span", { class: "who" }, foreign(row.name)),
+        h("span", { class: "who" }, foreign(row.name), row.channel === "Default" ? null : h("span", { class: "badge channel" }, foreign(row.channel))),
         h("span", { class: "what" }, foreign(row.preview || "No message yet")),
       ),
       h("span", { class: "side" }, h("span", {}, time), row.unread ? h("span", { class: "unread-count" }, row.unread > 98 ? "99+" : String(row.unread)) : status),
