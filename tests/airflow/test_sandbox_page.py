@@ -1,0 +1,73 @@
+"""The sandbox's page beside a real Airflow: what a DAG sends is seen, answered and made to fail in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.airflow.conftest import wait_for
+from tests.conftest import needs_task_state_store
+from tests.ui.browser import Screen, chromium, missing_for_browser_tests
+
+if TYPE_CHECKING:
+    from tests.airflow.conftest import Deployment
+    from tests.conftest import Sandbox
+
+#: Whom the DAG ``asking_worker`` asks.
+ADA = "12025550143"
+
+pytestmark = needs_task_state_store
+
+
+@pytest.fixture
+def screen(deployed_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    """The page of the sandbox that Airflow's connection leads to; afterwards the console must be empty."""
+    missing = missing_for_browser_tests()
+    if missing:
+        pytest.skip(missing)
+    deployed_sandbox.reset()
+    with chromium(tmp_path_factory.mktemp("chromium")) as chrome:
+        shown = Screen(chrome, deployed_sandbox.url)
+        shown.resize(1280)
+        yield shown
+        assert shown.complaints() == []
+
+
+def test_a_dag_is_answered_and_made_to_fail_on_the_page(
+    deployment: Deployment, deployed_sandbox: Sandbox, screen: Screen
+) -> None:
+    """A question of a DAG appears and its tapped button is the task's result; a fault fails the next, Clear mends it."""
+    talk = deployed_sandbox.state.by_phone[ADA].conversations[0].id
+    screen.open(f"conversations/{talk}")
+    screen.find(".message", "where is my order")
+    run = deployment.trigger("asking_worker")
+    screen.find(".message", f"{run}: shall we?")
+    screen.click(".replies button", "Yes")
+    task = deployment.finish("asking_worker", run, "ask")
+    assert task["state"] == "success"
+    assert deployment.result("asking_worker", run, "ask")["answer"] == "Yes"
+
+    screen.click("nav a", "Faults")
+    screen.choose(".fault-form label:nth-of-type(1) select", "status")
+    screen.choose(".fault-form label:nth-of-type(2) select", "Send buttons or a list")
+    status = screen.find(".fault-form input[min='200']")
+    status.clear()
+    status.send_keys("403")
+    screen.click(".fault-form button", "Add fault")
+    screen.find("tbody tr .used", "0 of 1")
+    run = deployment.trigger("asking_worker")
+    assert deployment.finish("asking_worker", run, "ask")["state"] == "failed"
+    assert "403" in deployment.log_of("asking_worker", run, "ask")
+    screen.find("tbody tr .used", "1 of 1")
+
+    deployment.clear("asking_worker", run, "ask")
+    wait_for(lambda: any(run in text for text in deployed_sandbox.texts_to(ADA)), "the question is asked")
+    screen.click("nav a", "Conversations")
+    screen.click("[role=option]", "Ada Wong")
+    screen.find(".message", f"{run}: shall we?")
+    screen.click(".message:has(.text):last-child .replies button", "No")
+    assert deployment.finish("asking_worker", run, "ask")["state"] == "success"
+    assert deployment.result("asking_worker", run, "ask")["answer"] == "No"
+    screen.assert_never_reloaded()
