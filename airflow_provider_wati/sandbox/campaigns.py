@@ -92,11 +92,40 @@ def place(state: State, order: Order) -> tuple[Broadcast, list[dict[str, Any]]]:
         filled_at=now + tampering.hidden_seconds + tampering.filling_seconds,
     )
     first = len(state.messages)
-    accepted: list[Recipient] = []
-    contacts: list[int] = []
-    local_ids: list[str] = []
-    answers: list[dict[str, Any]] = []
-    by_phone = state.by_phone
+    accepted = _accept(state, order)
+    state.messages.add(
+        contacts=accepted.contacts,
+        broadcast=broadcast.number + 1,
+        created=now,
+        fates=_fates(order.template, first, accepted.recipients),
+        local_ids=accepted.local_ids,
+        contents=[recipient.params for recipient in accepted.recipients],
+    )
+    broadcast.first, broadcast.count = first, len(accepted.recipients)
+    state.broadcasts.append(broadcast)
+    order.channel.broadcasts.append(broadcast)
+    if not is_visible(state, broadcast):
+        state.hidden_broadcasts.append(broadcast)
+    if broadcast.starts_at <= now:
+        state.put_in_conversations(broadcast)
+    else:
+        state.wait_until_start(broadcast)
+    return broadcast, accepted.answers
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """Who of an order gets a message, and what is answered for each recipient."""
+
+    recipients: list[Recipient] = field(default_factory=list)
+    contacts: list[int] = field(default_factory=list)
+    local_ids: list[str] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _accept(state: State, order: Order) -> _Accepted:
+    tampering, found = order.tampering, _Accepted()
+    first, by_phone = len(state.messages), state.by_phone
     for recipient in order.recipients:
         address = recipient.target or recipient.phone_number or ""
         errors = tampering.errors.get(address)
@@ -106,14 +135,14 @@ def place(state: State, order: Order) -> tuple[Broadcast, list[dict[str, Any]]]:
         if errors is None and (not left_out or tampering.left_out_are_sent):
             contact = by_phone.get(address) or _resolve(state, address)
         if contact is not None:
-            local_id = local_id or ids.make_id(ids.LOCAL_MESSAGE, first + len(accepted))
-            accepted.append(recipient)
-            contacts.append(contact.number)
-            local_ids.append(local_id)
+            local_id = local_id or ids.make_id(ids.LOCAL_MESSAGE, first + len(found.recipients))
+            found.recipients.append(recipient)
+            found.contacts.append(contact.number)
+            found.local_ids.append(local_id)
         elif errors is None:
             errors = [_why_not(address)]
         if not left_out:
-            answers.append(
+            found.answers.append(
                 {
                     "local_message_id": local_id,
                     "phone_number": recipient.phone_number,
@@ -121,25 +150,7 @@ def place(state: State, order: Order) -> tuple[Broadcast, list[dict[str, Any]]]:
                     "errors": errors or [],
                 }
             )
-
-    state.messages.add(
-        contacts=contacts,
-        broadcast=broadcast.number + 1,
-        created=now,
-        fates=_fates(order.template, first, accepted),
-        local_ids=local_ids,
-        contents=[recipient.params for recipient in accepted],
-    )
-    broadcast.first, broadcast.count = first, len(accepted)
-    state.broadcasts.append(broadcast)
-    order.channel.broadcasts.append(broadcast)
-    if not is_visible(state, broadcast):
-        state.hidden_broadcasts.append(broadcast)
-    if broadcast.starts_at <= now:
-        state.put_in_conversations(broadcast)
-    else:
-        state.wait_until_start(broadcast)
-    return broadcast, answers
+    return found
 
 
 def _resolve(state: State, address: str) -> Contact | None:

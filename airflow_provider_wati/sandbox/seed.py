@@ -37,8 +37,31 @@ def _plant_workspace(state: State) -> None:
     default = Channel(1, "Default", DEFAULT_CHANNEL_PHONE, is_default=True)
     support = Channel(2, "Support", SUPPORT_CHANNEL_PHONE)
     state.channels = [default, support]
+    state.templates = _templates(default, support, now)
+    state.chatbots = [
+        Chatbot(1, "Welcome bot", "Hello! What can we do for you?", now - 60 * _DAY),
+        Chatbot(2, "Order status bot", "Please send us your order number.", now - 45 * _DAY),
+    ]
+    state.teams = ["Sales", "Support", "Billing"]
+    state.tags = ["vip", "follow-up", "complaint"]
+    state.operators = ["maria@acme.example", "li@acme.example"]
+    # Not enabled: a fresh sandbox calls nobody.
+    state.webhooks = [
+        Webhook(
+            1,
+            "https://hooks.acme.example/wati",
+            ["message", "templateMessageSent"],
+            default,
+            status="Disabled",
+            created=now - 30 * _DAY,
+            last_updated=now - 30 * _DAY,
+        )
+    ]
+
+
+def _templates(default: Channel, support: Channel, now: float) -> list[Template]:
     both = (default, support)
-    state.templates = [
+    return [
         Template(
             1,
             "order_update",
@@ -88,25 +111,6 @@ def _plant_workspace(state: State) -> None:
             (support,),
             now - 10 * _DAY,
         ),
-    ]
-    state.chatbots = [
-        Chatbot(1, "Welcome bot", "Hello! What can we do for you?", now - 60 * _DAY),
-        Chatbot(2, "Order status bot", "Please send us your order number.", now - 45 * _DAY),
-    ]
-    state.teams = ["Sales", "Support", "Billing"]
-    state.tags = ["vip", "follow-up", "complaint"]
-    state.operators = ["maria@acme.example", "li@acme.example"]
-    # Not enabled: a fresh sandbox calls nobody.
-    state.webhooks = [
-        Webhook(
-            1,
-            "https://hooks.acme.example/wati",
-            ["message", "templateMessageSent"],
-            default,
-            status="Disabled",
-            created=now - 30 * _DAY,
-            last_updated=now - 30 * _DAY,
-        )
     ]
 
 
