@@ -185,7 +185,7 @@ def _template_sent(message: _Message) -> Json:
         "templateContent": {
             "headerText": template.header if template else None,
             "footerText": template.footer if template else None,
-            "buttons": [],
+            "buttons": render.template(template)["buttons"] if template else [],
         },
         **person_members(message.contact),
     }

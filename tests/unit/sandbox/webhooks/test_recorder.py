@@ -102,6 +102,25 @@ def test_a_template_message_is_told_from_sent_to_read(wati: Caller, receive: Rec
     assert "waId" not in delivered
 
 
+def test_a_sent_template_has_its_header_footer_and_buttons(wati: Caller, receive: Receive) -> None:
+    """templateContent holds what the template has around its text, as the API lists it."""
+    receiver = receive()
+    subscribe(wati, receiver.url, "templateMessageSent_v2")
+    wati.send_template({"phone_number": ADA}, template_name="welcome")
+    wati.advance(3)
+    settled(wati)
+    templates = wati("GET", "/messageTemplates", params=PAGE).json()["templates"]
+    [welcome] = [each for each in templates if each["name"] == "welcome"]
+    [event] = events(receiver)
+    assert event["headerType"] == "text"
+    assert event["templateContent"] == {
+        "headerText": "Hello!",
+        "footerText": welcome["footer"],
+        "buttons": welcome["buttons"],
+    }
+    assert len(welcome["buttons"]) == 2
+
+
 def test_a_failed_message_is_told_with_its_code(wati: Caller, receive: Receive) -> None:
     """A number that is not on WhatsApp and a missing parameter fail with their codes, a text does too."""
     receiver = receive()
