@@ -24,6 +24,8 @@ def messages_asset(
     """
     Return the asset whose events are messages of customers, for the ``schedule`` of a DAG.
 
+    Give the same arguments in each DAG that uses it: Airflow keeps the watchers that the file parsed last has named.
+
     :param wati_conn_id: the connection of type ``wati``.
     :param poll_interval: seconds between two polls of the triggerer; None where a webhook brings the messages.
     :param look_back: as in :class:`.WatiMessageTrigger`.
