@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
+import psutil
 
 from tests.airflow.conftest import Deployment, wait_for
 from tests.airflow.test_receiver import CONNECTION, Receiving, database, message
@@ -86,6 +88,13 @@ async def kill_now_and_then(airflow: Deployment, load: Load, total: int, kills: 
         print(f"kill {number + 1}: {load.done} events were taken", flush=True)
 
 
+def processor_seconds(airflow: Deployment) -> float:
+    """Return how long the API server has kept a processor busy."""
+    process = psutil.Process(airflow.pid("api-server"))
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
 def percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(int(len(times) * share), len(times) - 1)] * 1000
 
@@ -106,9 +115,14 @@ def measure(receiving: Receiving, arguments: argparse.Namespace) -> None:
         await killing
         return load
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), processor_seconds(airflow)
     load = asyncio.run(send())
     took = time.perf_counter() - began
+    if not arguments.kills:
+        used = processor_seconds(airflow) - used
+        print(
+            f"the API server used {used / len(ids) * 1000:.2f} ms of a processor for each event; load {os.getloadavg()[0]:.0f}"
+        )
     wait_for(lambda: set(ids) <= set(receiving.consumed(_DAG)), "all runs", every=2, patience=600)
     found = receiving.consumed(_DAG)
     print(

@@ -103,6 +103,10 @@ class Deployment:
         """End a part at once, with its processes."""
         self._kill(self._processes.pop(name))
 
+    def pid(self, name: str) -> int:
+        """Return the process of a part."""
+        return self._processes[name].pid
+
     def python(self, program: str) -> None:
         """Run a program as part of the deployment."""
         subprocess.run([sys.executable, "-c", program], env=self._env, cwd=self._home, check=True)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.dialects import mysql, postgresql
+
+from airflow_provider_wati.listening.webhook_events import event_of
+from airflow_provider_wati.plugins import _store, _tables
+from airflow_provider_wati.plugins._store import Received
+from airflow_provider_wati.plugins._tables import DISPATCH, EVENTS
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    made = create_engine(f"sqlite:///{tmp_path}/events.db", connect_args={"timeout": 60})
+    _tables.create_tables(made)
+    return made
+
+
+def received(id: str, *, kind: str = "message", at: int = 1000, conn_id: str = "c") -> Received:
+    return Received(conn_id, event_of({"eventType": kind, "id": id, "text": "Hello \ud83d"}), at)
+
+
+def rows(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(EVENTS).order_by(EVENTS.c.id)))
+
+
+def test_tables_are_made_by_many_at_once(tmp_path: Path) -> None:
+    """Processes that start together make the tables once, and all go on."""
+    address = f"sqlite:///{tmp_path}/events.db"
+    barrier = threading.Barrier(8)
+
+    def start(_: int) -> None:
+        engine = create_engine(address, connect_args={"timeout": 60})
+        barrier.wait()
+        _tables.create_tables(engine)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start, range(8)))
+    with create_engine(address).connect() as connection:
+        assert len(connection.execute(select(DISPATCH)).all()) == 1
+
+
+def test_duplicates_are_counted(engine: Engine) -> None:
+    """An event that comes again, in the same transaction or later, is one row that counts."""
+    _store.store(engine, [received("a"), received("b"), received("a")])
+    _store.store(engine, [received("a"), received("a"), received("a", conn_id="d")])
+    assert sorted((row.conn_id, row.duplicates) for row in rows(engine)) == [("c", 0), ("c", 3), ("d", 0)]
+
+
+def test_other_events_are_kept_by_name_only(engine: Engine) -> None:
+    """What is neither a message nor a status is stored without its content, and is not pending."""
+    _store.store(engine, [received("a", kind="ctaUrlClicked")])
+    [row] = rows(engine)
+    assert (row.event_type, row.state, row.record) == ("ctaUrlClicked", "other", "")
+
+
+def test_old_events_are_deleted_unless_pending(engine: Engine) -> None:
+    """After the time of retention an event goes; one that is still to be dispatched stays."""
+    _store.store(engine, [received("a", kind="x", at=1), received("b", kind="x", at=5), received("c", at=1)])
+    assert _store.delete_older(engine, 5) == 1
+    assert sorted((row.kind, row.received) for row in rows(engine)) == [("message", 1), ("other", 5)]
+
+
+def test_the_statements_of_other_databases() -> None:
+    """PostgreSQL and MySQL count a duplicate in the statement that inserts."""
+    on_mysql = str(_store.insert_statement("mysql").compile(dialect=mysql.dialect()))  # type: ignore[no-untyped-call] # SQLAlchemy's
+    assert (
+        "ON DUPLICATE KEY UPDATE duplicates = (wati_webhook_event.duplicates + VALUES(duplicates)" in on_mysql
+    )
+    on_postgresql = str(_store.insert_statement("postgresql").compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call] # SQLAlchemy's
+    assert "ON CONFLICT (conn_id, event_key) DO UPDATE SET duplicates" in on_postgresql
