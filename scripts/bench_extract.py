@@ -5,7 +5,7 @@ Memory is shown after 10, 50 and 100 % of the rows. Two floors stand beside the 
 it (up to 100,000 rows), and inserting as many rows without reading or comparing anything.
 
 With ``--generated`` first, the messages come from a server that makes them up as they are asked for, because the sandbox
-takes longer for a page than the extraction.
+takes longer for a page than the extraction. A number is another size, and the name of a target leaves the others out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SIZES = (10_000, 1_000_000)
+TARGETS = ("sqlite", "postgres", "parquet")
 MESSAGES_EACH = 100
 #: An extraction that needs this much more memory for a hundred times the rows is not flat.
 FLAT = 1.5
@@ -65,6 +66,7 @@ class Meter:
             while self._marks and self.rows >= self._marks[0]:
                 self._marks.pop(0)
                 self.megabytes.append(resident())
+                print(f"{self.rows:>9,} rows: {self.megabytes[-1]:.0f} MB", file=sys.stderr, flush=True)
 
         def called(*arguments: Any) -> Any:
             self.calls += 1
@@ -157,7 +159,7 @@ def measure(
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(wati),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
     }
-    command = [sys.executable, __file__, target, folder, str(total)]
+    command = [sys.executable, __file__, "--child", target, folder, str(total)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -259,7 +261,7 @@ def main(sizes: tuple[int, ...], wati: Callable[[int], AbstractContextManager[tu
     peaks: dict[str, list[float]] = {}
     for size in sizes:
         with wati(size) as (endpoint, token), running_postgres() as uri:
-            for target in ("sqlite", "postgres", "parquet"):
+            for target in [target for target in TARGETS if target in sys.argv] or TARGETS:
                 with tempfile.TemporaryDirectory() as folder:
                     warehouse = (
                         postgres_connection(uri)
@@ -275,8 +277,8 @@ def main(sizes: tuple[int, ...], wati: Callable[[int], AbstractContextManager[tu
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        child(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         source = generated_wati if "--generated" in sys.argv else filled_sandbox
         given = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
