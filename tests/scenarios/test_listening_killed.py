@@ -1,0 +1,116 @@
+"""Promise: no message of a customer is lost when whatever listens dies, and each belongs to one run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.version import Version
+
+from airflow_provider_wati.listening.claims import Claims
+from airflow_provider_wati.state.asset_state import asset_state
+from tests.conftest import NO_PACING
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+KILLS = int(os.environ.get("LISTENING_KILLS", "4"))
+MESSAGES = int(os.environ.get("LISTENING_MESSAGES", "400"))
+PATIENCE = 240.0
+pytestmark = pytest.mark.skipif(
+    Version(version("apache-airflow")) < Version("3.3"), reason="Airflow shares streams from 3.3 on"
+)
+
+
+class Writers:
+    """Customers who write all the time, as many messages as they may so far."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.ids: list[str] = []
+        self.goal = 0
+        self._sandbox = sandbox
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def _write(self) -> None:
+        while len(self.ids) < MESSAGES:
+            if len(self.ids) >= self.goal:
+                time.sleep(0.01)
+                continue
+            n = len(self.ids)
+            body = {"phone": str(919_800_000_001 + n % 40), "text": f"message {n}"}
+            self.ids.append(self._sandbox.control("POST", "/inbound", body)["message"]["id"])
+
+
+def events_in(database: Path) -> list[list[str]]:
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+        rows = connection.execute("SELECT payload FROM event ORDER BY id").fetchall()
+    return [[message["id"] for message in json.loads(payload)["messages"]] for (payload,) in rows]
+
+
+def ids_in(database: Path) -> set[str]:
+    return {id for ids in events_in(database) for id in ids}
+
+
+def wait_until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.01)
+
+
+def test_messages_survive_kills_of_what_listens(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Killed while it polls, stores or confirms, the listener loses nothing; repeats go to no second run."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    database, state = tmp_path / "events.db", tmp_path / "state"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, payload TEXT NOT NULL)")
+    extra = {**NO_PACING, "timeout": [5, 30]}
+    connection_json = {
+        "conn_type": "wati",
+        "host": sandbox.endpoint,
+        "password": sandbox.token,
+        "extra": extra,
+    }
+    environment = {**os.environ, "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection_json)}
+    command = [sys.executable, "-m", "tests.support.killed_listener", str(database), str(state)]
+    writers = Writers(sandbox)
+    for kill in range(KILLS + 1):
+        had = len(events_in(database))
+        with subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2]) as listener:
+            writers.goal = MESSAGES * (kill + 1) // (KILLS + 1)
+            wait_until(lambda before=had: len(events_in(database)) > before, "an event")
+            if kill == KILLS:
+                writers.goal = MESSAGES
+                wait_until(lambda: len(writers.ids) == MESSAGES, "the last message to be written")
+                wait_until(lambda: set(writers.ids) <= ids_in(database), "all messages")
+            # Right after an event is stored, before or after it is confirmed, or in a later poll.
+            time.sleep(dice.choice([0.0, 0.02, 0.05, 0.1, 0.5, 1.0, 2.0]))
+            listener.send_signal(signal.SIGKILL)
+    events = events_in(database)
+    runs: Counter[str] = Counter()
+    store = asset_state("wati://wati_default/messages", str(state))
+    assert store is not None
+    for n, ids in enumerate(events):
+        runs.update(Claims(store, "dag", f"run {n}").take(list(dict.fromkeys(ids))))
+    listed = sum(map(len, events))
+    print(
+        f"{MESSAGES} messages, {KILLS + 1} kills, {len(events)} events, {listed - MESSAGES} repeats dropped"
+    )
+    assert runs == Counter(dict.fromkeys(writers.ids, 1))
