@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import httpx
+import aiohttp
 import psutil
 
 from tests.airflow.conftest import Deployment, wait_for
@@ -36,13 +36,10 @@ _RETRY_AFTER = 0.5
 
 
 class Load:
-    """A sender with a fixed pace."""
+    """A sender with a fixed pace; it keeps its connections open."""
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._client = httpx.AsyncClient(
-            timeout=30, limits=httpx.Limits(max_connections=200, max_keepalive_connections=200)
-        )
         self.times: list[float] = []
         self.repeats = 0
         self.done = 0
@@ -50,13 +47,8 @@ class Load:
         self.next_stop = 0
         self.has_come_so_far = asyncio.Event()
 
-    async def send(self, body: dict[str, Any], due: float) -> None:
-        while True:
-            try:
-                if (await self._client.post(self._address, json=body)).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass
+    async def _send(self, session: aiohttp.ClientSession, body: dict[str, Any], due: float) -> None:
+        while not await self._is_taken(session, body):
             self.repeats += 1
             await asyncio.sleep(_RETRY_AFTER * random.uniform(0.5, 1.5))
         self.done += 1
@@ -64,15 +56,25 @@ class Load:
             self.has_come_so_far.set()
         self.times.append(time.perf_counter() - due)
 
+    async def _is_taken(self, session: aiohttp.ClientSession, body: dict[str, Any]) -> bool:
+        try:
+            async with session.post(self._address, json=body) as response:
+                await response.read()
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
     async def run(self, ids: list[str], rate: float) -> None:
         began, tasks = time.perf_counter(), []
-        for number, id in enumerate(ids):
-            due = began + number / rate
-            if (pause := due - time.perf_counter()) > 0:
-                await asyncio.sleep(pause)
-            tasks.append(asyncio.create_task(self.send(message(id), due)))
-        await asyncio.gather(*tasks)
-        await self._client.aclose()
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=200), timeout=aiohttp.ClientTimeout(sock_read=30)
+        ) as session:
+            for number, id in enumerate(ids):
+                due = began + number / rate
+                if (pause := due - time.perf_counter()) > 0:
+                    await asyncio.sleep(pause)
+                tasks.append(asyncio.create_task(self._send(session, message(id), due)))
+            await asyncio.gather(*tasks)
 
 
 async def kill_now_and_then(airflow: Deployment, load: Load, total: int, kills: int) -> None:
