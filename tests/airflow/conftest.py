@@ -73,6 +73,10 @@ class Deployment:
             **{f"AIRFLOW__{name.upper()}": value for name, value in settings.items()},
         }
 
+    def set_option(self, section: str, name: str, value: str) -> None:
+        """Set an option of Airflow for the processes that start from now on."""
+        self._env[f"AIRFLOW__{section.upper()}__{name.upper()}"] = value
+
     def start(self) -> None:
         subprocess.run(
             self._command("db", "migrate"), env=self._env, cwd=self._home, check=True, capture_output=True
