@@ -73,7 +73,7 @@ def test_old_events_are_deleted_unless_pending(engine: Engine) -> None:
 
 def test_the_statements_of_other_databases() -> None:
     """PostgreSQL and MySQL count a duplicate in the statement that inserts."""
-    on_mysql = str(_store.insert_statement("mysql").compile(dialect=mysql.dialect()))  # type: ignore[no-untyped-call] # SQLAlchemy's
+    on_mysql = str(_store.insert_statement("mysql").compile(dialect=mysql.dialect()))
     assert (
         "ON DUPLICATE KEY UPDATE duplicates = (wati_webhook_event.duplicates + VALUES(duplicates)" in on_mysql
     )

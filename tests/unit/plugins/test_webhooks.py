@@ -28,7 +28,7 @@ def test_the_link_has_the_path_of_the_ui(
     base_url: str | None, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a proxy with a path, the link of the UI leads through it."""
-    monkeypatch.setattr(webhooks.conf, "get", lambda *_, **__: base_url)
+    monkeypatch.setattr(f"{webhooks.__name__}.conf.get", lambda *_, **__: base_url)
     assert webhooks._base_path() == path
 
 
