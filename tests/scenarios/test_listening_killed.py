@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KILLS = int(os.environ.get("LISTENING_KILLS", "4"))
 MESSAGES = int(os.environ.get("LISTENING_MESSAGES", "400"))
 PATIENCE = 240.0
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     Version(version("apache-airflow")) < Version("3.3"), reason="Airflow shares streams from 3.3 on"
 )
@@ -88,21 +89,37 @@ def test_messages_survive_kills_of_what_listens(sandbox: Sandbox, tmp_path: Path
         "password": sandbox.token,
         "extra": extra,
     }
-    environment = {**os.environ, "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection_json)}
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection_json),
+    }
     command = [sys.executable, "-m", "tests.support.killed_listener", str(database), str(state)]
     writers = Writers(sandbox)
-    for kill in range(KILLS + 1):
-        had = len(events_in(database))
-        with subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2]) as listener:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        for kill in range(KILLS + 1):
+            had = len(events_in(database))
+            program.stdin.write("\n")
+            listener = int(program.stdout.readline())
             writers.goal = MESSAGES * (kill + 1) // (KILLS + 1)
             wait_until(lambda before=had: len(events_in(database)) > before, "an event")
             if kill == KILLS:
-                writers.goal = MESSAGES
                 wait_until(lambda: len(writers.ids) == MESSAGES, "the last message to be written")
                 wait_until(lambda: set(writers.ids) <= ids_in(database), "all messages")
             # Right after an event is stored, before or after it is confirmed, or in a later poll.
             time.sleep(dice.choice([0.0, 0.02, 0.05, 0.1, 0.5, 1.0, 2.0]))
-            listener.send_signal(signal.SIGKILL)
+            os.kill(listener, signal.SIGKILL)
+        program.stdin.close()
     events = events_in(database)
     runs: Counter[str] = Counter()
     store = asset_state("wati://wati_default/messages", str(state))

@@ -1,18 +1,21 @@
 """
-A process that watches for messages, with Airflow's shared streams and a database of events, until somebody kills it.
+Processes that watch for messages, with Airflow's shared streams and a database of events, until somebody kills them.
 
-``python -m tests.support.killed_listener DATABASE STATE_PATH``, with the connection ``wati_default`` in the environment.
+``python -m tests.support.killed_listener DATABASE STATE_PATH``, with the connection ``wati_default`` in the environment. For
+each line that the program reads, it starts a process and says its id; Airflow is imported once, and each process is a fork.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 
 from airflow.triggers.shared_stream import SharedStreamManager
 
+from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.triggers import _message_stream
 from airflow_provider_wati.triggers.messages import WatiMessageTrigger
 
@@ -33,6 +36,18 @@ async def listen(database: sqlite3.Connection, state_path: str) -> None:
         manager.confirm_persisted([seq])
 
 
-if __name__ == "__main__":
+def main(database: str, state_path: str) -> None:
+    """Start a process for each line, one after the other."""
+    _ = WatiClient  # imported before the first fork
     _message_stream._SETTLE = 0.1
-    asyncio.run(listen(sqlite3.connect(sys.argv[1], timeout=60), sys.argv[2]))
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(listen(sqlite3.connect(database, timeout=60), state_path))
+            os._exit(1)
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
