@@ -82,6 +82,10 @@ def preload() -> None:
     from sqlalchemy.orm import configure_mappers
 
     configure_mappers()
+    with suppress(
+        ImportError, AttributeError
+    ):  # where it is differs between versions, and it is only for speed
+        _module("airflow._shared.observability.metrics.stats")._get_registry()
     execution_api()
     _discarder()
 
@@ -256,6 +260,7 @@ class Run:
 
     def go_on(self) -> Progress:
         """Run what can be run, until the run has ended."""
+        before: dict[str, str] = {}
         while self.state == "running":
             ready, _ = self._run.update_state(session=self._session)
             self._run.schedule_tis(ready, session=self._session)
@@ -265,7 +270,10 @@ class Run:
             for ti in scheduled:
                 self._execute(ti)
             if not scheduled and self.state == "running" and not self._wait():
-                raise RuntimeError(f"The run cannot go on: {self._states()}")
+                # A decision may be the first of several: a task fails because another one has.
+                if self._states() == before:
+                    raise RuntimeError(f"The run cannot go on: {before}")
+                before = self._states()
         self.progress.state = self.state
         self.progress.tasks = self._states()
         return self.progress

@@ -46,6 +46,11 @@ class CallSite:
         """Whether a call changes nothing."""
         return self.method in ("GET", "HEAD")
 
+    @property
+    def task_id(self) -> str:
+        """The id of the task, without map index and attempt."""
+        return self.task.partition(",")[0].partition("[")[0]
+
     def __str__(self) -> str:
         return f"call {self.number}, {self.method} {self.path}, by {self.task}\n  at {self.site or 'an unknown line'}"
 

@@ -17,6 +17,7 @@ from airflow_provider_wati.testing.messages import Message
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message as Part, Receive, Scope, Send
 
+    from airflow_provider_wati.sandbox.models import Conversation
     from airflow_provider_wati.sandbox.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
     from airflow_provider_wati.testing._time import Ahead
@@ -25,19 +26,23 @@ if TYPE_CHECKING:
 Around = Callable[["Scope", "Receive", "Send", "ASGIApp"], Awaitable[None]]
 
 
-__all__ = ["Answer", "KitServer", "Settings", "is_api_path", "message_of", "offers"]
+__all__ = ["Answer", "KitServer", "Settings", "choices_of", "is_api_path", "message_of"]
 
 
 @dataclass
 class Answer:
     """
-    What a customer says as soon as they are asked.
+    What a customer says when they are asked.
 
-    :param button: the text of a button or of a row of a list, which is tapped once it is offered.
+    :param choice: the text of a button or of a row of a list, which is tapped once it is offered.
+    :param after: so many seconds later, by the sandbox's clock.
     """
 
     phone: str
-    button: str
+    choice: str
+    after: float = 0.0
+    #: When it is said; None until it is offered.
+    due: float | None = None
 
 
 class KitServer(SandboxServer):
@@ -66,19 +71,19 @@ class KitServer(SandboxServer):
         # The machine's time would contradict the sandbox's.
         self._server.config.date_header = False
 
-    def sync(self) -> None:
-        """Let the sandbox's clock go on to the time of the test."""
+    def _sync(self) -> None:
+        """Let the sandbox's clock go on to the time of the test; what is due happens with the call that comes in."""
         ahead = self._ahead.seconds
         self.workspace.clock.advance(ahead - self._synced)
         self._synced = ahead
-        self.state.start_due_broadcasts()
 
     def _wrap(self, app: ASGIApp) -> ASGIApp:
         async def watched(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            self.sync()
+            self._sync()
+            self._let_customers_answer()
 
             async def answer(message: Part) -> None:
                 if message["type"] == "http.response.start":
@@ -97,29 +102,36 @@ class KitServer(SandboxServer):
         return watched
 
     def _let_customers_answer(self) -> None:
+        now = self.workspace.clock.now()
         for answer in list(self.answers):
-            talk = self._asked(answer)
-            if talk is not None:
+            talk = _asked(self.state, answer)
+            if talk is not None and answer.due is None:
+                answer.due = now + answer.after
+            if talk is not None and answer.due is not None and now >= answer.due:
                 self.answers.remove(answer)
-                self.state.receive(Note(talk, "interactive", answer.button, from_business=False))
-
-    def _asked(self, answer: Answer) -> Any:
-        """Return the conversation in which a choice is offered last; None if it is not."""
-        contact = self.state.by_phone.get(answer.phone)
-        for talk in contact.conversations if contact else ():
-            if talk.messages and offers(self.state.messages.content[talk.messages[-1]], answer.button):
-                return talk
-        return None
+                self.state.receive(Note(talk, "interactive", answer.choice, from_business=False))
 
 
-def offers(content: Any, choice: str) -> bool:
-    """Return whether a message offers a choice: a button, or a row of a list."""
-    if not isinstance(content, Note) or not content.from_business or content.kind != "interactive":
-        return False
-    lines = content.text.splitlines()
-    rows = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    # The text in brackets opens a list; without rows it is a button.
-    return choice in (rows or [line[1:-1] for line in lines if line.startswith("[") and line.endswith("]")])
+def _asked(state: State, answer: Answer) -> Conversation | None:
+    """Return the conversation in which a choice is offered last; None if it is not."""
+    contact = state.by_phone.get(answer.phone)
+    for talk in contact.conversations if contact else ():
+        if talk.messages and answer.choice in choices_of(state, talk.messages[-1]):
+            return talk
+    return None
+
+
+def choices_of(state: State, number: int) -> list[str]:
+    """Return what a message offers to tap: buttons, rows of a list, quick replies of a template."""
+    campaign, content = state.broadcast_of(number), state.messages.content[number]
+    if campaign is not None:
+        return list(campaign.template.buttons)
+    if not isinstance(content, Note) or not content.from_business or content.interactive is None:
+        return []
+    buttons = (content.interactive.get("button_message") or {}).get("buttons") or ()
+    sections = (content.interactive.get("list_message") or {}).get("sections") or ()
+    rows = [row for section in sections for row in section.get("rows") or ()]
+    return [str(button.get("text")) for button in buttons] + [str(row.get("title")) for row in rows]
 
 
 def message_of(state: State, number: int) -> Message:

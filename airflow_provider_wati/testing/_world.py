@@ -76,11 +76,11 @@ class Witness:
         match self._strike.crash:
             case Crash.BEFORE:
                 self._kill()
-                scope[TRANSPORT_KEY].abort()
+                await _hang_up(scope, receive)
             case Crash.UNANSWERED:
                 await app(scope, receive, _nowhere)
                 self._kill()
-                scope[TRANSPORT_KEY].abort()
+                await _hang_up(scope, receive)
             case Crash.ANSWERED:
                 await app(scope, receive, self._deadly(send))
                 await self._until_dead(pid)
@@ -109,6 +109,13 @@ class Witness:
     def _kill(self) -> None:
         if self._shared.pid:
             os.kill(self._shared.pid, signal.SIGKILL)
+
+
+async def _hang_up(scope: Scope, receive: Receive) -> None:
+    """Break a connection, and return when the server has noticed."""
+    scope[TRANSPORT_KEY].abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _nowhere(_: Message) -> None:
@@ -178,7 +185,7 @@ class _History:
             self._witness.calls.clear()
         self._attempts(here.server.port)
         outcome = self._outcome
-        here.server.sync()
+        here.sync()
         outcome.calls, outcome.struck = self._witness.calls, self._witness.struck
         outcome.messages = messages_in(here.server)
         outcome.contacts = contacts_in(here.server)

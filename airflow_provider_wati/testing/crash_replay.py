@@ -137,8 +137,8 @@ def replay(
     Run a DAG, crash it at each call of WATI's API in turn, let Airflow try again, and compare what people got.
 
     The DAG runs once without a crash. Then it runs once for each crash: :attr:`.Crash.BEFORE`, ``UNANSWERED``,
-    ``ANSWERED`` and ``DROPPED`` at each call that writes, ``ANSWERED`` at each that reads, ``RETURNED`` after the last
-    one of a task. With ``WATI_REPLAY=all`` in the environment, each call gets them all. Each run begins with the sandbox
+    ``ANSWERED`` and ``DROPPED`` at each call that writes, ``ANSWERED`` at the first one that reads of each line of code of
+    each task, ``RETURNED`` after the last call of a task. With ``WATI_REPLAY=all`` in the environment, each call gets them all. Each run begins with the sandbox
     as the test left it, and leaves nothing in it. A task that was killed is tried again as its ``retries`` say; after
     these somebody clears it.
 
@@ -151,6 +151,7 @@ def replay(
         chatbot start. What they leave out is not forgotten.
     :param crashes: the kinds of crashes to try; all if left out.
     :param key: says which messages are the same; by default phone number, kind, template, parameters and text are equal.
+        A message for which it returns None does not count: an alert, for example, that is sent because a task failed.
     :param clears: how often failed tasks are cleared after a crash.
     :param jobs: how many runs go on at the same time; one for each processor if left out, and one under pytest-xdist.
     :param patience: seconds in which a run has to end.
@@ -199,12 +200,15 @@ def plan(calls: Sequence[CallSite], only: str | None) -> list[Strike]:
     is_exhaustive = os.environ.get(EXHAUSTIVE) == "all"
     last_of = {call.task: call.number for call in calls}
     strikes = []
+    read_at: set[tuple[str, str]] = set()
     for call in calls:
-        if only is not None and call.task.partition(",")[0].partition("[")[0] != only:
+        if only is not None and call.task_id != only:
             continue
         kinds = [Crash.BEFORE, Crash.UNANSWERED, Crash.ANSWERED, Crash.DROPPED]
         if call.is_read and not is_exhaustive:
-            kinds = [Crash.ANSWERED]
+            place = (call.task_id, call.site)
+            kinds = [] if place in read_at else [Crash.ANSWERED]
+            read_at.add(place)
         if last_of[call.task] == call.number and "trigger" not in call.task:
             kinds.append(Crash.RETURNED)
         strikes += [Strike(call.number, kind) for kind in kinds]
@@ -220,7 +224,9 @@ def compare(plain: Outcome, crashed: Outcome, crash: Crash, key: Key, may_stop: 
     if crashed.broken is not None or crashed.struck is None:
         reason = crashed.broken or "it has not come to the call: its calls differ from run to run"
         raise ReplayError(f"A run that was to crash ({crash.value}) could not be made: {reason}")
-    expected, got = (Counter(map(key, each.messages)) for each in (plain, crashed))
+    expected, got = (
+        Counter(found for found in map(key, each.messages) if found is not None) for each in (plain, crashed)
+    )
     shown = {key(message): str(message) for message in (*plain.messages, *crashed.messages)}
     stopped = tuple(
         f"{name} ({crashed.states[name]}): {crashed.errors.get(name, 'it was not run')}"
@@ -427,7 +433,7 @@ class _Histories:
     def _start(self, strike: Strike | None) -> tuple[int, int]:
         from airflow_provider_wati.testing._world import run_history
 
-        self._wati.server.sync()
+        self._wati.sync()
         reader, writer = os.pipe()
         pid = _fork()
         if pid == 0:

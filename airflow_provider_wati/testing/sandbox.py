@@ -235,7 +235,7 @@ class WatiSandbox:
         :param phone: as in :meth:`messages`.
         """
         kit, workspace = _kit(), self.server.workspace
-        self.server.sync()
+        self.sync()
         numbers = [
             number
             for campaign in workspace.state.broadcasts
@@ -252,7 +252,7 @@ class WatiSandbox:
         *,
         template: str | None = None,
         text: str | re.Pattern[str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, object] | None = None,
         kind: str | None = None,
         campaign: str | None = None,
         times: int | None = 1,
@@ -315,7 +315,7 @@ class WatiSandbox:
 
     def _sent(self) -> list[Message]:
         kit, state = _kit(), self.server.state
-        self.server.sync()
+        self.sync()
         return [kit.message_of(state, number) for number in state.sent()]
 
     # What customers do
@@ -344,20 +344,22 @@ class WatiSandbox:
         __tracebackhide__ = True
         kit, state = _kit(), self.server.state
         phone = _digits(phone)
-        if not any(kit.offers(state.messages.content[number], choice) for number in state.sent(phone=phone)):
+        if not any(choice in kit.choices_of(state, number) for number in state.sent(phone=phone)):
             sent = [str(message) for message in self.messages(phone)]
             raise AssertionError(
                 f"No message to {phone} offers {choice!r}. Messages: {', '.join(sent) or 'none'}"
             )
         self._control("POST", "/inbound", {"phone": phone, "text": choice, "type": "interactive"})
 
-    def answers(self, phone: str, choice: str) -> None:
+    def answers(self, phone: str, choice: str, *, after: timedelta = timedelta(0)) -> None:
         """
-        Let a customer tap a button, or choose a row of a list, as soon as a message offers it; once.
+        Let a customer tap a button, or choose a row of a list, when a message offers it; once.
 
         :param choice: the text of the button, or the title of the row.
+        :param after: how long after the message, by the sandbox's clock; 0 for before WATI's answer to the call that
+            sends it.
         """
-        self.server.answers.append(_kit().Answer(_digits(phone), choice))
+        self.server.answers.append(_kit().Answer(_digits(phone), choice, after.total_seconds()))
 
     # What is there
 
@@ -427,7 +429,7 @@ class WatiSandbox:
     @property
     def now(self) -> datetime:
         """The time in this WATI, aware and in UTC."""
-        self.server.sync()
+        self.sync()
         return datetime.fromtimestamp(self.server.workspace.clock.now(), UTC)
 
     def move_clock(self, by: timedelta) -> None:
@@ -439,7 +441,12 @@ class WatiSandbox:
         :param by: how long.
         """
         self.ahead.seconds += by.total_seconds()
-        self.server.sync()
+        self.sync()
+
+    def sync(self) -> None:
+        """Let everything happen that is due by now; the methods of this object do so themselves."""
+        # In the thread of the server, which is the only one that changes anything.
+        self._control("POST", "/clock", {})
 
     # Under the hood
 
