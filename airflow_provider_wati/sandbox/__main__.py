@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sandbox.app import create_app
 from airflow_provider_wati.sandbox.callers import is_loopback
+from airflow_provider_wati.sandbox.scenarios import BUILT_IN, ScenarioError, load_scenario
 from airflow_provider_wati.sandbox.server import LOOPBACK, build_server, listen
 from airflow_provider_wati.sandbox.settings import PLANS, Settings
 from airflow_provider_wati.sandbox.workspace import Workspace
@@ -32,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         speed=options.speed,
         webhooks_to_any_host=options.webhooks_to_any_host,
     )
-    workspace = Workspace(options.token, settings)
+    try:
+        scenario = load_scenario(options.scenario) if options.scenario else None
+    except ScenarioError as error:
+        print(error, file=sys.stderr)
+        return 1
+    workspace = Workspace(options.token, settings, scenario)
     for token in options.scoped_token:
         name, _, scopes = token.partition("=")
         workspace.add_token(name, filter(None, scopes.split(",")))
@@ -83,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--speed", type=float, default=1.0, help="how many times faster statuses advance (default: 1)"
+    )
+    parser.add_argument(
+        "--scenario",
+        metavar=f"{'|'.join(BUILT_IN)}|FILE.json",
+        help="what it contains in place of a small shop with seven customers",
     )
     parser.add_argument(
         "--webhooks-to-any-host",

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.delivery import MessageKind
 from airflow_provider_wati.sandbox.ids import BSUID, OBJECT_ID, PHONE
 from airflow_provider_wati.sandbox.models import Broadcast, Contact
 from airflow_provider_wati.sandbox.status import (
-    SETTLED_AFTER,
     UNCLEAN_PARAMETER,
     WRONG_PARAMETERS,
     fate_of_failure,
     fate_of_number,
-    ordinary_fates,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def place(state: State, order: Order) -> tuple[Broadcast, list[dict[str, Any]]]:
         contacts=accepted.contacts,
         broadcast=broadcast.number + 1,
         created=now,
-        fates=_fates(order.template, first, accepted.recipients),
+        fates=_fates(state, order.template, first, accepted.recipients),
         local_ids=accepted.local_ids,
         contents=[recipient.params for recipient in accepted.recipients],
     )
@@ -168,8 +167,9 @@ def _why_not(address: str) -> str:
     return "Invalid phone number"
 
 
-def _fates(template: Template, first: int, accepted: Sequence[Recipient]) -> bytearray:
-    fates = ordinary_fates(first, len(accepted))
+def _fates(state: State, template: Template, first: int, accepted: Sequence[Recipient]) -> bytearray:
+    kind = MessageKind.MARKETING if template.category == "MARKETING" else MessageKind.TEMPLATE
+    fates = state.delivery.fates(first, len(accepted), kind)
     judge = _ParamsJudge(template)
     for index, recipient in enumerate(accepted):
         fate = judge.fate_of(recipient.params)
@@ -251,7 +251,8 @@ def broadcast_status(state: State, broadcast: Broadcast) -> str:
         return "cancelled"
     if now < broadcast.starts_at:
         return "scheduled"
-    return "completed" if (now - broadcast.starts_at) * state.speed >= SETTLED_AFTER else "processing"
+    age = (now - broadcast.starts_at) * state.speed
+    return "completed" if age >= state.timeline.settled_after else "processing"
 
 
 def count_by_status(state: State, broadcast: Broadcast) -> Counter[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from airflow_provider_wati.sandbox.scenarios import Scenario
     from airflow_provider_wati.sandbox.state import State
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ class SandboxServer:
 
     :param token: the access token that may do everything.
     :param settings: the choices; ``Settings(speed=10, plan="growth")`` and so on.
-    :param workspace: what it serves, in place of a fresh one made of ``token`` and ``settings``.
+    :param scenario: what it contains, from ``load_scenario``; by default a small shop.
+    :param workspace: what it serves, in place of a fresh one made of ``token``, ``settings`` and ``scenario``.
     :param wrap: puts something around the application, for example a check of every request and answer.
     :param verbose: log one line for each API request.
     :param allowed_hosts: names under which it may be called, besides loopback names and addresses.
@@ -124,6 +126,7 @@ class SandboxServer:
         *,
         token: str = "sandbox-token",
         settings: Settings | None = None,
+        scenario: Scenario | None = None,
         workspace: Workspace | None = None,
         wrap: Callable[[ASGIApp], ASGIApp] | None = None,
         port: int = 0,
@@ -131,7 +134,7 @@ class SandboxServer:
         allowed_hosts: Iterable[str] = (),
     ) -> None:
         self.token = token
-        self.workspace = workspace or Workspace(token, settings or Settings())
+        self.workspace = workspace or Workspace(token, settings or Settings(), scenario)
         self.app = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
         self._server = build_server(wrap(self.app) if wrap else self.app, self.workspace)
         self._socket = listen(LOOPBACK, port)

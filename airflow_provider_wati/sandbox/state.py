@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wati.sandbox import ids
 from airflow_provider_wati.sandbox.consent import consent_after
+from airflow_provider_wati.sandbox.delivery import Delivery, MessageKind
 from airflow_provider_wati.sandbox.messages import MessageStore
 from airflow_provider_wati.sandbox.models import (
     Broadcast,
@@ -26,11 +27,10 @@ from airflow_provider_wati.sandbox.status import (
     Standing,
     Timeline,
     fate_of_number,
-    ordinary_fates,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_wati.sandbox.clock import Clock
 
@@ -59,6 +59,8 @@ class State:
         self.clock = clock
         self.speed = 1.0
         self.timeline = Timeline(failed_share=0.0)
+        #: What becomes of messages that nothing else decides about.
+        self.delivery = Delivery()
 
         self.channels: list[Channel] = []
         self.templates: list[Template] = []
@@ -79,6 +81,8 @@ class State:
 
         #: Hears what happens; None while nobody wants to know.
         self.listener: Listener | None = None
+        #: Called with each campaign that has begun to reach its recipients.
+        self.on_campaign: Callable[[Broadcast], None] | None = None
 
         self._everybody: list[Contact] = []
         self._tickets = 0
@@ -180,26 +184,38 @@ class State:
 
     # Messages
 
-    def say(self, note: Note) -> int:
-        """Add a message that is not a template to its conversation, and return its number."""
+    def say(self, note: Note, moment: float | None = None) -> int:
+        """
+        Add a message that is not a template to its conversation, and return its number.
+
+        :param moment: when it was written; now by default.
+        """
+        moment = self.clock.now() if moment is None else moment
         conversation = note.conversation
         number = len(self.messages)
         failing = fate_of_number(conversation.contact.phone or "")
         self.messages.add(
             contacts=[conversation.contact.number],
             broadcast=0,
-            created=self.clock.now(),
-            fates=ordinary_fates(number, 1) if failing is None else bytes([failing]),
+            created=moment,
+            fates=self.delivery.fates(number, 1, MessageKind.SESSION)
+            if failing is None
+            else bytes([failing]),
             local_ids=[ids.make_id(ids.LOCAL_MESSAGE, number)],
             contents=[note],
         )
-        self.deliver(conversation, number, self.clock.now())
+        self.deliver(conversation, number, moment)
         if note.from_business and self.listener:
             self.listener.said(number)
         return number
 
-    def receive(self, note: Note) -> int:
-        """Let the customer write in: it opens the 24-hour window and answers the latest broadcast."""
+    def receive(self, note: Note, moment: float | None = None) -> int:
+        """
+        Let the customer write in: it opens the 24-hour window and answers the latest broadcast.
+
+        :param moment: when it was written; now by default.
+        """
+        moment = self.clock.now() if moment is None else moment
         conversation = note.conversation
         # WATI tells of a new contact when somebody writes whom it does not know.
         is_first = conversation.contact.source == "whatsapp" and not any(
@@ -209,10 +225,10 @@ class State:
         if not conversation.is_open:
             conversation.status = "open"
             conversation.ticket = self._next_ticket()
-        number = self.say(note)
+        number = self.say(note, moment)
         contact = conversation.contact
         contact.allow_broadcast = consent_after(note.text, contact.allow_broadcast)
-        conversation.last_inbound = self.clock.now()
+        conversation.last_inbound = max(moment, conversation.last_inbound or moment)
         if self.listener:
             self.listener.received(number, is_first=is_first)
             if answered:
@@ -293,6 +309,8 @@ class State:
             self.deliver(conversation, number, broadcast.starts_at)
         if self.listener:
             self.listener.broadcast_started(broadcast)
+        if self.on_campaign:
+            self.on_campaign(broadcast)
 
     # What a test wants to know
 

@@ -10,6 +10,7 @@ from airflow_provider_wati.sandbox.clock import Clock
 from airflow_provider_wati.sandbox.errors import ApiError
 from airflow_provider_wati.sandbox.faults import FaultRules
 from airflow_provider_wati.sandbox.limits import RateLimiter
+from airflow_provider_wati.sandbox.replies import Replies
 from airflow_provider_wati.sandbox.seed import plant
 from airflow_provider_wati.sandbox.state import State
 from airflow_provider_wati.sandbox.status import Timeline
@@ -19,6 +20,7 @@ from airflow_provider_wati.sandbox.webhooks.recorder import Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from airflow_provider_wati.sandbox.scenarios import Scenario
     from airflow_provider_wati.sandbox.settings import Settings
 
 _REQUESTS_KEPT = 10_000
@@ -48,11 +50,13 @@ class Workspace:
 
     :param token: the access token that may do everything.
     :param settings: the choices at the start; a reset goes back to them.
+    :param scenario: what a fresh one contains; by default the small shop of ``seed``.
     """
 
-    def __init__(self, token: str, settings: Settings) -> None:
+    def __init__(self, token: str, settings: Settings, scenario: Scenario | None = None) -> None:
         self._token = token
         self._first_settings = settings
+        self._scenario = scenario
         self.settings = settings
         #: Called when there are webhooks to send; set by what sends them.
         self.on_webhook_work: Callable[[], None] | None = None
@@ -69,19 +73,25 @@ class Workspace:
         self.limiter = RateLimiter()
         self.requests: deque[SeenRequest] = deque(maxlen=_REQUESTS_KEPT)
         state = State(self.clock)
-        plant(state, people=seed)
+        if self._scenario is None:
+            plant(state, people=seed)
+        else:
+            self._scenario.plant(state, people=seed)
         deliveries = Deliveries(lambda: state.webhooks, self._first_settings)
         deliveries.wake = self.look_for_webhooks
         # After the seed, which is nothing that happens.
         recorder = Recorder(state, deliveries)
         state.listener = recorder
+        self.replies = Replies(state)
+        state.on_campaign = self.replies.plan
         self.state, self.deliveries, self.recorder = state, deliveries, recorder
         self.change_settings(self._first_settings)
 
     def change_settings(self, settings: Settings) -> None:
         self.settings = settings
         self.state.speed = settings.speed
-        self.state.timeline = Timeline(settings.failed_share)
+        self.state.timeline = Timeline(settings.failed_share, self.state.delivery.pace)
+        self.replies.change_speed(settings.speed)
         self.recorder.courses.change(settings.speed)
         self.deliveries.change_settings(settings)
         self.look_for_webhooks()
@@ -90,6 +100,9 @@ class Workspace:
         """Let everything happen that is due by now."""
         self.state.start_due_broadcasts()
         self.recorder.advance()
+        # An answer ends what webhooks tell of a message, so what came before it is told first.
+        if not self.deliveries.is_crowded:
+            self.replies.advance()
 
     def look_for_webhooks(self) -> None:
         """Have webhooks sent that are due now."""
