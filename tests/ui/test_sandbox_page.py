@@ -420,7 +420,7 @@ def test_screenshots_for_the_documentation(screen: Screen, sandbox: Sandbox) -> 
     """The documentation's pictures are of the page as it is."""
     fill(sandbox)
     pictures = {
-        "conversations": (f"conversations/{talk_of(sandbox, ADA)}", 1180, 860, "light"),
+        "conversations": (f"conversations/{talk_of(sandbox, ADA)}", 1180, 800, "light"),
         "campaign": (f"campaigns/{sandbox.state.broadcasts[0].id}", 1180, 720, "light"),
         "faults": ("faults", 1180, 720, "light"),
         "phone": (f"conversations/{talk_of(sandbox, ADA)}", 400, 760, "dark"),
