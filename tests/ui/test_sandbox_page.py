@@ -403,6 +403,17 @@ def test_every_view_is_accessible_and_fits(screen: Screen, sandbox: Sandbox, wid
         assert screen.grave_faults() == [], "clock"
 
 
+def test_many_messages_at_once_leave_no_gap(screen: Screen, sandbox: Sandbox) -> None:
+    """More messages than one answer holds are all shown, in their order."""
+    talk = sandbox.state.by_phone[ADA].conversations[0]
+    screen.open(f"conversations/{talk.id}")
+    screen.find(".message", "where is my order")
+    for index in range(500):
+        sandbox.state.say(Note(talk, "text", f"Message {index}"))
+    screen.wait(lambda: len(screen.texts(".message .text")) == 501, "all messages are shown")
+    assert screen.texts(".message .text")[1:] == [f"Message {index}" for index in range(500)]
+
+
 def test_a_reset_begins_again(screen: Screen, sandbox: Sandbox) -> None:
     """After a reset the page shows the new workspace, without what was there before."""
     sandbox.control("POST", "/inbound", {"phone": "12025550191", "text": "soon gone", "name": "Soon Gone"})

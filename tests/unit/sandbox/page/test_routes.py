@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 import requests
 
+from airflow_provider_wati.sandbox.app import create_app
 from tests.unit.sandbox.conftest import ADA, BEN, DANA_NEVER_WROTE, GRACE_BSUID, Caller
 
 ENDPOINTS = ("changes", "conversations", "campaigns", "contacts", "calls", "parity")
@@ -31,14 +33,34 @@ def test_foreign_pages_are_refused(path: str, wati: Caller) -> None:
         assert answer.status_code == 403
 
 
-def test_other_machines_are_refused(wati: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller whose address is not loopback gets none of the data."""
-    from starlette.testclient import TestClient
+def status_for(app: Any, path: str, address: str) -> int:
+    """The status of an answer to a caller at this address."""
+    sent: list[Any] = []
 
-    app: Any = wati.server.app
-    with TestClient(app, base_url="http://localhost", client=("192.0.2.7", 5000)) as elsewhere:
-        for each in ENDPOINTS:
-            assert elsewhere.get(f"/_sandbox/page/{each}").status_code == 403, each
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "client": (address, 5000),
+    }
+    asyncio.run(app(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+def test_other_machines_are_refused() -> None:
+    """A caller whose address is not loopback gets none of the data."""
+    app = create_app()
+    for each in ENDPOINTS:
+        path = f"/_sandbox/page/{each}"
+        assert [status_for(app, path, address) for address in ("127.0.0.1", "192.0.2.7")] == [200, 403], each
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -14,7 +14,9 @@ export class Refused extends Error {
  * @param {RequestInit} [options]
  */
 async function call(path, options = {}) {
-  const response = await fetch(`/_sandbox${path}`, { ...options, credentials: "omit" });
+  const response = await fetch(`/_sandbox${path}`, { ...options, credentials: "omit" }).catch(() => {
+    throw new Error("The sandbox does not answer. Is it still running?");
+  });
   if (response.ok) return response.json();
   const body = await response.json().catch(() => ({}));
   throw new Refused(response.status, body.message || `The sandbox answered ${response.status}.`);

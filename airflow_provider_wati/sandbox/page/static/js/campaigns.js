@@ -35,6 +35,7 @@ export function campaigns() {
 function overview(heading) {
   let skip = 0;
   let drawn = "";
+  let turns = 0;
   const search = searchField("Search campaign or template", () => turnTo(0));
   const list = h("div", { class: "campaigns" });
   const newer = h("button", { type: "button", on: { click: () => turnTo(skip - SHOWN) } }, "Newer");
@@ -51,9 +52,12 @@ function overview(heading) {
   }
 
   async function refresh() {
+    turns += 1;
+    const turn = turns;
     const slice = await get("/page/campaigns", { query: search.value, skip, limit: SHOWN });
     const text = JSON.stringify(slice);
-    if (text === drawn) return;
+    // The answer to an older question is out of date.
+    if (turn !== turns || text === drawn) return;
     drawn = text;
     const none = empty("campaigns", search.value ? "No campaign fits" : "No campaigns yet", "A template that is sent to somebody makes one.");
     fill(list, ...(slice.rows.length ? slice.rows.map(drawCampaign) : [none]));

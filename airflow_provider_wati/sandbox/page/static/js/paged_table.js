@@ -16,6 +16,7 @@ const ROWS = 50;
 export function pagedTable(options) {
   let skip = 0;
   let drawn = "";
+  let turns = 0;
   const body = h("tbody", { role: "rowgroup" });
   const head = options.columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.number ? "number" : null }, column.name));
   const table = h(
@@ -39,13 +40,16 @@ export function pagedTable(options) {
   }
 
   async function refresh() {
+    turns += 1;
+    const turn = turns;
     let slice = await options.load(skip, ROWS);
     if (!slice.rows.length && skip) {
       skip = 0;
       slice = await options.load(skip, ROWS);
     }
     const text = JSON.stringify(slice);
-    if (text === drawn) return;
+    // The answer to an older question is out of date.
+    if (turn !== turns || text === drawn) return;
     drawn = text;
     fill(body, ...slice.rows.map((row) => drawRow(options.columns, row)));
     scroll.hidden = !slice.total;

@@ -53,7 +53,10 @@ export function thread(id, leave) {
   async function refresh() {
     try {
       const start = total < 0 ? {} : { first: Math.max(first, total - SLICE), limit: 2 * SLICE };
-      show(await get(path, total < 0 ? { limit: SLICE } : start));
+      const answer = await get(path, total < 0 ? { limit: SLICE } : start);
+      show(answer);
+      // More came at once than one answer holds.
+      if (total < answer.total) await refresh();
     } catch (error) {
       if (!(error instanceof Refused && error.status === 404)) throw error;
       leave();
@@ -66,7 +69,8 @@ export function thread(id, leave) {
     const news = isFirst ? [] : answer.messages.filter((message) => message.index >= total);
     if (isFirst) first = answer.first;
     talk = answer.conversation;
-    total = answer.total;
+    const last = answer.messages.at(-1);
+    total = last ? last.index + 1 : answer.total;
     showHead(answer.conversation);
     if (!writing) {
       writing = composer(answer.conversation, () => void refresh().then(toTheEnd).catch(complain));

@@ -22,6 +22,8 @@ export class VirtualList {
     this.total = 0;
     this.active = 0;
     this.opened = "";
+    /** Counts the refreshes: an answer to an older question is out of date. */
+    this.turn = 0;
     /** @type {Map<number, Row[]>} */
     this.pages = new Map();
     /** @type {Set<number>} */
@@ -38,8 +40,11 @@ export class VirtualList {
 
   /** Load what is in sight again, and forget the rest. */
   async refresh() {
+    this.turn += 1;
+    const { turn } = this;
     const wanted = this.pagesInSight();
     const slices = await Promise.all(wanted.map((page) => this.options.load(page * PAGE, PAGE)));
+    if (turn !== this.turn) return;
     const active = this.row(this.active)?.id;
     this.pages = new Map(slices.map((slice, i) => [wanted[i], slice.rows]));
     this.total = slices[0]?.total ?? 0;
@@ -147,16 +152,18 @@ export class VirtualList {
     for (const page of this.pagesInSight()) {
       if (this.pages.has(page) || this.asking.has(page) || page * PAGE >= this.total) continue;
       this.asking.add(page);
+      const { turn } = this;
       this.options
         .load(page * PAGE, PAGE)
         .then((slice) => {
+          if (turn !== this.turn) return;
           this.pages.set(page, slice.rows);
           this.total = slice.total;
         })
         .catch(() => undefined)
         .finally(() => {
           this.asking.delete(page);
-          if (this.pages.has(page)) this.show();
+          if (this.pages.has(page) || turn !== this.turn) this.show();
         });
     }
   }
