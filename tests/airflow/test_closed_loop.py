@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.airflow.conftest import Deployment, connection_to, wait_for
-from tests.conftest import Sandbox
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
 
 SECRET = "s3cret-of-the-receiver-0123456789"
 CUSTOMERS = [f"1202555{number:04}" for number in range(100, 112)]
