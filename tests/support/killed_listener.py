@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sqlite3
 import sys
 
@@ -43,6 +44,10 @@ def main(database: str, state_path: str) -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            # It ends after a while also where a test that failed has left it alone.
+            signal.alarm(600)
+            # What it logs must not stand between the ids.
+            os.dup2(2, 1)
             asyncio.run(listen(sqlite3.connect(database, timeout=60), state_path))
             os._exit(1)
         print(pid, flush=True)
