@@ -101,6 +101,16 @@ def test_a_task_that_may_stop_forgets_nobody_and_still_must_not_repeat() -> None
     assert judged(outcome(ADA, state="failed"), "other") == (0, 2)
 
 
+def test_a_message_that_failed_is_no_first_one() -> None:
+    """A message that has failed reached nobody, so one in its place is not twice; two that arrived are."""
+    failed = replace(ADA, status="failed")
+    table = [((failed, failed), 0), ((failed, ADA), 0), ((ADA, ADA), 1)]
+    for plain in (outcome(failed), outcome(ADA)):
+        for messages, twice in table:
+            history = compare(plain, outcome(*messages), Crash.BEFORE, lambda message: message.phone, ())
+            assert (len(history.twice), len(history.forgotten)) == (twice, 0)
+
+
 def test_a_message_without_a_key_does_not_count() -> None:
     """An alert that a key leaves out is neither twice nor forgotten."""
     history = compare(
