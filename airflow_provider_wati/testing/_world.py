@@ -93,7 +93,9 @@ class Witness:
 
     def _deadly(self, send: Send) -> Send:
         async def deadly(message: Message) -> None:
-            self._shared.dies_at_answer = True
+            # Once: the process may be dead, and the next one begun, before the last part is sent.
+            if message["type"] == "http.response.start":
+                self._shared.dies_at_answer = True
             await send(message)
 
         return deadly
