@@ -54,6 +54,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/_sandbox/webhooks/events"): {
         "event_type": "sentMessageREAD_v2", "message_id": "66b1fb043e55a6e000000000", "channel": None, "payload": {"text": "Hi"},
     },
+    ("POST", "/_sandbox/page/conversations/{conversation_id}/read"): {"messages": 1},
     ("POST", "/_sandbox/webhooks/deliveries/{number}/redeliver"): {},
     ("POST", "/_sandbox/reset"): {"seed": True},
     ("PATCH", "/_sandbox/settings"): {"speed": 2.0, "failed_share": 0.5, "missing_status": 400, "plan": "growth", "unauthorized_text": "no"},
