@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import Integer, and_, delete, literal_column, or_, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from airflow_provider_wati.listening.webhook_events import Kind, WebhookEvent
@@ -90,13 +90,15 @@ def insert_statement(dialect: str) -> Insert:
 
     :param dialect: SQLAlchemy's name of the database.
     """
-    if dialect == "mysql":
+    # Not a parameter: drivers of MySQL send many rows as one statement, and fill in parameters in its VALUES only.
+    one = literal_column("1", Integer)
+    if dialect in ("mysql", "mariadb"):
         new = mysql.insert(EVENTS)
-        return new.on_duplicate_key_update(duplicates=EVENTS.c.duplicates + new.inserted.duplicates + 1)
+        return new.on_duplicate_key_update(duplicates=EVENTS.c.duplicates + new.inserted.duplicates + one)
     statement = postgresql.insert(EVENTS) if dialect == "postgresql" else sqlite.insert(EVENTS)
     return statement.on_conflict_do_update(
         index_elements=[EVENTS.c.conn_id, EVENTS.c.event_key],
-        set_={"duplicates": EVENTS.c.duplicates + statement.excluded.duplicates + 1},
+        set_={"duplicates": EVENTS.c.duplicates + statement.excluded.duplicates + one},
     )
 
 

@@ -24,24 +24,33 @@ from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+    from sqlalchemy.types import TypeEngine
 
 _METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer(), "sqlite")
+_MYSQL = ("mysql", "mariadb")
 #: The one row of :data:`DISPATCH`.
 DISPATCHER = "dispatcher"
 _ATTEMPTS = 10
+
+
+def _name(length: int) -> TypeEngine[str]:
+    """Return the type of a name; MySQL would take names that differ in case only for one."""
+    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(binary, *_MYSQL)
+
 
 #: Events as they came in. ``record`` is JSON in ASCII; empty for kind other. Times are milliseconds since 1970.
 EVENTS = Table(
     "wati_webhook_event",
     _METADATA,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("conn_id", String(250), nullable=False),
-    Column("event_key", String(64), nullable=False),
+    Column("conn_id", _name(250), nullable=False),
+    Column("event_key", _name(64), nullable=False),
     Column("event_type", String(100), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("state", String(10), nullable=False),
-    Column("record", Text().with_variant(mysql.MEDIUMTEXT(), "mysql"), nullable=False),
+    Column("record", Text().with_variant(mysql.MEDIUMTEXT(), *_MYSQL), nullable=False),
     Column("received", BigInteger, nullable=False),
     Column("duplicates", Integer, nullable=False),
     # The number of the dispatch: it grows with each, and it is given under a lock.
@@ -63,7 +72,7 @@ AWAITED = Table(
     "wati_webhook_awaited",
     _METADATA,
     Column("asset_event_id", Integer, primary_key=True, autoincrement=False),
-    Column("dag_id", String(250), primary_key=True),
+    Column("dag_id", _name(250), primary_key=True),
     Column("asset_id", Integer, nullable=False),
     # When Airflow's queue took the DAG in: milliseconds since 1970.
     Column("queued", BigInteger, nullable=False),

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import Table, create_engine, select
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.schema import CreateTable
 
 from airflow_provider_wati.listening.webhook_events import event_of
 from airflow_provider_wati.plugins import _store, _tables
 from airflow_provider_wati.plugins._store import Received
-from airflow_provider_wati.plugins._tables import DISPATCH, EVENTS
+from airflow_provider_wati.plugins._tables import AWAITED, DISPATCH, EVENTS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -79,3 +80,21 @@ def test_the_statements_of_other_databases() -> None:
     )
     on_postgresql = str(_store.insert_statement("postgresql").compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call] # SQLAlchemy's
     assert "ON CONFLICT (conn_id, event_key) DO UPDATE SET duplicates" in on_postgresql
+
+
+def test_a_batch_can_be_stored_in_mysql() -> None:
+    """Drivers of MySQL send many rows as one statement, and bind no parameter in ``ON DUPLICATE KEY UPDATE``."""
+    statement = str(_store.insert_statement("mysql").compile(dialect=mysql.dialect()))
+    _, _, behind = statement.partition("ON DUPLICATE KEY UPDATE")
+    assert behind
+    assert "%" not in behind
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(EVENTS, "conn_id"), (EVENTS, "event_key"), (AWAITED, "dag_id")]
+)
+def test_names_that_differ_in_case_only_are_two_names_in_mysql(table: Table, column: str) -> None:
+    """MySQL compares texts without case by default; Airflow's ids are compared with it, and so are ours."""
+    text = str(CreateTable(table).compile(dialect=mysql.dialect()))
+    [line] = [line for line in text.splitlines() if line.strip().startswith(column + " ")]
+    assert "COLLATE utf8mb4_bin" in line
