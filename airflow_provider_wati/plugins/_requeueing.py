@@ -3,6 +3,7 @@ Sees to it that each asset event reaches a run without waiting for a later event
 
 Airflow 3.1 to 3.3 keep one row per asset and DAG in their queue. A run takes the events up to the time of that row, and the
 row goes; an event that came while the row stood, and later, waits for the next event. It is given a row of its own here.
+Airflow 3.1 removes all rows of the DAG when it makes a run, also those of other assets that came meanwhile.
 Airflow 3.4 keeps a row per event and needs none of this.
 """
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which events are collected while Airflow has yet to make a run of the asset's earlier events.
 LONGEST_HOLD = 2.0
+#: Milliseconds that a scheduler takes at most from making a run to emptying the queue, with the difference of two clocks.
+LONGEST_MAKING = 10_000
 IS_NEEDED = not hasattr(AssetDagRunQueue, "asset_event_id")
 
 
@@ -49,6 +52,7 @@ class Standing:
     :param event: when it was made.
     :param queued: since when the DAG was queued, at the latest.
     :param latest_run: the time up to which the latest run took events; None where no run was made by assets.
+    :param run_made: when the latest run was made; None where there is none.
     """
 
     is_queued: bool
@@ -56,6 +60,7 @@ class Standing:
     event: int
     queued: int
     latest_run: int | None
+    run_made: int | None = None
 
 
 def is_due(*, is_queued: bool, waited: float, is_full: bool) -> bool:
@@ -66,17 +71,20 @@ def is_due(*, is_queued: bool, waited: float, is_full: bool) -> bool:
     runs as it may have, or no scheduler runs; it holds the others up for a short time only.
 
     :param is_queued: whether a DAG has yet to get a run for earlier events of the asset.
-    :param waited: seconds since the first of them came in.
+    :param waited: seconds since the first of them came in; below 0 where another clock is ahead.
     :param is_full: whether no more fit into one event.
     """
-    return not is_queued or is_full or waited >= LONGEST_HOLD
+    return not is_queued or is_full or not 0 <= waited < LONGEST_HOLD
 
 
 def step_for(standing: Standing) -> Step:
     """Decide what is done about an event that a DAG waits for."""
     if standing.is_queued:
         return Step.WAIT
-    if standing.is_in_run or standing.latest_run is None or standing.latest_run < standing.queued:
+    if standing.is_in_run or standing.latest_run is None:
+        return Step.FORGET
+    made = standing.latest_run if standing.run_made is None else standing.run_made + LONGEST_MAKING
+    if max(standing.latest_run, made) < standing.queued:
         return Step.FORGET
     return Step.REQUEUE if standing.event > standing.latest_run else Step.RETIME
 
@@ -152,12 +160,12 @@ def _standings(session: Session, asset_id: int, dag_id: str) -> list[tuple[int, 
         .join(AssetEvent, AssetEvent.id == AWAITED.c.asset_event_id, isouter=True)
         .where(AWAITED.c.asset_id == asset_id, AWAITED.c.dag_id == dag_id)
     )
-    latest: datetime | None = session.scalar(
-        select(func.max(DagRun.run_after)).where(
+    latest: Any = session.execute(
+        select(func.max(DagRun.run_after), func.max(DagRun.queued_at)).where(
             DagRun.dag_id == dag_id, DagRun.run_type == DagRunType.ASSET_TRIGGERED
         )
-    )
-    latest_run = None if latest is None else milliseconds(latest)
+    ).one()
+    latest_run, run_made = (None if when is None else milliseconds(when) for when in latest)
     return [
         (
             event_id,
@@ -168,6 +176,7 @@ def _standings(session: Session, asset_id: int, dag_id: str) -> list[tuple[int, 
                 event=0 if timestamp is None else milliseconds(timestamp),
                 queued=queued,
                 latest_run=latest_run,
+                run_made=run_made,
             ),
         )
         for event_id, queued, timestamp, is_in_run in session.execute(events)

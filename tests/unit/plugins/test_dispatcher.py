@@ -224,6 +224,27 @@ def test_a_queue_that_a_user_has_emptied_stays_empty(airflow: Airflow) -> None:
     assert not airflow.consumed(dag_id)
 
 
+def test_a_queue_that_a_run_of_another_asset_has_emptied(airflow: Airflow) -> None:
+    """Airflow 3.1 removes all rows of a DAG with its run: what was dispatched meanwhile is queued again."""
+    from airflow.models.asset import AssetDagRunQueue
+
+    from airflow_provider_wati.plugins import _requeueing
+
+    if not _requeueing.IS_NEEDED:
+        pytest.skip("Airflow 3.4 removes the rows of a run's own events")
+    dag_id = airflow.deploy("either")
+    ids = airflow.receive()
+    airflow.dispatch()
+    airflow.schedule()
+    ids += airflow.receive()
+    airflow.dispatch()
+    with airflow.session() as session:
+        session.execute(delete(AssetDagRunQueue))
+    assert airflow.dispatch()
+    airflow.schedule()
+    assert airflow.consumed(dag_id) == each_once(ids)
+
+
 def test_an_event_that_was_passed_over_gets_a_new_time(airflow: Airflow) -> None:
     """An event that was committed after a run of a later time was made reaches the next run."""
     from airflow.models.asset import AssetEvent

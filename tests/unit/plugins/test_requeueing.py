@@ -16,6 +16,30 @@ def test_events_are_collected_while_a_run_is_about_to_be_made() -> None:
     assert is_due(is_queued=True, waited=LONGEST_HOLD, is_full=False)
 
 
+def test_a_clock_that_went_back_holds_no_event_up() -> None:
+    """A host whose clock is an hour behind the one that stored an event does not wait for an hour."""
+    assert is_due(is_queued=True, waited=-3600.0, is_full=False)
+
+
+@pytest.mark.parametrize(
+    ("event", "queued", "made", "step"),
+    [
+        # Airflow 3.1: another asset's run, which goes by an earlier time, has removed the row.
+        (50_000, 50_000, 50_100, Step.REQUEUE),
+        # Committed between the making of the run and the removal.
+        (50_000, 50_000, 49_900, Step.REQUEUE),
+        # A user emptied the queue later.
+        (50_000, 50_000, 39_999, Step.FORGET),
+    ],
+)
+def test_a_run_of_another_asset_empties_the_queue(event: int, queued: int, made: int, step: Step) -> None:
+    """A row that goes as a run is made was not deleted by a user, although the run counts from before it."""
+    standing = Standing(
+        is_queued=False, is_in_run=False, event=event, queued=queued, latest_run=30_000, run_made=made
+    )
+    assert step_for(standing) is step
+
+
 @pytest.mark.parametrize(
     ("standing", "step"),
     [
