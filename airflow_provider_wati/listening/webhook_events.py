@@ -184,7 +184,9 @@ def _digits(value: object) -> str | None:
 
 
 def _is_true(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "1")
+    return value == 1
 
 
 def _created(body: Mapping[str, Any]) -> str | None:

@@ -108,7 +108,7 @@ def test_other_events_hold_nothing(name: object) -> None:
     assert (event.kind, event.record) == (Kind.OTHER, None)
 
 
-@pytest.mark.parametrize("owner", [True, "true", "True"])
+@pytest.mark.parametrize("owner", [True, "true", "True", 1, 1.0, "1"])
 def test_messages_of_the_account_are_not_inbound(owner: object) -> None:
     """The echo of a message that the account sent is not a message of a customer."""
     assert event_of({**MESSAGE, "owner": owner}).kind is Kind.OTHER
