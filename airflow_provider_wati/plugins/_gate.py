@@ -17,13 +17,23 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 URL_PREFIX = "/wati"
 #: Where the gate leaves the secret for the receiver.
 SECRET = "wati.webhook_secret"
-STATUSES_PAGE = "statuses"
 #: Of characters that servers log as they are.
 _HIDDEN = "HIDDEN"
+#: What workers read of a connection; shorter than any secret.
+_WORKERS_PAGES = frozenset({"statuses", "news"})
+_HOOKS = r"[a-z_-]*hooks?/+"
 #: Whatever follows the id of the connection, in any spelling of the path, and behind any ``[api] base_url``.
 _WEBHOOK = re.compile(
-    rf"^(?P<shown>.*?{URL_PREFIX}/+[a-z]*hooks?/+[^/]*/+)(?P<secret>.+)$", re.DOTALL | re.IGNORECASE
+    rf"(?P<shown>.*?{URL_PREFIX}/+{_HOOKS}[^/]*/+)(?P<secret>.+)", re.DOTALL | re.IGNORECASE
 )
+#: Whatever else stands below the receiver's prefix, where an address may have been misspelt.
+_BELOW = re.compile(
+    rf"(?P<shown>/*{URL_PREFIX}/+(?:{_HOOKS})?|.*?{URL_PREFIX}/+{_HOOKS})(?P<secret>.+)",
+    re.DOTALL | re.IGNORECASE,
+)
+_OPEN_PAGES = frozenset({"deliveries"})
+#: An address without the prefix: another plugin may have a page there, so it is hidden only when it is refused.
+_WITHOUT_PREFIX = re.compile(rf"(?P<shown>/*{_HOOKS})(?P<secret>.+)", re.DOTALL | re.IGNORECASE)
 
 _receiver: Receiver | None = None
 
@@ -61,7 +71,7 @@ class WebhookGate:
             await self._live(scope, receive, send)
             return
         hide_secret(scope)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _hiding_refused(scope, send))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def started(message: MutableMapping[str, Any]) -> None:
@@ -76,16 +86,46 @@ class WebhookGate:
                 _receiver.stop()
 
 
+def _hiding_refused(scope: Scope, send: Send) -> Send:
+    """Return ``send`` that hides the rest of a refused address which lacks the prefix, before the server logs it."""
+    found = _WITHOUT_PREFIX.fullmatch(_below_root(scope)[1])
+    if found is None:
+        return send
+
+    async def hiding(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            _show(scope, _below_root(scope)[0] + found["shown"] + _HIDDEN)
+        await send(message)
+
+    return hiding
+
+
 def hide_secret(scope: Scope) -> None:
     """
     Move the secret of a webhook's address from the path to ``scope["wati.webhook_secret"]``.
 
+    Of what else stands below the prefix, all is hidden but the pages.
+
     :param scope: of a request; the same object that the server logs from.
     """
-    found = _WEBHOOK.match(scope.get("path", ""))
-    if found is None or found["secret"] == STATUSES_PAGE:
+    root, path = _below_root(scope)
+    found = _WEBHOOK.fullmatch(path)
+    if found is not None and found["secret"] in _WORKERS_PAGES:
+        return
+    found = found or _BELOW.fullmatch(path)
+    if found is None or found["secret"] in _OPEN_PAGES:
         return
     scope[SECRET] = found["secret"]
-    scope["path"] = found["shown"] + _HIDDEN
+    _show(scope, root + found["shown"] + _HIDDEN)
+
+
+def _below_root(scope: Scope) -> tuple[str, str]:
+    """Return the path of ``[api] base_url``, where a request has it, and what follows."""
+    path, root = scope.get("path", ""), scope.get("root_path", "")
+    return (root, path[len(root) :]) if path.startswith(f"{root}/") else ("", path)
+
+
+def _show(scope: Scope, path: str) -> None:
+    scope["path"] = path
     if "raw_path" in scope:
-        scope["raw_path"] = scope["path"].encode("utf-8", "replace")
+        scope["raw_path"] = path.encode("utf-8", "replace")

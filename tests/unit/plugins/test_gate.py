@@ -23,6 +23,15 @@ SECRET_TEXT = "s3cret-of-the-receiver-0123456789"
         "/wati/webhooks/wati_default/{}/more",
         "/wati/webhooks/wati_default/x/{}",
         "/wati/webhooks/wati_default/{}\n",
+        # A part of the address is missing or another.
+        "/wati/webhooks/{}",
+        "/airflow/wati/webhooks/{}",
+        "/wati/{}",
+        "/wati/wati_default/{}",
+        "/wati/web-hooks/wati_default/{}",
+        "/wati/receiver/wati_default/{}",
+        "/wati/deliveries/{}",
+        "/wati/webhooks/wati_default/statuses/{}",
     ],
 )
 def test_no_spelling_of_the_address_shows_the_secret(path: str) -> None:
@@ -35,13 +44,48 @@ def test_no_spelling_of_the_address_shows_the_secret(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/wati/webhooks/wati_default/statuses", "/wati/deliveries", "/api/v2/dags/x/y"]
+    "path",
+    [
+        "/wati/webhooks/wati_default/statuses",
+        "/wati/webhooks/wati_default/news",
+        "/airflow/wati/webhooks/wati_default/news",
+        "/wati/deliveries",
+        "/wati/",
+        "/api/v2/dags/x/y",
+        "/api/v2/dags/wati/dagRuns/x",
+        "/webhooks/of/another-plugin-with-a-long-name",
+    ],
 )
 def test_other_addresses_stay(path: str) -> None:
     """Addresses without a secret are not touched."""
     scope: dict[str, Any] = {"type": "http", "path": path}
     hide_secret(scope)
     assert scope == {"type": "http", "path": path}
+
+
+def test_below_a_base_url_with_a_path() -> None:
+    """The server tells the path of ``[api] base_url``, below which a misspelt address is hidden too."""
+    scope: dict[str, Any] = {"type": "http", "path": f"/flow/wati/{SECRET_TEXT}", "root_path": "/flow"}
+    hide_secret(scope)
+    assert scope["path"] == "/flow/wati/HIDDEN"
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(404, "/webhooks/HIDDEN"), (200, f"/webhooks/receiving/{SECRET_TEXT}")]
+)
+def test_an_address_without_the_prefix_is_hidden_when_it_is_refused(status: int, shown: str) -> None:
+    """Who forgets ``/wati`` does not find the secret in the log; the page of another plugin is left as it is."""
+    logged = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status})
+
+    async def send(message: Any) -> None:
+        logged.append(scope["path"])
+
+    scope: dict[str, Any] = {"type": "http", "path": f"/webhooks/receiving/{SECRET_TEXT}"}
+    asyncio.run(WebhookGate(app)(scope, None, send))  # type: ignore[arg-type] # it is not used
+    assert logged == [shown]
 
 
 def test_the_server_sees_the_changed_scope() -> None:

@@ -17,6 +17,7 @@ from airflow_provider_wati.listening.read_key import read_key
 from airflow_provider_wati.listening.received_statuses import ReceivedStatuses, ReceiverUnavailableError
 from airflow_provider_wati.listening.webhook_events import event_of
 from airflow_provider_wati.plugins import _store
+from airflow_provider_wati.plugins._gate import WebhookGate
 from airflow_provider_wati.plugins._tables import EVENTS
 from tests.unit.plugins.conftest import TOKEN
 
@@ -40,7 +41,8 @@ def serving(app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def url(receiver: Receiver) -> Iterator[str]:
-    with serving(Starlette(routes=[Mount("/wati", receiver.app)])) as address:
+    # With the gate, as in a server that Airflow runs.
+    with serving(WebhookGate(Starlette(routes=[Mount("/wati", receiver.app)]))) as address:
         yield address
 
 
