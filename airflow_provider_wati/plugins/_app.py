@@ -24,6 +24,7 @@ from airflow_provider_wati.plugins._store import Received
 from airflow_provider_wati.plugins._writer import NotStoredError, WriterIsBusyError
 
 if TYPE_CHECKING:
+    from airflow_provider_wati.plugins._connections import Account
     from airflow_provider_wati.plugins._receiver import Receiver
 
 log = logging.getLogger(__name__)
@@ -98,9 +99,7 @@ async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
 
 async def _receive(receiver: Receiver, request: Request) -> Response:
     conn_id = request.path_params["conn_id"]
-    account = await receiver.accounts.with_secret(conn_id, request.scope.get(SECRET, ""))
-    if account is None:
-        raise _NOT_FOUND
+    account = await _known(receiver.accounts.with_secret(conn_id, request.scope.get(SECRET, "")))
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type and content_type != "application/json" and not content_type.endswith("+json"):
         raise _NOT_JSON_TYPE
@@ -110,6 +109,17 @@ async def _receive(receiver: Receiver, request: Request) -> Response:
     received = Received(conn_id, event, now_in_milliseconds())
     await asyncio.wait_for(receiver.writer.write(received), _PATIENCE)
     return JSONResponse({"detail": "Stored"})
+
+
+async def _known(look_up: Awaitable[Account | None]) -> Account:
+    try:
+        account = await look_up
+    except Exception as error:
+        # The connection may be there. The error was logged without its text.
+        raise TooManyLookupsError from error
+    if account is None:
+        raise _NOT_FOUND
+    return account
 
 
 async def _body(request: Request) -> bytes:
@@ -140,11 +150,7 @@ async def _reader(receiver: Receiver, request: Request) -> str:
     """Return the connection that a worker reads, if it has its read key."""
     conn_id: str = request.path_params["conn_id"]
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    account = await receiver.accounts.with_read_key(
-        conn_id, key.strip() if scheme.lower() == "bearer" else ""
-    )
-    if account is None:
-        raise _NOT_FOUND
+    await _known(receiver.accounts.with_read_key(conn_id, key.strip() if scheme.lower() == "bearer" else ""))
     return conn_id
 
 

@@ -28,7 +28,7 @@ _CONN_ID = re.compile(r"[\w.()\[\]!:#@ -]{1,250}")
 
 
 class TooManyLookupsError(Exception):
-    """The connection cannot be read now."""
+    """The connection cannot be read now, or others cannot, which must look alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def account_of(conn_id: str) -> Account | None:
     Read a connection from where Airflow keeps it; this blocks.
 
     :return: None where it does not exist, is of another type or receives nothing.
+    :raises Exception: of the secrets backend or the database, where that cannot be said.
     """
     from airflow.models.connection import Connection
 
@@ -72,12 +73,21 @@ def account_of(conn_id: str) -> Account | None:
             return None
         tenant_id = Endpoint.parse(arguments["endpoint"], arguments.get("tenant_id")).tenant_id
     except AirflowNotFoundException:
+        _ask_each_backend(conn_id)
         return None
     except WatiConfigurationError as error:
         log.warning("No webhooks are received. %s", error)
         return None
     key = read_key(arguments["token"].reveal(), conn_id)
     return Account(settings.webhook_secret.encode(), key.encode(), tenant_id)
+
+
+def _ask_each_backend(conn_id: str) -> None:
+    """Raise what a secrets backend raises; Airflow takes a backend that fails for one without the connection."""
+    from airflow.configuration import ensure_secrets_loaded
+
+    for backend in ensure_secrets_loaded():
+        backend.get_connection(conn_id=conn_id)
 
 
 class Accounts:
@@ -93,6 +103,7 @@ class Accounts:
         self._clock = clock
         self._kept: OrderedDict[str, tuple[float, Account | None]] = OrderedDict()
         self._running: dict[str, asyncio.Task[Account | None]] = {}
+        self._is_failing = False
 
     async def with_secret(self, conn_id: str, secret: str) -> Account | None:
         """Return the account if it has this secret."""
@@ -107,6 +118,9 @@ class Accounts:
     ) -> Account | None:
         account = await self._get(conn_id) if _CONN_ID.fullmatch(conn_id) else None
         is_it = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected(account or _NOBODY))
+        if not is_it and (self._is_failing or len(self._running) >= _MOST_AT_ONCE):
+            # An unknown connection is refused so, and a known one must not differ from it.
+            raise TooManyLookupsError
         return account if is_it else None
 
     async def _get(self, conn_id: str) -> Account | None:
@@ -139,6 +153,7 @@ class Accounts:
     def _end(self, conn_id: str, done: asyncio.Task[Account | None]) -> None:
         self._running.pop(conn_id, None)
         with suppress(asyncio.CancelledError):
+            self._is_failing = done.exception() is not None
             if (error := done.exception()) is not None:
                 # Not its text: those of Airflow and of its secrets backends may hold the connection.
                 log.warning("Connection %r could not be read (%s).", conn_id, type(error).__name__)

@@ -148,6 +148,18 @@ def test_a_failing_database_is_said_without_details(
     assert not any(part in caplog.text for part in ("Hello", "12025550143", SECRET))
 
 
+def test_a_connection_that_cannot_be_read_is_not_missing(client: TestClient, receiver: Receiver) -> None:
+    """While Airflow cannot say whether the connection exists, WATI is told to send again."""
+
+    def fail(conn_id: str) -> None:
+        raise OSError("down")
+
+    receiver.accounts._read = fail
+    response = client.post(ADDRESS, json=MESSAGE)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "60")
+    assert client.get("/wati/webhooks/receiving/statuses", headers=KEY).status_code == 503
+
+
 def test_an_unexpected_error_is_not_raised_to_the_server(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,9 +5,10 @@ import logging
 import threading
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from airflow_provider_wati.plugins import _connections
-from airflow_provider_wati.plugins._connections import Account, Accounts, TooManyLookupsError
+from airflow_provider_wati.plugins._connections import Account, Accounts, TooManyLookupsError, account_of
 
 SECRET = "s3cret-of-the-receiver-0123456789"
 ACCOUNT = Account(SECRET.encode(), b"key", "123456")
@@ -135,6 +136,86 @@ def test_an_error_is_not_taken_for_a_missing_connection(caplog: pytest.LogCaptur
     assert connections.looked_up == ["broken"] * 2
     assert "ValueError" in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_an_overload_does_not_tell_which_connections_receive() -> None:
+    """While look-ups are crowded, a wrong secret of a known connection and an unknown connection look alike."""
+    connections = Connections()
+
+    async def ask() -> None:
+        accounts = connections.accounts()
+        assert await accounts.with_secret("known", "wrong") is None
+        connections.now = 20
+        connections.may_answer.clear()
+        crowd = [asyncio.create_task(accounts.with_secret(f"guess{number}", "x")) for number in range(8)]
+        await asyncio.sleep(0.1)
+        for conn_id in ("known", "unknown", "no/id"):
+            with pytest.raises(TooManyLookupsError):
+                await accounts.with_secret(conn_id, "wrong")
+        connections.may_answer.set()
+        await asyncio.gather(*crowd)
+
+    asyncio.run(ask())
+
+
+def test_a_failure_does_not_tell_which_connections_receive() -> None:
+    """While look-ups fail, a wrong secret of a known connection is not answered as if its connection were missing."""
+    connections = Connections()
+
+    async def ask() -> None:
+        accounts = connections.accounts()
+        assert await accounts.with_secret("known", "wrong") is None
+        with pytest.raises(ValueError, match=SECRET):
+            await accounts.with_secret("broken", "wrong")
+        with pytest.raises(TooManyLookupsError):
+            await accounts.with_secret("known", "wrong")
+        assert await accounts.with_secret("known", SECRET) is ACCOUNT
+        assert await accounts.with_secret("unknown", "wrong") is None
+        assert await accounts.with_secret("known", "wrong") is None
+
+    asyncio.run(ask())
+
+
+@pytest.fixture
+def failing_database(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.secrets.metastore import MetastoreBackend
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("select", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(MetastoreBackend, "get_connection", fail)
+
+
+def test_a_database_that_is_down_is_not_an_unknown_connection(
+    failing_database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the connection cannot be read, that is said; where Airflow finds it elsewhere, it is used."""
+    with pytest.raises(OperationalError):
+        account_of("kept_in_the_database")
+    monkeypatch.setenv("AIRFLOW_CONN_IN_THE_ENVIRONMENT", "http://a")
+    assert account_of("in_the_environment") is None
+
+
+def test_a_known_connection_is_known_again_after_an_outage() -> None:
+    """A look-up that fails does not replace what is known, and leads to no answer that the connection is missing."""
+    connections = Connections()
+
+    async def ask() -> None:
+        accounts = connections.accounts()
+        assert await accounts.with_secret("known", SECRET)
+        accounts._read = broken
+        connections.now = 20
+        assert await accounts.with_secret("known", SECRET)
+        await asyncio.sleep(0.1)
+        connections.now = 40
+        with pytest.raises(OSError, match="down"):
+            await accounts.with_secret("known", SECRET)
+        assert accounts._kept["known"][1] is ACCOUNT
+
+    def broken(conn_id: str) -> Account | None:
+        raise OSError("down")
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize("conn_id", ["", "x" * 300, "a\0b", "a/b", "a\nb"])
