@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from airflow_provider_wati.plugins import _page, _store
 from airflow_provider_wati.plugins._connections import TooManyLookupsError
 from airflow_provider_wati.plugins._gate import SECRET
 from airflow_provider_wati.plugins._receiver import now_in_milliseconds, retention_days
-from airflow_provider_wati.plugins._store import Received
+from airflow_provider_wati.plugins._store import Place, Received
 from airflow_provider_wati.plugins._writer import NotStoredError, WriterIsBusyError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ MOST_BYTES = 1_000_000
 _PATIENCE = 20.0
 _MOST_STATUSES = 1000
 _DELIVERIES_SHOWN = 200
+#: Of earlier versions, without the first part.
+_CURSOR = re.compile(r"(?:(?P<epoch>[0-9a-f]{1,16})\.)?(?P<batch>[0-9]{1,18})\.(?P<number>[0-9]{1,18})")
 
 
 class _RefusedError(Exception):
@@ -162,7 +165,7 @@ async def _news(receiver: Receiver, request: Request) -> Response:
 
 async def _statuses(receiver: Receiver, request: Request) -> Response:
     conn_id = await _reader(receiver, request)
-    after = _cursor(request.query_params.get("after") or "0.0")
+    after = _cursor(request.query_params.get("after") or "0.0.0")
     limit = request.query_params.get("limit") or str(_MOST_STATUSES)
     if not limit.isdecimal() or not int(limit[:9]) >= 1:
         raise _BAD_CURSOR
@@ -170,14 +173,18 @@ async def _statuses(receiver: Receiver, request: Request) -> Response:
         _store.statuses, receiver.engine, conn_id, after, min(int(limit[:9]), _MOST_STATUSES)
     )
     found = [{**status, "received": _iso(received)} for status, received in page.statuses]
-    return JSONResponse({"statuses": found, "cursor": "{}.{}".format(*page.after), "more": page.more})
+    return JSONResponse({"statuses": found, "cursor": _text_of(page.after), "more": page.more})
 
 
-def _cursor(text: str) -> tuple[int, int]:
-    batch, _, number = text.partition(".")
-    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (batch, number)):
+def _cursor(text: str) -> Place:
+    found = _CURSOR.fullmatch(text)
+    if found is None:
         raise _BAD_CURSOR
-    return int(batch), int(number)
+    return Place(found["epoch"] or "", int(found["batch"]), int(found["number"]))
+
+
+def _text_of(place: Place) -> str:
+    return f"{place.epoch}.{place.batch}.{place.number}"
 
 
 def _iso(received: int) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, and_, delete, literal_column, or_, select
+from sqlalchemy import Integer, and_, delete, literal_column, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from airflow_provider_wati.listening.webhook_events import Kind, WebhookEvent
-from airflow_provider_wati.plugins._tables import EVENTS
+from airflow_provider_wati.plugins._tables import DISPATCH, EVENTS
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.sql import Select
     from sqlalchemy.sql.dml import Insert
 
 _DELETED_AT_ONCE = 5000
@@ -71,6 +72,21 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where a reader of statuses is.
+
+    :param epoch: of the tables that the numbers are of; empty at the start.
+    :param batch: the number of a dispatch.
+    :param number: the number of an event.
+    """
+
+    epoch: str = ""
+    batch: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StatusPage:
     """
     Statuses in the order in which they were dispatched.
@@ -80,7 +96,7 @@ class StatusPage:
     """
 
     statuses: Sequence[tuple[dict[str, Any], int]] = field(repr=False)
-    after: tuple[int, int]
+    after: Place
     more: bool
 
 
@@ -112,8 +128,15 @@ def rows_of(events: Iterable[Received]) -> list[dict[str, Any]]:
     for received in events:
         row = received.row()
         known = rows.setdefault((row["conn_id"], row["event_key"]), row)
-        known["duplicates"] += known is not row
+        if known is not row:
+            known["duplicates"] += 1
+            known["record"] = _merged_text(known["record"], row["record"])
     return [rows[key] for key in sorted(rows)]
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with what it lacks from the record of a repeat or twin; what it has stays."""
+    return {name: other.get(name) if value is None else value for name, value in one.items()}
 
 
 def store(engine: Engine, events: Sequence[Received]) -> None:
@@ -123,7 +146,32 @@ def store(engine: Engine, events: Sequence[Received]) -> None:
     :raises SQLAlchemyError: when nothing was stored.
     """
     with engine.begin() as connection:
-        connection.execute(insert_statement(engine.dialect.name), rows_of(events))
+        rows = rows_of(events)
+        connection.execute(insert_statement(engine.dialect.name), rows)
+        _complete(connection, rows)
+
+
+def _complete(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give pending events what the twins that have just been counted have and they lack; their rows are locked."""
+    by_key = {(row["conn_id"], row["event_key"]): row["record"] for row in rows if row["record"]}
+    query = select(EVENTS.c.id, EVENTS.c.conn_id, EVENTS.c.event_key, EVENTS.c.record).where(
+        EVENTS.c.conn_id.in_({conn_id for conn_id, _ in by_key}),
+        EVENTS.c.event_key.in_([key for _, key in by_key]),
+        EVENTS.c.duplicates > 0,
+        EVENTS.c.state == State.PENDING.value,
+    )
+    for row in connection.execute(query).all() if by_key else ():
+        record = _merged_text(row.record, by_key.get((row.conn_id, row.event_key), row.record))
+        if record != row.record:
+            # Not when it was dispatched meanwhile: its asset event stays as it is.
+            is_pending = (EVENTS.c.id == row.id) & (EVENTS.c.state == State.PENDING.value)
+            connection.execute(update(EVENTS).where(is_pending).values(record=record))
+
+
+def _merged_text(one: str, other: str) -> str:
+    if one == other or "null" not in one:
+        return one
+    return json.dumps(merged(json.loads(one), json.loads(other)))
 
 
 def deliveries(engine: Engine, limit: int) -> list[Delivery]:
@@ -136,15 +184,30 @@ def deliveries(engine: Engine, limit: int) -> list[Delivery]:
         return [Delivery(*row) for row in rows]
 
 
-def statuses(engine: Engine, conn_id: str, after: tuple[int, int], limit: int) -> StatusPage:
+def statuses(engine: Engine, conn_id: str, after: Place, limit: int) -> StatusPage:
     """
     Return the statuses of a connection that were dispatched after a place.
 
-    :param after: the number of a dispatch and of an event; ``(0, 0)`` for the start.
+    A place of other tables, or behind the latest dispatch, counts as the start: the tables were made anew, or brought back
+    from a copy, and hold other statuses.
+
+    :param after: the end of the last page.
     :param limit: how many at most.
     """
-    batch, number = after
-    query = (
+    with engine.connect() as connection:
+        latest = connection.execute(select(DISPATCH.c.epoch, DISPATCH.c.batch)).one()
+        if after.epoch != latest.epoch or after.batch > latest.batch:
+            after = Place(latest.epoch)
+        rows = connection.execute(_statuses_query(conn_id, after, limit + 1)).all()
+    page = rows[:limit]
+    found = [(json.loads(row.record), row.received) for row in page]
+    last = Place(after.epoch, page[-1].batch, page[-1].id) if page else after
+    return StatusPage(found, last, more=len(rows) > limit)
+
+
+def _statuses_query(conn_id: str, after: Place, limit: int) -> Select[Any]:
+    batch, number = after.batch, after.number
+    return (
         select(EVENTS.c.batch, EVENTS.c.id, EVENTS.c.record, EVENTS.c.received)
         .where(
             EVENTS.c.conn_id == conn_id,
@@ -153,20 +216,15 @@ def statuses(engine: Engine, conn_id: str, after: tuple[int, int], limit: int) -
             or_(EVENTS.c.batch > batch, and_(EVENTS.c.batch == batch, EVENTS.c.id > number)),
         )
         .order_by(EVENTS.c.batch, EVENTS.c.id)
-        .limit(limit + 1)
+        .limit(limit)
     )
-    with engine.connect() as connection:
-        rows = connection.execute(query).all()
-    page = rows[:limit]
-    found = [(json.loads(row.record), row.received) for row in page]
-    last = (page[-1].batch, page[-1].id) if page else after
-    return StatusPage(found, last, more=len(rows) > limit)
 
 
 def latest(engine: Engine, conn_id: str) -> dict[Kind, str]:
     """Return a mark for each kind of event that differs once one more of them was dispatched."""
     marks = {}
     with engine.connect() as connection:
+        epoch = connection.execute(select(DISPATCH.c.epoch)).scalar_one()
         for kind in (Kind.MESSAGE, Kind.STATUS):
             query = (
                 select(EVENTS.c.batch, EVENTS.c.id)
@@ -175,7 +233,7 @@ def latest(engine: Engine, conn_id: str) -> dict[Kind, str]:
                 .limit(1)
             )
             found = connection.execute(query).first()
-            marks[kind] = "0.0" if found is None else f"{found.batch}.{found.id}"
+            marks[kind] = f"{epoch}.0.0" if found is None else f"{epoch}.{found.batch}.{found.id}"
     return marks
 
 

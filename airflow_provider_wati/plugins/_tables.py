@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -60,12 +61,14 @@ EVENTS = Table(
     Index("ix_wati_webhook_event_batch", "conn_id", "kind", "batch", "id"),
     Index("ix_wati_webhook_event_received", "received"),
 )
-#: One row, whose lock a dispatcher holds, with the number of the latest dispatch.
+#: One row, whose lock a dispatcher holds, with the number of the latest dispatch, and a random text by which numbers of
+#: tables that were made anew are told apart.
 DISPATCH = Table(
     "wati_webhook_dispatch",
     _METADATA,
     Column("name", String(20), primary_key=True),
     Column("batch", BigInteger, nullable=False),
+    Column("epoch", _name(16), nullable=False),
 )
 #: Which DAG is still to get a run with which asset event; see ``_requeueing.py``.
 AWAITED = Table(
@@ -100,7 +103,7 @@ def create_tables(engine: Engine) -> None:
 def _add_dispatcher(engine: Engine) -> None:
     with engine.begin() as connection:
         if connection.execute(select(DISPATCH.c.name)).first() is None:
-            connection.execute(insert(DISPATCH).values(name=DISPATCHER, batch=0))
+            connection.execute(insert(DISPATCH).values(name=DISPATCHER, batch=0, epoch=token_hex(8)))
 
 
 def are_there(engine: Engine) -> bool:

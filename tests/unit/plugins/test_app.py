@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from airflow_provider_wati.listening.read_key import read_key
 from airflow_provider_wati.plugins import _store
 from airflow_provider_wati.plugins._gate import WebhookGate
-from airflow_provider_wati.plugins._tables import EVENTS
+from airflow_provider_wati.plugins._tables import DISPATCH, EVENTS
 from airflow_provider_wati.plugins._writer import LONGEST_QUEUE
 from tests.unit.plugins.conftest import SECRET, TOKEN
 
@@ -187,6 +187,7 @@ def test_statuses_are_read_page_by_page(client: TestClient, receiver: Receiver) 
     def give(batch: int, ids: tuple[int, ...]) -> None:
         with receiver.engine.begin() as connection:
             connection.execute(update(EVENTS).where(EVENTS.c.id.in_(ids)).values(batch=batch))
+            connection.execute(update(DISPATCH).values(batch=batch))
 
     numbers = [row.id for row in stored(receiver)]
     assert client.get("/wati/webhooks/receiving/statuses", headers=KEY).json()["statuses"] == []
@@ -223,7 +224,7 @@ def test_statuses_need_the_read_key(client: TestClient, conn_id: str, headers: d
 
 
 @pytest.mark.parametrize(
-    "query", ["after=x", "after=1", "after=1.-1", "limit=0", "limit=x", f"after={'9' * 50}.1"]
+    "query", ["after=x", "after=1", "after=1.-1", "limit=0", "limit=x", f"after={'9' * 50}.1", "after=x.1.1"]
 )
 def test_a_cursor_that_is_none(client: TestClient, query: str) -> None:
     """A cursor or limit that cannot be one is refused."""

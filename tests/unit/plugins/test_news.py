@@ -18,7 +18,7 @@ from airflow_provider_wati.listening.received_statuses import ReceivedStatuses, 
 from airflow_provider_wati.listening.webhook_events import event_of
 from airflow_provider_wati.plugins import _store
 from airflow_provider_wati.plugins._gate import WebhookGate
-from airflow_provider_wati.plugins._tables import EVENTS
+from airflow_provider_wati.plugins._tables import DISPATCH, EVENTS
 from tests.unit.plugins.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def come_in(receiver: Receiver, batch: int, **body: Any) -> None:
     _store.store(receiver.engine, [_store.Received("receiving", event_of(body), 1_793_318_400_000)])
     with receiver.engine.begin() as connection:
         connection.execute(update(EVENTS).where(EVENTS.c.batch.is_(None)).values(batch=batch))
+        connection.execute(update(DISPATCH).values(batch=batch))
 
 
 def test_a_mark_changes_when_something_comes_in(receiver: Receiver, url: str) -> None:

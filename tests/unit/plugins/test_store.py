@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Table, create_engine, select
+from sqlalchemy import Table, create_engine, select, update
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.schema import CreateTable
 
@@ -98,3 +99,56 @@ def test_names_that_differ_in_case_only_are_two_names_in_mysql(table: Table, col
     text = str(CreateTable(table).compile(dialect=mysql.dialect()))
     [line] = [line for line in text.splitlines() if line.strip().startswith(column + " ")]
     assert "COLLATE utf8mb4_bin" in line
+
+
+POORER = {"eventType": "message_bsuid", "id": "m1", "text": "Hello"}
+RICHER = {"eventType": "message", "id": "m1", "text": "Other", "waId": "12025550143"}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_richer_twin_adds_what_the_poorer_lacks(engine: Engine, together: bool) -> None:
+    """The ``_bsuid`` twin without a phone number comes first; the number of the plain one is not thrown away."""
+    events = [Received("c", event_of(body), 1) for body in (POORER, RICHER)]
+    for batch in [events] if together else [[event] for event in events]:
+        _store.store(engine, batch)
+    [row] = rows(engine)
+    record = json.loads(row.record)
+    assert (record["phone_number"], record["text"], row.duplicates) == ("12025550143", "Hello", 1)
+
+
+def test_what_was_dispatched_is_not_changed(engine: Engine) -> None:
+    """The record of an event that DAGs already have stays as they have it."""
+    _store.store(engine, [Received("c", event_of(POORER), 1)])
+    with engine.begin() as connection:
+        connection.execute(update(EVENTS).values(state="dispatched"))
+    _store.store(engine, [Received("c", event_of(RICHER), 1)])
+    [row] = rows(engine)
+    assert json.loads(row.record)["phone_number"] is None
+
+
+def dispatched_status(engine: Engine) -> None:
+    _store.store(engine, [received("s", kind="sentMessageREAD")])
+    with engine.begin() as connection:
+        connection.execute(update(DISPATCH).values(batch=1))
+        connection.execute(update(EVENTS).values(batch=1, state="dispatched"))
+
+
+def test_a_reader_notices_that_the_numbers_began_anew(engine: Engine) -> None:
+    """A place from before the tables were made anew, or brought back from a copy, hides no status."""
+    dispatched_status(engine)
+    page = _store.statuses(engine, "c", _store.Place(), 100)
+    assert len(page.statuses) == 1
+    assert _store.statuses(engine, "c", page.after, 100).statuses == []
+    for place in (_store.Place("0" * 16, 1, 1), _store.Place(page.after.epoch, 4711, 123456)):
+        assert len(_store.statuses(engine, "c", place, 100).statuses) == 1
+
+
+def test_marks_of_other_tables_differ(engine: Engine) -> None:
+    """Tables that were made anew give no mark that those before them gave."""
+    dispatched_status(engine)
+    before = _store.latest(engine, "c")
+    _tables._METADATA.drop_all(engine)
+    _tables.create_tables(engine)
+    dispatched_status(engine)
+    after = _store.latest(engine, "c")
+    assert all(before[kind] != after[kind] for kind in before)
