@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.asset import AssetDagRunQueue, AssetModel
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from airflow_provider_wati.listening.types import MESSAGES, STATUSES
 from airflow_provider_wati.listening.webhook_events import Kind
@@ -27,10 +27,15 @@ log = logging.getLogger(__name__)
 #: What one asset event holds at most; a task gets all of it with its context.
 MOST_ITEMS = 1000
 MOST_CHARACTERS = 2_000_000
+#: Milliseconds for which an event waits for its asset, which is inactive while the file of its DAG cannot be read.
+LONGEST_WAIT = 600_000
 #: Seconds between two looks while events wait, and while none do.
 _BUSY = 0.25
 _IDLE = 1.0
 _AFTER_ERROR = 2.0
+_LONGEST_AFTER_ERROR = 60.0
+#: Milliseconds after which a run that Airflow has not made is not expected soon.
+_SOON = 10_000
 
 _ITEMS = {Kind.MESSAGE.value: MESSAGES, Kind.STATUS.value: STATUSES}
 
@@ -81,6 +86,8 @@ def dispatch(session: Session, now: datetime) -> bool:
     """
     session.execute(update(DISPATCH).where(DISPATCH.c.name == DISPATCHER).values(batch=DISPATCH.c.batch + 1))
     batch = session.execute(select(DISPATCH.c.batch)).scalar_one()
+    for move in list(_moves(session, _requeueing.milliseconds(now))):
+        _move(session, *move, _requeueing.milliseconds(now))
     pending = (
         select(EVENTS.c.id, EVENTS.c.conn_id, EVENTS.c.kind, EVENTS.c.record, EVENTS.c.received)
         .where(EVENTS.c.state == State.PENDING.value)
@@ -105,11 +112,11 @@ def _emit(session: Session, group: Group, now: int) -> State | None:
     """Make one asset event of a group; return its new state, None where it stays as it is."""
     from airflow.assets.manager import asset_manager
 
-    asset = session.scalar(
-        select(AssetModel).where(AssetModel.name == group.uri, AssetModel.uri == group.uri)
-    )
-    if asset is None or asset.active is None:
+    asset = _asset(session, group.uri)
+    if asset is None:
         return State.UNUSED
+    if asset.active is None:
+        return State.WAITING if group.rows[-1].received > now - LONGEST_WAIT else State.UNUSED
     queue = select(AssetDagRunQueue.target_dag_id).where(AssetDagRunQueue.asset_id == asset.id).limit(1)
     if not _requeueing.is_due(
         is_queued=session.execute(queue).first() is not None,
@@ -127,16 +134,55 @@ def _emit(session: Session, group: Group, now: int) -> State | None:
     return State.DISPATCHED
 
 
+def _asset(session: Session, uri: str) -> AssetModel | None:
+    return session.scalar(select(AssetModel).where(AssetModel.name == uri, AssetModel.uri == uri))
+
+
+def _moves(session: Session, now: int) -> Iterator[tuple[str, str, State]]:
+    """Yield the connections and kinds whose waiting events change their state, and to which; takes no lock."""
+    waiting = (
+        select(EVENTS.c.conn_id, EVENTS.c.kind, func.min(EVENTS.c.received))
+        .where(EVENTS.c.state == State.WAITING.value)
+        .group_by(EVENTS.c.conn_id, EVENTS.c.kind)
+    )
+    for conn_id, kind, oldest in session.execute(waiting).all():
+        asset = _asset(session, f"wati://{conn_id}/{_ITEMS[kind]}")
+        if asset is not None and asset.active is not None:
+            yield conn_id, kind, State.PENDING
+        elif oldest <= now - LONGEST_WAIT:
+            yield conn_id, kind, State.UNUSED
+
+
+def _move(session: Session, conn_id: str, kind: str, state: State, now: int) -> None:
+    waiting = update(EVENTS).where(
+        EVENTS.c.state == State.WAITING.value, EVENTS.c.conn_id == conn_id, EVENTS.c.kind == kind
+    )
+    if state is State.UNUSED:
+        waiting = waiting.where(EVENTS.c.received <= now - LONGEST_WAIT)
+    session.execute(waiting.values(state=state.value))
+
+
 def _mark(session: Session, group: Group, state: State, batch: int) -> None:
     ids = [row.id for row in group.rows]
-    session.execute(update(EVENTS).where(EVENTS.c.id.in_(ids)).values(state=state.value, batch=batch))
+    # Readers have had what waited: it keeps its place.
+    first = func.coalesce(EVENTS.c.batch, batch)
+    session.execute(update(EVENTS).where(EVENTS.c.id.in_(ids)).values(state=state.value, batch=first))
 
 
 def has_work(session: Session) -> bool:
-    """Say whether an event is pending or a DAG waits for one; takes no lock."""
+    """Say whether there is something to write: an event is pending, its asset is back, or a DAG lost its place; takes no lock."""
     pending = select(EVENTS.c.id).where(EVENTS.c.state == State.PENDING.value).limit(1)
-    awaited = select(AWAITED.c.dag_id).limit(1)
-    return session.execute(pending).first() is not None or session.execute(awaited).first() is not None
+    if session.execute(pending).first() is not None:
+        return True
+    if _requeueing.IS_NEEDED and _requeueing.has_unqueued(session):
+        return True
+    return next(_moves(session, _requeueing.milliseconds(datetime.now(tz=UTC))), None) is not None
+
+
+def pause_after_nothing(session: Session, now: datetime) -> float:
+    """Return the seconds to the next look where there was nothing to write: fewer while a run is about to be made."""
+    is_soon = _requeueing.IS_NEEDED and _requeueing.has_queued(session, _requeueing.milliseconds(now) - _SOON)
+    return _BUSY if is_soon else _IDLE
 
 
 def forget_older(session: Session, before: int) -> None:
@@ -173,24 +219,29 @@ class Dispatcher:
         self._wake.set()
 
     def _run(self) -> None:
-        pause = 0.0
+        pause, failures = 0.0, 0
         while not self._is_stopped:
             # Not at once after a pause, so that what comes together becomes one event.
             if self._wake.wait(pause):
                 self._wake.clear()
             try:
                 pause = self._look()
+                failures = 0
             except Exception as error:
-                # Not its text, which may hold what was stored.
-                log.warning("Dispatching webhook events failed (%s); it is tried again", type(error).__name__)
-                pause = _AFTER_ERROR
+                failures += 1
+                if failures == 1:
+                    # Once for an outage; not its text, which may hold what was stored.
+                    log.warning(
+                        "Dispatching webhook events failed (%s); it is tried again", type(error).__name__
+                    )
+                pause = min(_AFTER_ERROR * 2 ** min(failures - 1, 10), _LONGEST_AFTER_ERROR)
 
     def _look(self) -> float:
         self._tidy()
+        now = datetime.now(tz=UTC)
         with self._make_session() as session:
-            is_needed = has_work(session)
-        if not is_needed:
-            return _IDLE
+            if not has_work(session):
+                return pause_after_nothing(session, now)
         with self._make_session() as session:
-            left = dispatch(session, datetime.now(tz=UTC))
+            left = dispatch(session, now)
         return _BUSY if left else _IDLE

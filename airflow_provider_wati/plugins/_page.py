@@ -44,8 +44,8 @@ def render(deliveries: Sequence[Delivery], retention_days: int) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>WATI deliveries</title>'
         f"<style>{_STYLE}</style></head><body><h1>WATI deliveries</h1>"
-        f"<p>The latest events of WATI's webhooks. Events are kept for {retention_days} days. <i>unused</i>: no DAG used "
-        "the asset when the event came in. <i>other</i>: neither a message of a customer nor a status.</p>"
+        f"<p>The latest events of WATI's webhooks. Events are kept for {retention_days} days. <i>waiting</i>: the DAGs "
+        "of the asset are gone, and may be back within 10 minutes. <i>unused</i>: no DAG used the asset in that time. <i>other</i>: neither a message of a customer nor a status.</p>"
         f"{table if deliveries else '<p>No event was received yet.</p>'}</body></html>\n"
     )
 

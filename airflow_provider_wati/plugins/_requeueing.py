@@ -109,6 +109,22 @@ def await_runs(session: Session, event: AssetEvent) -> None:
         session.execute(insert(AWAITED), rows)
 
 
+def has_unqueued(session: Session) -> bool:
+    """Say whether Airflow's queue has lost a DAG that waits for an event; takes no lock."""
+    queued = select(AssetDagRunQueue.target_dag_id).where(
+        AssetDagRunQueue.asset_id == AWAITED.c.asset_id, AssetDagRunQueue.target_dag_id == AWAITED.c.dag_id
+    )
+    return session.execute(select(AWAITED.c.dag_id).where(~queued.exists()).limit(1)).first() is not None
+
+
+def has_queued(session: Session, since: int) -> bool:
+    """Say whether a DAG waits for an event since a time, in milliseconds since 1970, at the earliest."""
+    return (
+        session.execute(select(AWAITED.c.dag_id).where(AWAITED.c.queued >= since).limit(1)).first()
+        is not None
+    )
+
+
 def requeue(session: Session, now: datetime) -> None:
     """
     Look after the events that DAGs wait for; to be called under the dispatcher's lock.

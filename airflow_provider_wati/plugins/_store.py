@@ -26,9 +26,14 @@ class State(StrEnum):
     """How a stored event stands."""
 
     PENDING = "pending"
+    #: For its asset, which no DAG uses at present; readers of statuses have it.
+    WAITING = "waiting"
     DISPATCHED = "dispatched"
     UNUSED = "unused"
     OTHER = "other"
+
+
+_OPEN = (State.PENDING.value, State.WAITING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +163,14 @@ def _complete(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None
         EVENTS.c.conn_id.in_({conn_id for conn_id, _ in by_key}),
         EVENTS.c.event_key.in_([key for _, key in by_key]),
         EVENTS.c.duplicates > 0,
-        EVENTS.c.state == State.PENDING.value,
+        EVENTS.c.state.in_(_OPEN),
     )
     for row in connection.execute(query).all() if by_key else ():
         record = _merged_text(row.record, by_key.get((row.conn_id, row.event_key), row.record))
         if record != row.record:
             # Not when it was dispatched meanwhile: its asset event stays as it is.
-            is_pending = (EVENTS.c.id == row.id) & (EVENTS.c.state == State.PENDING.value)
-            connection.execute(update(EVENTS).where(is_pending).values(record=record))
+            is_open = (EVENTS.c.id == row.id) & EVENTS.c.state.in_(_OPEN)
+            connection.execute(update(EVENTS).where(is_open).values(record=record))
 
 
 def _merged_text(one: str, other: str) -> str:

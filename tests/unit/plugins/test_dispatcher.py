@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -45,10 +48,12 @@ class Airflow:
         self._runner: Any = SchedulerJobRunner(job=job)
         self._count = 0
 
-    def deploy(self, dag_id: str, *, and_asset: str | None = None, max_active_runs: int = 1000) -> str:
+    def deploy(
+        self, dag_id: str, *, asset: str = ASSET, and_asset: str | None = None, max_active_runs: int = 1000
+    ) -> str:
         from airflow.sdk import DAG, Asset, BaseOperator
 
-        schedule: Any = Asset(ASSET) & Asset(name=and_asset) if and_asset else [Asset(ASSET)]
+        schedule: Any = Asset(asset) & Asset(name=and_asset) if and_asset else [Asset(asset)]
         dag = DAG(dag_id, schedule=schedule, max_active_runs=max_active_runs, catchup=False)
         BaseOperator(task_id="receive", dag=dag)
         write_to_database(dag)
@@ -145,6 +150,109 @@ def test_an_asset_that_no_dag_uses(airflow: Airflow) -> None:
     airflow.dispatch()
     airflow.schedule()
     assert not airflow.consumed(dag_id)
+
+
+def disable(airflow: Airflow) -> None:
+    """Take the asset out of use, as Airflow does when the file of its only DAG is gone."""
+    with airflow.session() as session:
+        session.execute(text("DELETE FROM asset_active"))
+
+
+def enable(airflow: Airflow, asset: str = ASSET) -> None:
+    from airflow.models.asset import AssetActive
+
+    with airflow.session() as session:
+        session.add(AssetActive(name=asset, uri=asset))
+
+
+def test_a_message_that_came_while_its_dag_was_broken_is_dispatched_later(airflow: Airflow) -> None:
+    """A DAG that is gone for a minute gets what came in that minute, as it does by polling."""
+    dag_id = airflow.deploy("broken")
+    disable(airflow)
+    ids = airflow.receive(2)
+    airflow.dispatch()
+    assert airflow.states() == {"waiting": 2}
+    enable(airflow)
+    airflow.dispatch(later=60)
+    airflow.schedule()
+    assert airflow.consumed(dag_id) == each_once(ids)
+    assert airflow.states() == {"dispatched": 2}
+
+
+def test_an_asset_that_stays_away_is_not_waited_for_for_ever(airflow: Airflow) -> None:
+    """Ten minutes after it was received, an event is unused; until then nothing is written."""
+    from airflow_provider_wati.plugins._dispatcher import has_work
+
+    airflow.deploy("removed")
+    disable(airflow)
+    airflow.receive()
+    airflow.dispatch()
+    with airflow.session() as session:
+        assert not has_work(session)
+    airflow.dispatch(later=590)
+    assert airflow.states() == {"waiting": 1}
+    airflow.dispatch(later=610)
+    assert airflow.states() == {"unused": 1}
+
+
+def test_what_waits_keeps_its_place_for_readers(airflow: Airflow) -> None:
+    """A status that waits for its asset is read at once, and not again when the asset is back."""
+    from airflow_provider_wati.plugins import _store
+    from airflow_provider_wati.plugins._store import Place
+
+    airflow.deploy("statuses", asset="wati://receiving/statuses")
+    disable(airflow)
+    event = event_of({"eventType": "sentMessageREAD", "id": "s1"})
+    _store.store(airflow.receiver.engine, [_store.Received("receiving", event, int(time.time() * 1000))])
+    airflow.dispatch()
+    page = _store.statuses(airflow.receiver.engine, "receiving", Place(), 10)
+    assert len(page.statuses) == 1
+    enable(airflow, "wati://receiving/statuses")
+    airflow.dispatch()
+    assert airflow.states() == {"dispatched": 1}
+    assert _store.statuses(airflow.receiver.engine, "receiving", page.after, 10).statuses == []
+
+
+def test_a_dag_that_waits_for_another_asset_costs_no_writes(airflow: Airflow) -> None:
+    """While Airflow has yet to make a run, the dispatchers look, and do not write four times a second each."""
+    from airflow_provider_wati.plugins import _dispatcher, _requeueing
+    from airflow_provider_wati.plugins._tables import AWAITED, DISPATCH
+
+    def batch() -> Any:
+        with airflow.receiver.engine.connect() as connection:
+            return connection.execute(select(DISPATCH.c.batch)).scalar_one()
+
+    airflow.deploy("waits", and_asset="other")
+    airflow.receive()
+    airflow.dispatch()
+    before = batch()
+    looking = _dispatcher.Dispatcher(airflow.receiver._session, lambda: None)
+    if _requeueing.IS_NEEDED:
+        assert looking._look() == 0.25
+    with airflow.session() as session:
+        session.execute(update(AWAITED).values(queued=1))
+    assert {looking._look() for _ in range(4)} == {1.0}
+    assert batch() == before
+
+
+def test_an_outage_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """While the database refuses, it is asked less and less often, and the log has one line."""
+    from airflow_provider_wati.plugins import _dispatcher
+
+    monkeypatch.setattr(_dispatcher, "_AFTER_ERROR", 0.001)
+    tried = threading.Semaphore(0)
+
+    def refuse() -> Any:
+        tried.release()
+        raise OSError("refused")
+
+    looking = _dispatcher.Dispatcher(refuse, lambda: None)
+    with caplog.at_level(logging.WARNING):
+        looking.start()
+        for _ in range(4):
+            assert tried.acquire(timeout=30)
+        looking.stop()
+    assert caplog.text.count("OSError") == 1
 
 
 def test_what_comes_while_a_run_is_due_does_not_wait_for_a_later_message(airflow: Airflow) -> None:
