@@ -79,7 +79,7 @@ def build_app(receiver: Receiver) -> FastAPI:
 
     @app.get("/deliveries", dependencies=[Depends(requires_access_asset("GET"))])
     def deliveries() -> HTMLResponse:
-        found = _store.deliveries(receiver.engine, _DELIVERIES_SHOWN)
+        found = _store.deliveries(receiver.engine, _DELIVERIES_SHOWN) if receiver.has_tables() else []
         return HTMLResponse(_page.render(found, retention_days()), headers=_page.HEADERS)
 
     return app
@@ -103,6 +103,7 @@ async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
 async def _receive(receiver: Receiver, request: Request) -> Response:
     conn_id = request.path_params["conn_id"]
     account = await _known(receiver.accounts.with_secret(conn_id, request.scope.get(SECRET, "")))
+    await _active(receiver)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type and content_type != "application/json" and not content_type.endswith("+json"):
         raise _NOT_JSON_TYPE
@@ -112,6 +113,11 @@ async def _receive(receiver: Receiver, request: Request) -> Response:
     received = Received(conn_id, event, now_in_milliseconds())
     await asyncio.wait_for(receiver.writer.write(received), _PATIENCE)
     return JSONResponse({"detail": "Stored"})
+
+
+async def _active(receiver: Receiver) -> None:
+    if not receiver.is_active:
+        await asyncio.to_thread(receiver.activate)
 
 
 async def _known(look_up: Awaitable[Account | None]) -> Account:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati._compat import conf
 from airflow_provider_wati.plugins import _store, _tables
 from airflow_provider_wati.plugins._connections import Accounts, account_of
-from airflow_provider_wati.plugins._writer import Writer
+from airflow_provider_wati.plugins._writer import NotStoredError, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,22 +29,77 @@ DEFAULT_RETENTION_DAYS = 7
 _FEWEST_DAYS = 2
 _DAY = 86_400_000
 _TIDY_EVERY = 3600.0
+#: Seconds between two looks for tables that another process may have made.
+_LOOK_EVERY = 600.0
+#: Seconds for which tables that could not be made are not tried again.
+_AFTER_REFUSAL = 30.0
 
 
 def now_in_milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
+class _TablesOnce:
+    """Makes the tables once; where that fails, it says so once and is not tried by each request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._are_made = False
+        self._was_refused = False
+        self._not_before = float("-inf")
+
+    def make(self, engine: Engine) -> None:
+        """
+        Make what is missing.
+
+        :raises NotStoredError: where the database does not allow it.
+        """
+        if self._are_made:
+            return
+        with self._lock:
+            if self._are_made:
+                return
+            if time.monotonic() < self._not_before:
+                raise NotStoredError
+            try:
+                _tables.create_tables(engine)
+            except Exception as error:
+                self._not_before = time.monotonic() + _AFTER_REFUSAL
+                if not self._was_refused:
+                    log.error(
+                        "The tables of WATI's webhooks, wati_webhook_*, cannot be made in Airflow's database (%s): no "
+                        "webhook is stored. Its user needs the right to create tables. It is tried again.",
+                        type(error).__name__,
+                    )
+                self._was_refused = True
+                raise NotStoredError from error
+            self._are_made = True
+
+
+def _airflows_engine() -> Engine:
+    from airflow import settings
+
+    engine: Any = settings.engine
+    found: Engine = engine
+    return found
+
+
 class Receiver:
-    """What the requests of one process share. The database is not touched before :meth:`start`."""
+    """
+    What the requests of one process share.
+
+    Nothing is made in the database before a connection receives: the threads start with the first request that knows a
+    secret or read key, or once the tables are there, because another process made them.
+    """
 
     def __init__(self) -> None:
         self.accounts = Accounts(account_of, time.monotonic)
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._writer: Writer | None = None
         self._dispatcher: Dispatcher | None = None
         self._tidied = float("-inf")
-        self._has_tables = False
+        self._tables = _TablesOnce()
 
     @cached_property
     def app(self) -> FastAPI:
@@ -54,31 +110,49 @@ class Receiver:
 
     @property
     def engine(self) -> Engine:
-        """Airflow's metadata database, with the tables."""
-        from airflow import settings
+        """Airflow's metadata database, with the tables; :class:`NotStoredError` where they cannot be made."""
+        engine = _airflows_engine()
+        self._tables.make(engine)
+        return engine
 
-        engine: Any = settings.engine
-        if not self._has_tables:
-            _tables.create_tables(engine)
-            self._has_tables = True
-        found: Engine = engine
-        return found
+    def has_tables(self) -> bool:
+        """Say whether the tables exist; none are made."""
+        return _tables.are_there(_airflows_engine())
 
     def start(self) -> None:
-        """Start the threads, once."""
+        """Look for tables that hold what another process has left."""
+        threading.Thread(target=self._look_for_tables, name="wati-webhook-tables", daemon=True).start()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether :meth:`activate` has nothing to do."""
+        return self._writer is not None
+
+    def activate(self) -> None:
+        """
+        Make the tables and start the threads, once; this blocks.
+
+        :raises NotStoredError: where the tables cannot be made, or the server ends.
+        """
+        if self.is_active:
+            return
         from airflow_provider_wati.plugins._dispatcher import Dispatcher
 
         with self._lock:
             if self._writer is not None:
                 return
-            dispatcher = Dispatcher(self._session, self._tidy)
-            self._dispatcher = dispatcher
-            self._writer = Writer(self._write, dispatcher.wake)
-            self._writer.start()
-            dispatcher.start()
+            if self._stopped.is_set():
+                raise NotStoredError
+            self._tables.make(_airflows_engine())
+            self._dispatcher = Dispatcher(self._session, self._tidy)
+            self._dispatcher.start()
+            writer = Writer(self._write, self._dispatcher.wake)
+            writer.start()
+            self._writer = writer
 
     def stop(self) -> None:
         """Store what still waits, and end the threads."""
+        self._stopped.set()
         with self._lock:
             if self._writer is not None:
                 self._writer.stop()
@@ -88,10 +162,18 @@ class Receiver:
     @property
     def writer(self) -> Writer:
         """The thread that stores."""
-        if self._writer is None:
-            self.start()
-        assert self._writer is not None  # noqa: S101 - start() has set it
+        self.activate()
+        assert self._writer is not None  # noqa: S101 - activate() has set it
         return self._writer
+
+    def _look_for_tables(self) -> None:
+        while not self._stopped.is_set() and self._writer is None:
+            # A failure is logged by what makes the tables; here there may be nothing to make.
+            with suppress(Exception):
+                if self.has_tables():
+                    self.activate()
+                    return
+            self._stopped.wait(_LOOK_EVERY)
 
     def _write(self, events: Sequence[_store.Received]) -> None:
         _store.store(self.engine, events)
