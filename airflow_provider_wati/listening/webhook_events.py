@@ -68,7 +68,8 @@ def event_of(body: Mapping[str, Any]) -> WebhookEvent:
     WATI gives no id to an event. The key is made of what stays the same when WATI repeats it: for a message of a
     customer its id; for a status the status and the id of the message; else the name, the ids, the status and the time.
     ``..._v2``, ``..._bsuid`` and the plain name are the same event, and so are ``message`` and ``newContactMessageReceived``
-    with one id. A message of the account itself (``owner`` is true) is of kind other.
+    with one id. Shapes that do not share the id that counts cannot be known for one event. A message of the account itself
+    (``owner`` is true or 1) is of kind other.
 
     :param body: the JSON object that WATI sent; any of its values may be of any type.
     :return: the event. Texts hold neither half characters nor NULs.
