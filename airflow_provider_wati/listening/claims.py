@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.listening.messages import hash_of
+from airflow_provider_wati.listening.store_lock import Held, Store, StoreLock
 
 #: Ids in one stored value, of 16 characters each: Airflow warns about values over 65,535 bytes.
 PART = 3_000
 #: Stored values; the oldest is replaced by the next one.
 PARTS = 20
-_ATTEMPTS = 10
-
-
-class Store(Protocol):
-    """Keeps JSON values by name."""
-
-    def get(self, key: str) -> Any:
-        """Return a value, or None."""
-        ...
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        ...
 
 
 class Claims:
     """
     The messages of the runs of one DAG: at least the latest 57,000, as hashes.
 
+    One run at a time writes, because all write the same values; any number may read.
+
     :param store: the same one for all runs of the DAG.
     :param dag_id: the DAG.
     :param run_id: the run that takes messages.
+    :param lock: what keeps runs that take messages apart; None for one in the store.
     """
 
-    def __init__(self, store: Store, dag_id: str, run_id: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dag_id: str,
+        run_id: str,
+        lock: Callable[[], AbstractContextManager[Held]] | None = None,
+    ) -> None:
         self._store = store
         self._name = f"wati_claims_{hash_of(dag_id)}"
         self._run = hash_of(run_id)
+        self._lock = lock or StoreLock(store, f"{self._name}_lock", SYSTEM_CLOCK).hold
 
     def take(self, ids: Sequence[str]) -> set[str]:
         """
@@ -47,38 +46,42 @@ class Claims:
 
         :param ids: of the messages that the run has.
         :return: those that belong to this run: the ones it took in an earlier attempt too.
-        :raises WatiError: when other runs write at the same time again and again; nothing is lost, and a retry takes them.
+        :raises WatiError: when other runs hold the store, or it is too slow; nothing is lost, and a retry takes them.
         """
-        taken: set[str] = set()
-        for start in range(0, len(ids), PART):
-            taken |= self._take(ids[start : start + PART])
-        return taken
+        hashes = {id: hash_of(id) for id in ids}
+        owners = self._owners() if ids else {}
+        if not owners.keys() >= set(hashes.values()):
+            with self._lock() as held:
+                owners = self._owners()
+                self._add(sorted(set(hashes.values()) - owners.keys()), held)
+                owners = {**dict.fromkeys(hashes.values(), self._run), **owners}
+        return {id for id, hash in hashes.items() if owners[hash] == self._run}
 
-    def _take(self, ids: Sequence[str]) -> set[str]:
-        """Write down what nobody has. Airflow's store has no locks, so what was written is read again."""
-        for _ in range(_ATTEMPTS):
-            owners = self._owners()
-            new = sorted({hash for id in ids if (hash := hash_of(id)) not in owners})
-            if not new:
-                return {id for id in ids if owners[hash_of(id)] == self._run}
-            number, runs = self._part()
-            if sum(map(len, runs.values())) // 16 + len(new) > PART:
-                number, runs = number + 1, {}
-            runs[self._run] = runs.get(self._run, "") + "".join(new)
-            self._store.set(self._key(number), {"number": number, "runs": runs})
-            self._store.set(self._name, number)
-        raise WatiError(
-            "Other runs of the DAG take messages at the same moment, again and again: set max_active_runs=1, or let the task "
-            "be retried."
-        )
+    def _add(self, new: Sequence[str], held: Held) -> None:
+        """
+        Write down what nobody has.
+
+        :raises WatiError: when the store does not keep it.
+        """
+        number, runs = self._part()
+        while new:
+            room = PART - sum(map(len, runs.values())) // 16
+            if room <= 0:
+                number, runs, room = number + 1, {}, PART
+            now, new = new[:room], new[room:]
+            runs[self._run] = runs.get(self._run, "") + "".join(now)
+            for key, value in ((self._key(number), {"number": number, "runs": runs}), (self._name, number)):
+                held.check()
+                self._store.set(key, value)
+                held.check()
+            if not dict(_owners_in([self._part()[1]])).keys() >= set(now):
+                raise WatiError(
+                    "The store has not kept which messages the run has: set max_active_runs=1, or let the task be retried."
+                )
 
     def _owners(self) -> dict[str, str]:
         """Return the run of each message; the earlier one where two have it."""
-        owners: dict[str, str] = {}
-        for runs in self._parts():
-            for run, hashes in runs.items():
-                owners.update((hashes[n : n + 16], run) for n in range(0, len(hashes), 16))
-        return owners
+        return dict(_owners_in(self._parts()))
 
     def _parts(self) -> Iterator[dict[str, str]]:
         """Yield the parts, the latest first."""
@@ -100,3 +103,10 @@ class Claims:
 
     def _key(self, number: int) -> str:
         return f"{self._name}_{number % PARTS}"
+
+
+def _owners_in(parts: Iterable[dict[str, str]]) -> Iterator[tuple[str, str]]:
+    for runs in parts:
+        for run, hashes in runs.items():
+            for n in range(0, len(hashes), 16):
+                yield hashes[n : n + 16], run

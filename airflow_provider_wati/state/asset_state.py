@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_wati._compat import AssetStateStoreAccessor
+from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.state.directory import StateDirectory, key_of, state_directory
+from airflow_provider_wati.state.storage import is_local, make_private_directory
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+#: Seconds to wait for others who change the same state, at most.
+_MOST_WAIT = 600.0
 
 
 class AssetState(Protocol):
@@ -75,3 +83,44 @@ def asset_state(asset: str, state_path: str | None) -> AssetState | None:
         return None
     store: AssetState = AssetStateStoreAccessor(name=asset)
     return store
+
+
+class FileLock:
+    """A lock of the operating system that is held; it ends with its process, and at no other time."""
+
+    def check(self) -> None:
+        """Say that nobody else has the lock."""
+
+
+def asset_lock(
+    asset: str, key: str, state_path: str | None
+) -> Callable[[], AbstractContextManager[FileLock]] | None:
+    """
+    Return what lets one task at a time change a value of the state of an asset, where there is a lock for it.
+
+    :param asset: the name of the asset.
+    :param key: the name of the value.
+    :param state_path: as for :func:`asset_state`.
+    :return: waits for others; None where the state is not in a local directory.
+    """
+    directory = state_directory(state_path)
+    if directory is None:
+        return None
+    path = directory.path_of(key_of("wati_asset", f"{asset}\n{key}"), ".lock")
+    if not is_local(path):
+        return None
+
+    @contextmanager
+    def lock() -> Iterator[FileLock]:
+        import filelock
+
+        make_private_directory(os.path.dirname(path.path))
+        try:
+            with filelock.FileLock(path.path, timeout=_MOST_WAIT, mode=0o600):
+                yield FileLock()
+        except filelock.Timeout:
+            raise WatiError(
+                f"Other tasks have held {path} for {_MOST_WAIT:g} s. Nothing is lost: let the task be retried."
+            ) from None
+
+    return lock

@@ -21,7 +21,7 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_wati.listening.claims import Claims
-from airflow_provider_wati.state.asset_state import asset_state
+from airflow_provider_wati.state.asset_state import asset_lock, asset_state
 from tests.conftest import NO_PACING
 
 if TYPE_CHECKING:
@@ -122,10 +122,11 @@ def test_messages_survive_kills_of_what_listens(sandbox: Sandbox, tmp_path: Path
         program.stdin.close()
     events = events_in(database)
     runs: Counter[str] = Counter()
-    store = asset_state("wati://wati_default/messages", str(state))
+    asset = "wati://wati_default/messages"
+    store, lock = asset_state(asset, str(state)), asset_lock(asset, "dag", str(state))
     assert store is not None
     for n, ids in enumerate(events):
-        runs.update(Claims(store, "dag", f"run {n}").take(list(dict.fromkeys(ids))))
+        runs.update(Claims(store, "dag", f"run {n}", lock).take(list(dict.fromkeys(ids))))
     listed = sum(map(len, events))
     print(
         f"{MESSAGES} messages, {KILLS + 1} kills, {len(events)} events, {listed - MESSAGES} repeats dropped"

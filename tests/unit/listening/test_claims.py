@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.listening import claims
 from airflow_provider_wati.listening.claims import Claims
+from airflow_provider_wati.listening.store_lock import StoreLock
+from tests.unit.listening.test_store_lock import FastClock, SlowStore, TickingClock
 
 
 class MemoryStore:
@@ -19,6 +22,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
         self.before_set: Callable[[], object] | None = None
+        self.clock = TickingClock()
 
     def get(self, key: str) -> Any:
         return json.loads(self.values[key]) if key in self.values else None
@@ -31,7 +35,8 @@ class MemoryStore:
 
 
 def take(store: MemoryStore, run: str, *ids: str, dag: str = "dag") -> set[str]:
-    return Claims(store, dag, run).take(ids)
+    lock = StoreLock(store, f"lock of {dag}", store.clock)
+    return Claims(store, dag, run, lock.hold).take(ids)
 
 
 def test_a_message_belongs_to_the_run_that_took_it_first() -> None:
@@ -68,6 +73,52 @@ def test_two_runs_that_write_at_the_same_time_share_nothing() -> None:
     assert take(store, "three", "a", "b", "c") == set()
 
 
+def test_what_a_run_was_given_goes_to_no_run_that_writes_at_the_same_time() -> None:
+    """What one run is given while another is between its look and its write is not given to that one too."""
+    store = MemoryStore()
+    given_to_two: set[str] = set()
+    store.before_set = lambda: given_to_two.update(take(store, "two", "b", "c"))
+    given_to_one = take(store, "one", "a", "b")
+    assert (given_to_one, given_to_two) == ({"a"}, {"b", "c"})
+
+
+def test_what_a_run_was_given_goes_to_no_later_run() -> None:
+    """What one run is given while another is between its look and its write is still its own when a third one asks."""
+    store = MemoryStore()
+    given_to_two: set[str] = set()
+    store.before_set = lambda: given_to_two.update(take(store, "two", "c"))
+    assert take(store, "one", "a") == {"a"}
+    assert given_to_two == {"c"}
+    assert take(store, "three", "a", "c") == set()
+
+
+def test_each_message_has_one_run_of_many_that_ask_at_the_same_time() -> None:
+    """Of eight runs in threads that share messages through a store without locks, each message has one, then and later."""
+    store, clock = SlowStore(0.01), FastClock()
+    wanted = {f"run {n}": [f"{n + more}" for more in range(5)] for n in range(8)}
+
+    def ask(run: str) -> set[str]:
+        lock = StoreLock(store, "lock", clock)
+        return Claims(store, "dag", run, lock.hold).take(wanted[run])
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        given = dict(zip(wanted, pool.map(ask, wanted), strict=True))
+        again = dict(zip(wanted, pool.map(ask, wanted), strict=True))
+    assert sorted(id for ids in given.values() for id in ids) == sorted(map(str, range(12)))
+    assert again == given
+
+
+def test_tasks_of_one_run_that_ask_at_the_same_time_get_the_same() -> None:
+    """Mapped tasks of a run all get its messages."""
+    store, clock = SlowStore(0.01), FastClock()
+
+    def ask(_: int) -> set[str]:
+        return Claims(store, "dag", "run", StoreLock(store, "lock", clock).hold).take(["a", "b"])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == [{"a", "b"}] * 4
+
+
 def test_a_store_that_forgets_each_write_is_an_error() -> None:
     """A claim that does not stay is never taken for one."""
 
@@ -88,7 +139,8 @@ def test_many_messages_are_known_and_the_oldest_are_dropped(monkeypatch: pytest.
         assert take(store, f"run {run}", *ids) == set(ids)
     latest = [f"{run}/{n}" for run in range(100 - claims.PARTS + 1, 100) for n in range(7)]
     assert take(store, "last", *latest) == set()
-    assert len(store.values) == claims.PARTS + 1
+    # With the number of the latest one, and the lock.
+    assert len(store.values) == claims.PARTS + 2
 
 
 def test_a_full_part_fits_into_airflows_store() -> None:
@@ -97,7 +149,8 @@ def test_a_full_part_fits_into_airflows_store() -> None:
     for run in range(150):
         take(store, f"run {run}", *[f"{run}/{n}" for n in range(25)])
     assert max(map(len, store.values.values())) < 65_535
-    assert len(store.values) == 3
+    # Two full ones at most, the number of the latest one, and the lock.
+    assert len(store.values) == 4
 
 
 def test_a_run_with_more_messages_than_are_kept_still_gets_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
