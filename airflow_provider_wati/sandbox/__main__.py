@@ -6,10 +6,13 @@ import argparse
 import contextlib
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sandbox.app import create_app
 from airflow_provider_wati.sandbox.callers import is_loopback
+from airflow_provider_wati.sandbox.saving.data_file import DataFile, DataFileError
+from airflow_provider_wati.sandbox.saving.saver import load
 from airflow_provider_wati.sandbox.scenarios import BUILT_IN, ScenarioError, load_scenario
 from airflow_provider_wati.sandbox.server import LOOPBACK, build_server, listen
 from airflow_provider_wati.sandbox.settings import PLANS, Settings
@@ -42,6 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for token in options.scoped_token:
         name, _, scopes = token.partition("=")
         workspace.add_token(name, filter(None, scopes.split(",")))
+    with contextlib.ExitStack() as stack:
+        data = None
+        if options.data:
+            try:
+                data = stack.enter_context(DataFile(Path(options.data)))
+                load(workspace, data)
+            except DataFileError as error:
+                print(error, file=sys.stderr)
+                return 1
+            except OSError as error:
+                print(f"{options.data} cannot be written: {error.strerror}.", file=sys.stderr)
+                return 1
+        return _serve(options, workspace, data)
+
+
+def _serve(options: argparse.Namespace, workspace: Workspace, data: DataFile | None) -> int:
     try:
         listening = listen(options.host, options.port)
     except OSError as error:
@@ -54,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app = create_app(
                 workspace, verbose=options.verbose, allowed_hosts=(options.host, *options.allow_host)
             )
-            build_server(app, workspace).run(sockets=[listening])
+            build_server(app, workspace, data).run(sockets=[listening])
     print("Sandbox stopped.")
     return 0
 
@@ -94,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
         "--scenario",
         metavar=f"{'|'.join(BUILT_IN)}|FILE.json",
         help="what it contains in place of a small shop with seven customers",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="keep contacts, messages and campaigns in this file over restarts (default: in memory only)",
     )
     parser.add_argument(
         "--webhooks-to-any-host",

@@ -43,6 +43,14 @@ class Clock:
             self._moved -= time.time() - self._frozen_at
             self._frozen_at = None
 
+    def position(self) -> tuple[float, float | None]:
+        """Return how far it was moved, and the time at which it was stopped; for another clock."""
+        return self._moved, self._frozen_at
+
+    def set_position(self, moved: float, frozen_at: float | None) -> None:
+        """Go on as a clock with this position."""
+        self._moved, self._frozen_at = moved, frozen_at
+
     def _real(self) -> float:
         return time.time() if self._frozen_at is None else self._frozen_at
 

@@ -10,6 +10,8 @@ from airflow_provider_wati.sandbox.models import Note
 from airflow_provider_wati.sandbox.webhooks.agenda import Agenda
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_wati.sandbox.models import Broadcast
     from airflow_provider_wati.sandbox.state import State
 
@@ -21,12 +23,14 @@ class Reply:
 
     :param number: of the message that it answers.
     :param is_tap: whether it is a button of the template.
+    :param wait: seconds at speed 1 from the start of the campaign.
     """
 
     broadcast: Broadcast
     number: int
     text: str
     is_tap: bool
+    wait: float
 
 
 class Replies:
@@ -58,8 +62,14 @@ class Replies:
                 continue
             wait = read + delivery.rates.replied_after.at(chance.random())
             choice = chance.randrange(len(texts))
-            reply = Reply(broadcast, number, texts[choice], is_tap=choice < len(taps))
-            self._agenda.add(broadcast.starts_at, wait, reply)
+            self.add(Reply(broadcast, number, texts[choice], choice < len(taps), wait))
+
+    def add(self, reply: Reply) -> None:
+        self._agenda.add(reply.broadcast.starts_at, reply.wait, reply)
+
+    def to_come(self) -> Iterator[Reply]:
+        """Yield what has not come yet, in no order."""
+        return iter(self._agenda)
 
     def advance(self) -> None:
         """Let every answer arrive that is due by now, oldest first."""

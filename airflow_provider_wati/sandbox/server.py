@@ -14,12 +14,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_wati.sandbox.app import create_app
 from airflow_provider_wati.sandbox.gate import TRANSPORT_KEY
+from airflow_provider_wati.sandbox.saving.data_file import DataFile
+from airflow_provider_wati.sandbox.saving.saver import Saver, load
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.webhooks.sender import Sender
 from airflow_provider_wati.sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -50,22 +53,32 @@ class _BreakableProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Sends webhooks for as long as it serves."""
+    """Sends webhooks and saves for as long as it serves."""
 
-    def __init__(self, config: uvicorn.Config, workspace: Workspace) -> None:
+    def __init__(self, config: uvicorn.Config, workspace: Workspace, data: DataFile | None) -> None:
         super().__init__(config)
         self._workspace = workspace
+        self._saver = None if data is None else Saver(workspace, data)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         async with Sender(self._workspace):
+            if self._saver is not None:
+                self._saver.start()
             await super().serve(sockets)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # Here, because the signal that ends the server is raised again after this, and may end the process at once.
+        if self._saver is not None:
+            await self._saver.stop()
 
-def build_server(app: ASGIApp, workspace: Workspace) -> uvicorn.Server:
+
+def build_server(app: ASGIApp, workspace: Workspace, data: DataFile | None = None) -> uvicorn.Server:
     """
     Return a quiet uvicorn server for the sandbox.
 
     :param workspace: whose webhooks it sends.
+    :param data: where it saves the workspace.
     """
     config = uvicorn.Config(
         app,
@@ -79,7 +92,7 @@ def build_server(app: ASGIApp, workspace: Workspace) -> uvicorn.Server:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
     )
-    return _Server(config, workspace)
+    return _Server(config, workspace, data)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -115,6 +128,7 @@ class SandboxServer:
     :param token: the access token that may do everything.
     :param settings: the choices; ``Settings(speed=10, plan="growth")`` and so on.
     :param scenario: what it contains, from ``load_scenario``; by default a small shop.
+    :param data: where it keeps its data; locked for as long as it runs, and what it has is loaded first.
     :param workspace: what it serves, in place of a fresh one made of ``token``, ``settings`` and ``scenario``.
     :param wrap: puts something around the application, for example a check of every request and answer.
     :param verbose: log one line for each API request.
@@ -127,6 +141,7 @@ class SandboxServer:
         token: str = "sandbox-token",
         settings: Settings | None = None,
         scenario: Scenario | None = None,
+        data: Path | None = None,
         workspace: Workspace | None = None,
         wrap: Callable[[ASGIApp], ASGIApp] | None = None,
         port: int = 0,
@@ -136,7 +151,11 @@ class SandboxServer:
         self.token = token
         self.workspace = workspace or Workspace(token, settings or Settings(), scenario)
         self.app = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
-        self._server = build_server(wrap(self.app) if wrap else self.app, self.workspace)
+        self._data = None if data is None else DataFile(data)
+        if self._data is not None:
+            self._data.lock()
+            load(self.workspace, self._data)
+        self._server = build_server(wrap(self.app) if wrap else self.app, self.workspace, self._data)
         self._socket = listen(LOOPBACK, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="wati-sandbox", daemon=True)
@@ -175,6 +194,8 @@ class SandboxServer:
         self._server.should_exit = True
         self._server.force_exit = True
         self._thread.join(timeout=_START_SECONDS)
+        if self._data is not None:
+            self._data.unlock()
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])

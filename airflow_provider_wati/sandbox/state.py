@@ -84,10 +84,14 @@ class State:
         #: Called with each campaign that has begun to reach its recipients.
         self.on_campaign: Callable[[Broadcast], None] | None = None
 
-        self._everybody: list[Contact] = []
-        self._tickets = 0
-        self._by_activity: dict[int, Conversation] = {}
-        self._waiting: list[tuple[float, int]] = []
+        #: Every contact by number, deleted ones too.
+        self.everybody: list[Contact] = []
+        #: How many tickets there have been.
+        self.tickets = 0
+        #: By number; the latest activity last.
+        self.by_activity: dict[int, Conversation] = {}
+        #: Start and number of the campaigns that have not begun, as a heap.
+        self.waiting: list[tuple[float, int]] = []
 
     # Channels, templates, chatbots
 
@@ -120,9 +124,9 @@ class State:
         bsuid: str | None = None,
     ) -> Contact:
         now = self.clock.now()
-        contact = Contact(len(self._everybody), phone, name, now, now, source)
+        contact = Contact(len(self.everybody), phone, name, now, now, source)
         contact.custom_params = custom_params or None
-        self._everybody.append(contact)
+        self.everybody.append(contact)
         self.contacts[contact.number] = contact
         if phone is not None:
             self.by_phone[phone] = contact
@@ -139,14 +143,14 @@ class State:
         if contact.bsuid is not None:
             self.by_bsuid.pop(contact.bsuid, None)
         for conversation in contact.conversations:
-            self._by_activity.pop(conversation.number, None)
+            self.by_activity.pop(conversation.number, None)
 
     def contact_with_id(self, contact_id: str) -> Contact | None:
         number = ids.read_id(ids.CONTACT, contact_id)
         return None if number is None else self.contacts.get(number)
 
     def contact_of_message(self, number: int) -> Contact:
-        return self._everybody[self.messages.contact[number]]
+        return self.everybody[self.messages.contact[number]]
 
     # Conversations
 
@@ -169,18 +173,18 @@ class State:
 
     def latest_conversations(self) -> Iterator[Conversation]:
         """Yield conversations, the latest activity first."""
-        return reversed(self._by_activity.values())
+        return reversed(self.by_activity.values())
 
     def conversation_count(self) -> int:
-        return len(self._by_activity)
+        return len(self.by_activity)
 
     def window_is_open(self, conversation: Conversation) -> bool:
         last = conversation.last_inbound
         return last is not None and self.clock.now() - last < WINDOW_SECONDS
 
     def _next_ticket(self) -> int:
-        self._tickets += 1
-        return self._tickets
+        self.tickets += 1
+        return self.tickets
 
     # Messages
 
@@ -239,8 +243,8 @@ class State:
         """Put a message at the end of a conversation."""
         conversation.messages.append(number)
         conversation.last_activity = moment
-        self._by_activity.pop(conversation.number, None)
-        self._by_activity[conversation.number] = conversation
+        self.by_activity.pop(conversation.number, None)
+        self.by_activity[conversation.number] = conversation
 
     def broadcast_of(self, number: int) -> Broadcast | None:
         broadcast = self.messages.broadcast[number]
@@ -292,12 +296,12 @@ class State:
         return self.broadcasts[number] if number is not None and number < len(self.broadcasts) else None
 
     def wait_until_start(self, broadcast: Broadcast) -> None:
-        heapq.heappush(self._waiting, (broadcast.starts_at, broadcast.number))
+        heapq.heappush(self.waiting, (broadcast.starts_at, broadcast.number))
 
     def start_due_broadcasts(self) -> None:
         """Let scheduled broadcasts whose time has come reach their conversations."""
-        while self._waiting and self._waiting[0][0] <= self.clock.now():
-            _, number = heapq.heappop(self._waiting)
+        while self.waiting and self.waiting[0][0] <= self.clock.now():
+            _, number = heapq.heappop(self.waiting)
             broadcast = self.broadcasts[number]
             if broadcast.cancelled_at is None:
                 self.put_in_conversations(broadcast)

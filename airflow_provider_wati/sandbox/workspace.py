@@ -67,16 +67,20 @@ class Workspace:
 
     def reset(self, *, seed: bool = True) -> None:
         """Go back to the beginning: data, clock, faults, tokens, settings, webhooks and request log."""
-        self.clock = Clock()
-        self.tokens: dict[str, frozenset[str]] = {self._token: _EVERY_SCOPE}
-        self.faults = FaultRules()
-        self.limiter = RateLimiter()
-        self.requests: deque[SeenRequest] = deque(maxlen=_REQUESTS_KEPT)
-        state = State(self.clock)
+        state = State(Clock())
         if self._scenario is None:
             plant(state, people=seed)
         else:
             self._scenario.plant(state, people=seed)
+        self.adopt(state)
+
+    def adopt(self, state: State) -> None:
+        """Go on with this data and its clock, and with nothing else of what was before."""
+        self.clock = state.clock
+        self.tokens: dict[str, frozenset[str]] = {self._token: _EVERY_SCOPE}
+        self.faults = FaultRules()
+        self.limiter = RateLimiter()
+        self.requests: deque[SeenRequest] = deque(maxlen=_REQUESTS_KEPT)
         deliveries = Deliveries(lambda: state.webhooks, self._first_settings)
         deliveries.wake = self.look_for_webhooks
         # After the seed, which is nothing that happens.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from airflow_provider_wati.sandbox.delivery import Affected, Delivery, FailureShare, Range, Rates
@@ -27,3 +27,14 @@ def delivery_of(content: dict[str, Any] | None) -> Delivery:
         elif name == "replies":
             given[name] = tuple(value)
     return Delivery(content.get("seed", 1), failures, Rates(**given))
+
+
+def content_of(delivery: Delivery) -> dict[str, Any] | None:
+    """Return what ``delivery_of`` makes this record of."""
+    if delivery.seed is None:
+        return None
+    rates = {
+        name: list(value.values()) if isinstance(value, dict) else value
+        for name, value in asdict(delivery.rates).items()
+    }
+    return {"seed": delivery.seed, "failures": [asdict(each) for each in delivery.failures], **rates}
