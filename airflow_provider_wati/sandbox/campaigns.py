@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wati.sandbox import ids
 from airflow_provider_wati.sandbox.delivery import MessageKind
 from airflow_provider_wati.sandbox.ids import BSUID, OBJECT_ID, PHONE
+from airflow_provider_wati.sandbox.lookups import contact_with_id
 from airflow_provider_wati.sandbox.models import Broadcast, Contact
 from airflow_provider_wati.sandbox.status import (
     UNCLEAN_PARAMETER,
@@ -108,7 +110,7 @@ def place(state: State, order: Order) -> tuple[Broadcast, list[dict[str, Any]]]:
     if broadcast.starts_at <= now:
         state.put_in_conversations(broadcast)
     else:
-        state.wait_until_start(broadcast)
+        heapq.heappush(state.waiting, (broadcast.starts_at, broadcast.number))
     return broadcast, accepted.answers
 
 
@@ -157,7 +159,7 @@ def _resolve(state: State, address: str) -> Contact | None:
     if PHONE.fullmatch(address):
         return state.create_contact(address, address, source="broadcast")
     if OBJECT_ID.fullmatch(address):
-        return state.contact_with_id(address)
+        return contact_with_id(state, address)
     return state.by_bsuid.get(address)
 
 

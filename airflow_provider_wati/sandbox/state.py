@@ -93,24 +93,11 @@ class State:
         #: Start and number of the campaigns that have not begun, as a heap.
         self.waiting: list[tuple[float, int]] = []
 
-    # Channels, templates, chatbots
+    # Channels
 
     @property
     def default_channel(self) -> Channel:
         return self.channels[0]
-
-    def find_channel(self, name_or_phone: str) -> Channel | None:
-        """Return a channel by its name or number; the name ``Default`` addresses none (observed)."""
-        for channel in self.channels:
-            if name_or_phone == channel.phone or (name_or_phone == channel.name and not channel.is_default):
-                return channel
-        return None
-
-    def find_template(self, name: str, channel: Channel) -> Template | None:
-        for template in self.templates:
-            if template.name == name and channel in template.channels:
-                return template
-        return None
 
     # Contacts
 
@@ -145,10 +132,6 @@ class State:
         for conversation in contact.conversations:
             self.by_activity.pop(conversation.number, None)
 
-    def contact_with_id(self, contact_id: str) -> Contact | None:
-        number = ids.read_id(ids.CONTACT, contact_id)
-        return None if number is None else self.contacts.get(number)
-
     def contact_of_message(self, number: int) -> Contact:
         return self.everybody[self.messages.contact[number]]
 
@@ -159,17 +142,11 @@ class State:
         conversation = contact.conversation_on(channel)
         if conversation is None:
             conversation = Conversation(len(self.conversations), contact, channel)
-            conversation.ticket = self._next_ticket()
+            self.tickets += 1
+            conversation.ticket = self.tickets
             contact.conversations = (*contact.conversations, conversation)
             self.conversations.append(conversation)
         return conversation
-
-    def conversation_with_id(self, conversation_id: str) -> Conversation | None:
-        number = ids.read_id(ids.CONVERSATION, conversation_id)
-        if number is None or number >= len(self.conversations):
-            return None
-        conversation = self.conversations[number]
-        return conversation if conversation.contact.number in self.contacts else None
 
     def latest_conversations(self) -> Iterator[Conversation]:
         """Yield conversations, the latest activity first."""
@@ -181,10 +158,6 @@ class State:
     def window_is_open(self, conversation: Conversation) -> bool:
         last = conversation.last_inbound
         return last is not None and self.clock.now() - last < WINDOW_SECONDS
-
-    def _next_ticket(self) -> int:
-        self.tickets += 1
-        return self.tickets
 
     # Messages
 
@@ -225,10 +198,11 @@ class State:
         is_first = conversation.contact.source == "whatsapp" and not any(
             talk.last_inbound for talk in conversation.contact.conversations
         )
-        answered = self._mark_replied(conversation)
+        answered = _mark_replied(self, conversation)
         if not conversation.is_open:
             conversation.status = "open"
-            conversation.ticket = self._next_ticket()
+            self.tickets += 1
+            conversation.ticket = self.tickets
         number = self.say(note, moment)
         contact = conversation.contact
         contact.allow_broadcast = consent_after(note.text, contact.allow_broadcast)
@@ -257,7 +231,7 @@ class State:
             content = self.messages.content[number]
             if isinstance(content, Note) and not content.from_business:
                 return Standing("received")
-            return self._standing_after(self.messages.fate[number], self.messages.created[number])
+            return _standing_after(self, self.messages.fate[number], self.messages.created[number])
         if number in broadcast.replied:
             return REPLIED
         return self.standing_in(broadcast, self.messages.fate[number])
@@ -268,35 +242,9 @@ class State:
             return STOPPED
         if self.clock.now() < broadcast.starts_at:
             return PENDING
-        return self._standing_after(fate, broadcast.starts_at)
-
-    def _standing_after(self, fate: int, start: float) -> Standing:
-        return self.timeline.standing(fate, (self.clock.now() - start) * self.speed)
-
-    def _mark_replied(self, conversation: Conversation) -> tuple[int, Standing] | None:
-        """Mark the campaign's message that is answered; return its number and where it stood, None for none."""
-        for number in reversed(conversation.messages):
-            broadcast = self.broadcast_of(number)
-            if broadcast is None:
-                content = self.messages.content[number]
-                if isinstance(content, Note) and content.from_business:
-                    continue
-                return None
-            before = self.standing(number)
-            if before.status not in ("sent", "delivered", "read"):
-                return None
-            broadcast.replied.add(number)
-            return number, before
-        return None
+        return _standing_after(self, fate, broadcast.starts_at)
 
     # Broadcasts
-
-    def broadcast_with_id(self, broadcast_id: str) -> Broadcast | None:
-        number = ids.read_id(ids.BROADCAST, broadcast_id)
-        return self.broadcasts[number] if number is not None and number < len(self.broadcasts) else None
-
-    def wait_until_start(self, broadcast: Broadcast) -> None:
-        heapq.heappush(self.waiting, (broadcast.starts_at, broadcast.number))
 
     def start_due_broadcasts(self) -> None:
         """Let scheduled broadcasts whose time has come reach their conversations."""
@@ -338,16 +286,9 @@ class State:
             candidates: Iterator[int] = iter(numbers)
         else:
             candidates = iter(range(len(self.messages)))
-        return islice((number for number in candidates if self._was_sent(number, broadcast_name)), skip, None)
-
-    def _was_sent(self, number: int, broadcast_name: str | None) -> bool:
-        broadcast = self.broadcast_of(number)
-        if broadcast is None:
-            content = self.messages.content[number]
-            return broadcast_name is None and isinstance(content, Note) and content.from_business
-        if broadcast.cancelled_at is not None or self.clock.now() < broadcast.starts_at:
-            return False
-        return broadcast_name is None or broadcast_name in broadcast.name
+        return islice(
+            (number for number in candidates if _was_sent(self, number, broadcast_name)), skip, None
+        )
 
     def sent_per_phone(self, broadcast_name: str | None = None) -> dict[str, int]:
         """Count the messages that were sent to each phone number."""
@@ -356,3 +297,34 @@ class State:
             phone = self.contact_of_message(number).phone or ""
             counts[phone] = counts.get(phone, 0) + 1
         return counts
+
+
+def _standing_after(state: State, fate: int, start: float) -> Standing:
+    return state.timeline.standing(fate, (state.clock.now() - start) * state.speed)
+
+
+def _mark_replied(state: State, conversation: Conversation) -> tuple[int, Standing] | None:
+    """Mark the campaign's message that is answered; return its number and where it stood, None for none."""
+    for number in reversed(conversation.messages):
+        broadcast = state.broadcast_of(number)
+        if broadcast is None:
+            content = state.messages.content[number]
+            if isinstance(content, Note) and content.from_business:
+                continue
+            return None
+        before = state.standing(number)
+        if before.status not in ("sent", "delivered", "read"):
+            return None
+        broadcast.replied.add(number)
+        return number, before
+    return None
+
+
+def _was_sent(state: State, number: int, broadcast_name: str | None) -> bool:
+    broadcast = state.broadcast_of(number)
+    if broadcast is None:
+        content = state.messages.content[number]
+        return broadcast_name is None and isinstance(content, Note) and content.from_business
+    if broadcast.cancelled_at is not None or state.clock.now() < broadcast.starts_at:
+        return False
+    return broadcast_name is None or broadcast_name in broadcast.name

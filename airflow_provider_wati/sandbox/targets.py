@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sandbox.errors import ApiError, bad_request
 from airflow_provider_wati.sandbox.ids import BSUID, OBJECT_ID, PHONE
+from airflow_provider_wati.sandbox.lookups import contact_with_id, conversation_with_id, find_channel_named
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.models import Channel, Contact, Conversation
@@ -50,7 +51,7 @@ def find_channel(workspace: Workspace, name_or_phone: str | None) -> Channel:
     """
     if name_or_phone is None:
         return workspace.state.default_channel
-    channel = workspace.state.find_channel(name_or_phone)
+    channel = find_channel_named(workspace.state, name_or_phone)
     if channel is None:
         raise bad_request("Channel not found")
     return channel
@@ -82,7 +83,7 @@ def find_conversation(workspace: Workspace, text: str) -> Conversation | None:
     """
     target = parse_target(workspace, text)
     if target.is_id:
-        return None if target.channel else workspace.state.conversation_with_id(target.value)
+        return None if target.channel else conversation_with_id(workspace.state, target.value)
     contact = _person(workspace, target)
     if contact is None:
         return None
@@ -109,5 +110,5 @@ def existing_conversation(workspace: Workspace, text: str) -> Conversation:
 def _person(workspace: Workspace, target: Target) -> Contact | None:
     state = workspace.state
     if target.is_id:
-        return state.contact_with_id(target.value)
+        return contact_with_id(state, target.value)
     return state.by_phone.get(target.value) or state.by_bsuid.get(target.value)

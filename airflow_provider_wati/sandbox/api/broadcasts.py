@@ -19,6 +19,7 @@ from airflow_provider_wati.sandbox.campaigns import (
 )
 from airflow_provider_wati.sandbox.clock import from_iso
 from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.lookups import broadcast_with_id
 from airflow_provider_wati.sandbox.targets import find_channel
 from airflow_provider_wati.sandbox.validation import (
     json_body,
@@ -61,7 +62,7 @@ def routes(workspace: Workspace) -> APIRouter:
         return workspace.settings.statistics == "cumulative"
 
     def find_broadcast(broadcast_id: str) -> Broadcast:
-        broadcast = workspace.state.broadcast_with_id(broadcast_id)
+        broadcast = broadcast_with_id(workspace.state, broadcast_id)
         if broadcast is None or not is_visible(workspace.state, broadcast):
             raise workspace.missing("Broadcast not found")
         return broadcast

@@ -11,6 +11,7 @@ from airflow_provider_wati.sandbox import ids, render
 from airflow_provider_wati.sandbox.auth import needs
 from airflow_provider_wati.sandbox.clock import to_iso
 from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.lookups import broadcast_with_id
 from airflow_provider_wati.sandbox.models import Note
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def routes(workspace: Workspace) -> APIRouter:
     # Documented without a scope of its own: any valid token may do it.
     @router.delete("/broadcast/deleteScheduledBroadcast/{broadcast_id}", dependencies=[needs(any_scope=True)])
     async def cancel_scheduled_broadcast(broadcast_id: str) -> JSONResponse:
-        broadcast = workspace.state.broadcast_with_id(broadcast_id)
+        broadcast = broadcast_with_id(workspace.state, broadcast_id)
         if broadcast is None or not broadcast.scheduled:
             raise workspace.missing("Broadcast not found")
         # Cancelling twice, and cancelling what has begun, are undocumented; refusing both is our choice.

@@ -15,6 +15,7 @@ from airflow_provider_wati.sandbox.campaigns import Order, Recipient, Tampering,
 from airflow_provider_wati.sandbox.clock import from_iso
 from airflow_provider_wati.sandbox.errors import bad_request
 from airflow_provider_wati.sandbox.gate import TAMPERING_KEY
+from airflow_provider_wati.sandbox.lookups import find_template
 from airflow_provider_wati.sandbox.targets import find_channel
 from airflow_provider_wati.sandbox.validation import (
     filled_text,
@@ -106,7 +107,7 @@ def routes(workspace: Workspace) -> APIRouter:
         )
 
     def sendable_template(name: str, channel: Channel) -> Template:
-        template = workspace.state.find_template(name, channel)
+        template = find_template(workspace.state, name, channel)
         if template is None:
             raise bad_request("Template not found")
         if template.status != "APPROVED":

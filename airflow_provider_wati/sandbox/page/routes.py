@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from airflow_provider_wati.sandbox.control import only_from_this_machine, query_number, read_body
 from airflow_provider_wati.sandbox.errors import ApiError
+from airflow_provider_wati.sandbox.lookups import broadcast_with_id, conversation_with_id
 from airflow_provider_wati.sandbox.page import campaign_views, files, views
 from airflow_provider_wati.sandbox.page.changes import changes, wait_for_change
 from airflow_provider_wati.sandbox.page.media import media_of, media_response
@@ -137,14 +138,14 @@ def _add_people_and_calls(router: APIRouter, workspace: Workspace) -> None:
 
 
 def _conversation(workspace: Workspace, conversation_id: str) -> Conversation:
-    talk = workspace.state.conversation_with_id(conversation_id)
+    talk = conversation_with_id(workspace.state, conversation_id)
     if talk is None:
         raise ApiError(404, "There is no such conversation.")
     return talk
 
 
 def _campaign(workspace: Workspace, campaign_id: str) -> Broadcast:
-    broadcast = workspace.state.broadcast_with_id(campaign_id)
+    broadcast = broadcast_with_id(workspace.state, campaign_id)
     if broadcast is None:
         raise ApiError(404, "There is no such campaign.")
     return broadcast

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from airflow_provider_wati.sandbox.lookups import find_template
 from airflow_provider_wati.sandbox.saving.data_file import DataFile
 from airflow_provider_wati.sandbox.saving.saver import load
 from airflow_provider_wati.sandbox.saving.snapshot import take
@@ -185,7 +186,7 @@ def test_a_hundred_thousand_messages_are_saved_while_others_are_answered(path: P
     state = workspace.state
     from airflow_provider_wati.sandbox.campaigns import Order, Recipient, place
 
-    template = state.find_template("abandoned_cart", state.default_channel)
+    template = find_template(state, "abandoned_cart", state.default_channel)
     assert template is not None
     values = (("name", "item"), "Ada", "a kettle")
     for start in range(0, 100_000, 10_000):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.sandbox.__main__ import main
+from airflow_provider_wati.sandbox.lookups import find_template
 from airflow_provider_wati.sandbox.scenarios import BUILT_IN, ScenarioError, load_scenario, read_scenario
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.workspace import Workspace
@@ -77,7 +78,7 @@ def test_the_example_of_the_documentation_says_all_that_it_can() -> None:
         ("131026", 0.03),
         ("131049", 0.05),
     ]
-    assert state.find_template("bread_ready", state.default_channel).buttons[0] == "I am coming"  # type: ignore[union-attr]
+    assert find_template(state, "bread_ready", state.default_channel).buttons[0] == "I am coming"  # type: ignore[union-attr]
 
 
 def test_a_reset_without_people_leaves_the_workspace() -> None:
