@@ -1,7 +1,8 @@
 """
 Show the provider at work: a sandbox in place of WATI, a real Airflow, example DAGs that message customers and read back.
 
-``make demo`` runs them once and tells what arrived, and how far the message about each order has come; ``make airflow`` leaves Airflow's UI running.
+``make demo`` runs them once and tells what arrived, and how far the message about each order has come; ``make airflow`` leaves Airflow's
+UI and the sandbox's page running, and what one writes there as a customer starts a DAG.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +28,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN, TENANT = "sandbox-token", "100001"
 DAG, FUNNEL_DAG = "wati_orders_from_warehouse", "wati_funnel"
+#: Started by messages of customers.
+ROUTING_DAG = "wati_keyword_routing"
+#: What the sandbox posts to Airflow.
+DEFAULT_EVENTS = (
+    "message",
+    "templateMessageSent_v2",
+    "templateMessageFailed",
+    "sentMessageDELIVERED_v2",
+    "sentMessageREAD_v2",
+)
 #: Statuses of a message that has reached the phone.
 ARRIVED = {"delivered", "read", "replied"}
 STAGES = ("sent", "delivered", "read", "replied", "failed")
@@ -132,21 +145,57 @@ def show_funnel(database: Path, url: str) -> bool:
 
 
 def show_airflow(environment: dict[str, str], home: Path, url: str) -> int:
-    for conn_id in ("wati_default", "warehouse"):
-        connection = environment.pop(f"AIRFLOW_CONN_{conn_id.upper()}")
-        airflow(environment, home, "connections", "add", conn_id, "--conn-json", connection)
-    port = environment["AIRFLOW__API__PORT"]
-    say("Starting Airflow; the page answers in about half a minute.\n")
-    print(f"  Airflow       http://127.0.0.1:{port}/ (no password; start {DAG} with the play button)")
-    print(f"  the sandbox   {url}/")
-    print(f"  the log       {home.relative_to(ROOT)}/airflow.log")
-    print("\nCtrl-C stops both.", flush=True)
+    address = f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}"
+    secret = secrets.token_hex(24)
+    # The receiver finds connections in the database, and the connection form shows them.
+    for conn_id, more in (("wati_default", {"extra": {"webhook_secret": secret}}), ("warehouse", {})):
+        connection = json.loads(environment.pop(f"AIRFLOW_CONN_{conn_id.upper()}")) | more
+        airflow(environment, home, "connections", "add", conn_id, "--conn-json", json.dumps(connection))
+    environment["AIRFLOW__WATI__RECEIVER_URL"] = address
+    subscribe(url, f"{address}/wati/webhooks/wati_default/{secret}")
+    say("Starting Airflow; that takes about half a minute ...")
     with open(home / "airflow.log", "ab") as log:
         standalone = [sys.executable, "-m", "airflow", "standalone"]
         with process(standalone, environment, log) as running:
+            wait_for_airflow(running, address)
+            print(f"\n  Airflow       {address}/ (no password)")
+            print(f"  the sandbox   {url}/")
+            print(f"  the log       {home.relative_to(ROOT)}/airflow.log")
+            print(f"\nStart {DAG} with the play button, and look at the sandbox.")
+            print("Or write there as a customer, for example: Where is my invoice? That starts")
+            print(f"{ROUTING_DAG}, which gives the customer to the team Billing.")
+            print("\nCtrl-C stops both.", flush=True)
+            open_in_browser(f"{url}/", f"{address}/")
             running.wait()
     say(f"Airflow has stopped by itself; the log says why: {home.relative_to(ROOT)}/airflow.log")
     return 1
+
+
+def subscribe(url: str, receiver: str) -> None:
+    """Have the sandbox post what customers do to Airflow, as WatiSubscribeWebhookOperator would have WATI do it."""
+    webhook = {"url": receiver, "eventTypes": list(DEFAULT_EVENTS), "status": 1}
+    post(f"{url}/{TENANT}/api/v2/webhookEndpoints", [webhook], TOKEN)
+
+
+def wait_for_airflow(running: subprocess.Popen[bytes], address: str) -> None:
+    """Wait until Airflow answers and knows the DAG that messages start, and switch that one on: a new DAG is paused."""
+    while running.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            with urllib.request.urlopen(f"{address}/auth/token", timeout=5) as response:
+                token = json.load(response)["access_token"]
+            post(f"{address}/api/v2/dags/{ROUTING_DAG}", {"is_paused": False}, token, method="PATCH")
+            return
+        time.sleep(0.5)
+
+
+def open_in_browser(*addresses: str) -> None:
+    """Open the pages where somebody sits in front of this machine; in a terminal alone, the addresses are enough."""
+    has_screen = sys.platform in ("darwin", "win32") or any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))
+    )
+    if sys.stdin.isatty() and has_screen:
+        for address in addresses:
+            webbrowser.open(address)
 
 
 def write_orders(database: Path) -> None:
@@ -253,9 +302,15 @@ def ask(url: str, path: str) -> object:
 
 
 def control(url: str, path: str, body: object) -> None:
-    data = json.dumps(body).encode()
-    request = urllib.request.Request(f"{url}/_sandbox{path}", data, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=5).close()
+    post(f"{url}/_sandbox{path}", body)
+
+
+def post(url: str, body: object, token: str | None = None, *, method: str = "POST") -> None:
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def wait_for_arrival(url: str) -> dict[str, dict[str, str]]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "demo.py"
@@ -21,6 +29,12 @@ STATUSES = {
     "1005": "delivered",
     "1006": "failed",
 }
+#: Nobody else writes to her, and she has no team.
+DANA = "12025550146"
+#: Seconds from a message to the end of the run that it starts, on a slow machine.
+PATIENCE = 240.0
+#: Of the DAG wati_keyword_routing, in seconds.
+POLL_INTERVAL = 300
 STAGES = ("sent", "delivered", "read", "replied")
 
 
@@ -53,6 +67,80 @@ def test_the_demo_shows_every_message_and_the_funnel(tmp_path: Path) -> None:
     [page] = re.findall(r"http://127\.0\.0\.1:(\d+)/", done.stdout)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(page))) != 0, "the sandbox is still running"
+
+
+def test_a_customer_who_writes_in_the_sandbox_starts_a_dag() -> None:
+    """
+    `make airflow` gives both addresses, and a keyword written as a customer brings the customer to its team.
+
+    The webhook of the sandbox reaches the receiver, its asset event starts wati_keyword_routing, and that assigns the team.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    started = subprocess.Popen(
+        [sys.executable, SCRIPT, "--stay"],
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert started.stdout is not None
+        shown = ""
+        for line in started.stdout:
+            shown += line
+            if "Ctrl-C stops both" in line:
+                break
+        [page] = re.findall(r"the sandbox +(http://\S+)/", shown)
+        [airflow] = re.findall(r"Airflow +(http://\S+)/ ", shown)
+        assert urllib.request.urlopen(airflow, timeout=60).status == 200
+        assert "webhook_secret" not in shown
+        # The poller looks once in this time, and can have brought one of two messages; the webhook brought the other.
+        assert any(seconds_of_two_messages(page) < POLL_INTERVAL for _ in range(3))
+        deliveries = read(f"{page}/_sandbox/webhooks/deliveries")["deliveries"]
+        assert [each["state"] for each in deliveries if each["event_type"] == "message"][-2:] == [
+            "delivered"
+        ] * 2
+    finally:
+        started.terminate()
+        started.wait(60)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(page.rpartition(":")[2]))) != 0, (
+            "the sandbox is still running"
+        )
+
+
+def seconds_of_two_messages(page: str) -> float:
+    """Write two keywords, one after the other has brought the customer to its team; return how long that took."""
+    began = time.monotonic()
+    for text, team in (("Where is my INVOICE?", "Billing"), ("What is the price of it?", "Sales")):
+        write_as_customer(page, DANA, text)
+        wait_for(partial(is_in_team, page, DANA, team), f"the customer to be given to {team}")
+    return time.monotonic() - began
+
+
+def write_as_customer(page: str, phone: str, text: str) -> None:
+    body = json.dumps({"phone": phone, "text": text}).encode()
+    request = urllib.request.Request(f"{page}/_sandbox/inbound", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def is_in_team(page: str, phone: str, team: str) -> bool:
+    return bool(read(f"{page}/api/ext/v3/contacts/{phone}")["teams"] == [team])
+
+
+def read(url: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer sandbox-token"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        found: dict[str, Any] = json.load(response)
+        return found
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s for {what}"
+        time.sleep(0.5)
 
 
 def assert_funnel(shown: str) -> None:
