@@ -65,7 +65,7 @@ def build_app(receiver: Receiver) -> FastAPI:
     )
 
     async def receive(request: Request) -> Response:
-        return await _answer(lambda: _receive(receiver, request))
+        return await _answer(lambda: _receive(receiver, request.path_params["conn_id"], request))
 
     async def statuses(request: Request) -> Response:
         return await _answer(lambda: _statuses(receiver, request))
@@ -85,6 +85,18 @@ def build_app(receiver: Receiver) -> FastAPI:
     return app
 
 
+async def take(receiver: Receiver, conn_id: str, scope: Any, receive: Any, send: Any) -> None:
+    """
+    Answer a webhook without the pages and their middlewares; no access log has it, so a refusal is logged here.
+
+    :param conn_id: the connection that its address names.
+    """
+    response = await _answer(lambda: _receive(receiver, conn_id, Request(scope, receive)))
+    if response.status_code != HTTPStatus.OK:
+        log.info("A webhook was refused with status %d.", response.status_code)
+    await response(scope, receive, send)
+
+
 async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await handle()
@@ -100,8 +112,7 @@ async def _answer(handle: Callable[[], Awaitable[Response]]) -> Response:
         return JSONResponse({"detail": "Internal Server Error"}, 500)
 
 
-async def _receive(receiver: Receiver, request: Request) -> Response:
-    conn_id = request.path_params["conn_id"]
+async def _receive(receiver: Receiver, conn_id: str, request: Request) -> Response:
     account = await _known(receiver.accounts.with_secret(conn_id, request.scope.get(SECRET, "")))
     await _active(receiver)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -35,6 +35,9 @@ _OPEN_PAGES = frozenset({"deliveries"})
 #: An address without the prefix: another plugin may have a page there, so it is hidden only when it is refused.
 _WITHOUT_PREFIX = re.compile(rf"(?P<shown>/*{_HOOKS})(?P<secret>.+)", re.DOTALL | re.IGNORECASE)
 
+#: The address of a webhook, once its secret is hidden.
+_ADDRESS = re.compile(rf"{URL_PREFIX}/webhooks/(?P<conn_id>[^/]+)/{_HIDDEN}")
+
 _receiver: Receiver | None = None
 
 
@@ -77,6 +80,7 @@ class WebhookGate:
         async def started(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
                 receiver().start()
+                _put_in_front(scope.get("app"))
             await send(message)
 
         try:
@@ -84,6 +88,34 @@ class WebhookGate:
         finally:
             if _receiver is not None:
                 _receiver.stop()
+
+
+class WebhooksFirst:
+    """
+    Takes webhooks before Airflow's middlewares, which cost several times what storing an event does.
+
+    Sessions of the UI, compression and the access log are of no use to WATI. All other requests go on.
+
+    :param app: Airflow's middlewares, and the pages behind them.
+    """
+
+    def __init__(self, app: Asgi) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            hide_secret(scope)
+            if SECRET in scope and (found := _ADDRESS.fullmatch(_below_root(scope)[1])):
+                await receiver().take(found["conn_id"], scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _put_in_front(root: Any) -> None:
+    """Put :class:`WebhooksFirst` before the middlewares; where there are none to be found, webhooks pass through them."""
+    stack: Asgi | None = getattr(root, "middleware_stack", None)
+    if stack is not None and not isinstance(stack, WebhooksFirst):
+        root.middleware_stack = WebhooksFirst(stack)
 
 
 def _hiding_refused(scope: Scope, send: Send) -> Send:

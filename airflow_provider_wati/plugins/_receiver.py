@@ -108,6 +108,16 @@ class Receiver:
 
         return build_app(self)
 
+    async def take(self, conn_id: str, scope: Any, receive: Any, send: Any) -> None:
+        """
+        Answer a webhook as an ASGI application does.
+
+        :param conn_id: the connection that its address names.
+        """
+        from airflow_provider_wati.plugins._app import take
+
+        await take(self, conn_id, scope, receive, send)
+
     @property
     def engine(self) -> Engine:
         """Airflow's metadata database, with the tables; :class:`NotStoredError` where they cannot be made."""

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wati.plugins import _gate
 from airflow_provider_wati.plugins._gate import SECRET, WebhookGate, hide_secret
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.plugins._receiver import Receiver
 
 SECRET_TEXT = "s3cret-of-the-receiver-0123456789"
 
@@ -99,3 +103,65 @@ def test_the_server_sees_the_changed_scope() -> None:
     asyncio.run(WebhookGate(app)(scope, None, None))  # type: ignore[arg-type] # neither is used
     assert seen[0] is scope
     assert scope["path"] == "/wati/webhooks/c/HIDDEN"
+
+
+class Root:
+    """As Airflow's application: it calls its middlewares, which are made at the first call."""
+
+    def __init__(self) -> None:
+        self.passed: list[str] = []
+        self.started = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.middleware_stack: Any = WebhookGate(self._page)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
+
+    async def _page(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.startup.complete"})
+            self.started.set()
+            await self.ended.wait()
+            return
+        self.passed.append(scope["path"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "goes_on"),
+    [
+        ("POST", "/wati/webhooks/receiving/{}", False),
+        ("GET", "/wati/webhooks/receiving/{}", True),
+        ("POST", "/wati/webhook/receiving/{}", True),
+        ("GET", "/wati/webhooks/receiving/news", True),
+        ("POST", "/api/v2/dags", True),
+    ],
+)
+def test_webhooks_pass_by_the_middlewares(
+    method: str, path: str, goes_on: bool, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the start, exactly the webhooks are answered before Airflow's own middlewares."""
+    monkeypatch.setattr(_gate, "_receiver", receiver)
+    passed: list[str] = []
+    answers: list[int | None] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"eventType": "message", "id": "gate-1"}'}
+
+    async def send(message: Any) -> None:
+        answers.append(message.get("status"))
+
+    async def run() -> None:
+        root = Root()
+        living = asyncio.create_task(root({"type": "lifespan"}, receive, send))
+        await root.started.wait()
+        scope = {"type": "http", "method": method, "path": path.format(SECRET_TEXT), "headers": []}
+        await root(scope, receive, send)
+        root.ended.set()
+        await living
+        passed.extend(root.passed)
+
+    asyncio.run(run())
+    assert bool(passed) is goes_on
+    assert not any(SECRET_TEXT in each for each in passed)
+    assert (200 in answers) is not goes_on
