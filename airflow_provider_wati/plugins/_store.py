@@ -159,16 +159,16 @@ def store(engine: Engine, events: Sequence[Received]) -> None:
 def _complete(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Give pending events what the twins that have just been counted have and they lack; their rows are locked."""
     by_key = {(row["conn_id"], row["event_key"]): row["record"] for row in rows if row["record"]}
+    # Without the state, by which a database would read all pending events.
     query = select(EVENTS.c.id, EVENTS.c.conn_id, EVENTS.c.event_key, EVENTS.c.record).where(
-        EVENTS.c.conn_id.in_({conn_id for conn_id, _ in by_key}),
+        EVENTS.c.conn_id.in_(sorted({conn_id for conn_id, _ in by_key})),
         EVENTS.c.event_key.in_([key for _, key in by_key]),
         EVENTS.c.duplicates > 0,
-        EVENTS.c.state.in_(_OPEN),
     )
     for row in connection.execute(query).all() if by_key else ():
         record = _merged_text(row.record, by_key.get((row.conn_id, row.event_key), row.record))
         if record != row.record:
-            # Not when it was dispatched meanwhile: its asset event stays as it is.
+            # Not when it was dispatched: its asset event stays as it is.
             is_open = (EVENTS.c.id == row.id) & EVENTS.c.state.in_(_OPEN)
             connection.execute(update(EVENTS).where(is_open).values(record=record))
 
