@@ -31,7 +31,8 @@ def airflow(
 ) -> Iterator[Deployment]:
     connection = connection_to(deployed_sandbox)
     connection["extra"]["webhook_secret"] = SECRET
-    deployment = Deployment(tmp_path_factory.mktemp("home"), connection, {"TEST_SHARED": str(shared)})
+    options = {"TEST_SHARED": str(shared), "TEST_CLOSED_LOOP": "1"}
+    deployment = Deployment(tmp_path_factory.mktemp("home"), connection, options)
     deployment.set_option("wati", "receiver_url", deployment.url)
     # No worker is killed here, and a busy machine is not to be taken for a dead one.
     deployment.set_option("scheduler", "task_instance_heartbeat_timeout", "120")
