@@ -136,10 +136,12 @@ def hide_secret(scope: Scope) -> None:
     """
     Move the secret of a webhook's address from the path to ``scope["wati.webhook_secret"]``.
 
-    Of what else stands below the prefix, all is hidden but the pages.
+    Of what else stands below the prefix, all is hidden but the pages. A second call leaves the request as it is.
 
     :param scope: of a request; the same object that the server logs from.
     """
+    if SECRET in scope:
+        return
     root, path = _below_root(scope)
     found = _WEBHOOK.fullmatch(path)
     if found is not None and found["secret"] in _WORKERS_PAGES:

@@ -67,6 +67,14 @@ def test_other_addresses_stay(path: str) -> None:
     assert scope == {"type": "http", "path": path}
 
 
+def test_a_second_gate_keeps_the_secret() -> None:
+    """A request that passes two gates still has its secret for the receiver."""
+    scope: dict[str, Any] = {"type": "http", "path": f"/wati/webhooks/c/{SECRET_TEXT}"}
+    for _ in range(2):
+        hide_secret(scope)
+    assert (scope["path"], scope[SECRET]) == ("/wati/webhooks/c/HIDDEN", SECRET_TEXT)
+
+
 def test_below_a_base_url_with_a_path() -> None:
     """The server tells the path of ``[api] base_url``, below which a misspelt address is hidden too."""
     scope: dict[str, Any] = {"type": "http", "path": f"/flow/wati/{SECRET_TEXT}", "root_path": "/flow"}
