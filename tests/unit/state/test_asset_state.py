@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.listening.claims import Claims
@@ -58,8 +60,8 @@ def test_only_a_local_directory_has_a_lock() -> None:
     assert asset_lock(ASSET, "dag", None) is None
 
 
-def test_assets_are_kept_apart_and_outlive_airflows_store(tmp_path: Path) -> None:
-    """What is in a directory is found by the asset's name, whatever Airflow knows about the asset."""
+def test_assets_are_kept_apart(tmp_path: Path) -> None:
+    """What is in a directory is found by the asset's name, and no other asset has it."""
     state, other = state_of(ASSET, str(tmp_path)), state_of("wati://other/messages", str(tmp_path))
     assert state is not None
     assert other is not None
@@ -67,3 +69,32 @@ def test_assets_are_kept_apart_and_outlive_airflows_store(tmp_path: Path) -> Non
     again = state_of(ASSET, str(tmp_path))
     assert again is not None
     assert (again.get("wati_position"), other.get("wati_position")) == ({"since": "x"}, None)
+
+
+@pytest.mark.skipif(
+    Version(version("apache-airflow")) < Version("3.3"), reason="Airflow keeps state of assets from 3.3 on"
+)
+def test_a_directory_outlives_what_airflow_forgets(airflow_database: None, tmp_path: Path) -> None:
+    """Airflow's scheduler empties the state of an asset that no DAG names, as the documentation says; a directory keeps it."""
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.asset import AssetModel
+    from airflow.models.asset_state_store import AssetStateStoreModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    name = "wati://away/messages"
+    state = state_of(name, str(tmp_path))
+    assert state is not None
+    state.set("wati_position", {"since": "x"})
+    with create_session(scoped=False) as session:
+        asset = AssetModel(name=name, uri=name, group="asset")
+        session.add(asset)
+        session.flush()
+        id = asset.id
+        session.add(AssetStateStoreModel(asset_id=id, key="wati_position", value="{}"))
+    with create_session(scoped=False) as session:
+        SchedulerJobRunner._cleanup_orphaned_asset_state_store(session=session)
+    with create_session(scoped=False) as session:
+        of_asset = select(AssetStateStoreModel.key).where(AssetStateStoreModel.asset_id == id)
+        assert session.scalars(of_asset).all() == []
+    assert state.get("wati_position") == {"since": "x"}
