@@ -44,7 +44,9 @@ class MessageProducer(SharedStreamProducer):
         stored: Position | None = None
         lost = False
         for item in batch:
-            lost = lost or bool(item.outcome.failed)
+            # An event that nobody was there for has no counts at all.
+            taken = item.outcome.acked or item.outcome.rejected
+            lost = lost or bool(item.outcome.failed) or not taken
             if not lost:
                 stored = item.broker_payload
         if stored is not None and self._stream is not None:

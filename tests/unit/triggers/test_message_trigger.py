@@ -309,7 +309,8 @@ def test_the_position_moves_once_the_events_are_stored(connected: Sandbox, tmp_p
 
 
 @needs_shared_streams
-def test_an_event_that_is_not_stored_ends_the_stream(tmp_path: Path) -> None:
+@pytest.mark.parametrize("counts", [(1, 1), (0, 0)], ids=["one has not got it", "nobody was there"])
+def test_an_event_that_is_not_stored_ends_the_stream(tmp_path: Path, counts: tuple[int, int]) -> None:
     """A page that a watcher has not got is read again: the position stays before it, and the stream is opened anew."""
     from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
@@ -330,7 +331,7 @@ def test_an_event_that_is_not_stored_ends_the_stream(tmp_path: Path) -> None:
     producer._stream = Stream()  # type: ignore[assignment] # all that is used of it
     batch = [
         AdvanceItem(good, AdvanceOutcome(acked=2, failed=0)),
-        AdvanceItem(bad, AdvanceOutcome(acked=1, failed=1)),
+        AdvanceItem(bad, AdvanceOutcome(acked=counts[0], failed=counts[1])),
         AdvanceItem(later, AdvanceOutcome(acked=2, failed=0)),
     ]
     with pytest.raises(WatiError, match="read again"):
