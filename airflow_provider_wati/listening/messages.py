@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.responses import says_no
 from airflow_provider_wati.client.target import Target
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiError,
     WatiNotFoundError,
     WatiResponseError,
+    WatiServerError,
     WatiValidationError,
 )
-from airflow_provider_wati.listening.order import LatestActivityFirst, NewestFirst, Recent
+from airflow_provider_wati.listening.order import LatestActivityFirst, NewestFirst
 from airflow_provider_wati.listening.values import text_of, time_before, time_of, written_time
 from airflow_provider_wati.masking import clean
 
@@ -44,6 +47,13 @@ _OLD_CONVERSATIONS, _OLD_CONVERSATIONS_IN_OVERLAP = 1, 10
 _OLD_MESSAGES, _FALLS_OF_MESSAGES = 1, 3
 #: So many conversations in each poll are worth a warning.
 _MANY_CONVERSATIONS = 20
+#: Looks at the list for conversations that have moved while it was read, and those at its end by which they end.
+_MOST_LOOKS, _LAST_CONVERSATIONS = 5, 10
+#: Conversations that could not be read and are tried again, and for how long.
+_MOST_UNREAD, _UNREAD_FOR = 50, timedelta(days=7)
+#: So many conversations in a row that draw an error of WATI's server are an outage.
+_OUTAGE = 2
+_LONGEST_NAME = 100
 _LONGEST_ID = 255
 
 
@@ -53,7 +63,7 @@ def is_inbound(message: Mapping[str, Any]) -> bool:
 
     :param message: as WATI lists it; one that does not say who wrote it is none.
     """
-    return message.get("owner") is False and message.get("event_type") in (None, "", "message")
+    return says_no(message.get("owner")) and message.get("event_type") in (None, "", "message")
 
 
 def inbound_message(message: Message, talk: Mapping[str, object]) -> InboundMessage | None:
@@ -101,6 +111,32 @@ def hash_of(id: str) -> str:
     return blake2b(id.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadConversation:
+    """
+    A conversation that WATI did not give out, and what its list said about it.
+
+    :param floor: what is older is not read.
+    :param phone_number: of the person, as far as the list has it.
+    :param name: of the person, as far as the list has it.
+    """
+
+    floor: str
+    phone_number: str | None
+    name: str | None
+
+    @classmethod
+    def of(cls, talk: Conversation, floor: str) -> UnreadConversation:
+        """Make it of an entry of the list."""
+        fields: Mapping[str, object] = talk
+        name = _text(fields.get("contact_name"))
+        return cls(floor, _text(fields.get("wa_id")), name and name[:_LONGEST_NAME])
+
+    def as_listed(self, id: str) -> dict[str, object]:
+        """Return the conversation as the list had it."""
+        return {"id": id, "wa_id": self.phone_number, "contact_name": self.name}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """
@@ -110,20 +146,23 @@ class Position:
     :param floor: what is older is not read. It moves with each poll that reads the overlap.
     :param is_ordered: whether WATI's list of conversations has shown to list the latest activity first.
     :param ids: hashes of the latest messages that were handed on.
+    :param unread: conversations that could not be read, by their id; 50 at most.
     """
 
     since: str
     floor: str
     is_ordered: bool = False
     ids: tuple[str, ...] = ()
+    unread: Mapping[str, UnreadConversation] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON of at most 50 kB."""
+        """Return plain JSON of at most 65 kB."""
         return {
             "since": self.since,
             "floor": self.floor,
             "is_ordered": self.is_ordered,
             "ids": "".join(self.ids),
+            "unread": {id: [each.floor, each.phone_number, each.name] for id, each in self.unread.items()},
         }
 
     @classmethod
@@ -135,7 +174,21 @@ class Position:
         if since is None or floor is None or not isinstance(ids, str):
             return None
         hashes = tuple(ids[n : n + 16] for n in range(0, len(ids), 16))
-        return cls(since=since, floor=floor, is_ordered=value.get("is_ordered") is True, ids=hashes)
+        return cls(
+            since=since,
+            floor=floor,
+            is_ordered=value.get("is_ordered") is True,
+            ids=hashes,
+            unread=_unread_in(value.get("unread")),
+        )
+
+
+def _unread_in(value: object) -> dict[str, UnreadConversation]:
+    unread: dict[str, UnreadConversation] = {}
+    for id, written in value.items() if isinstance(value, dict) else ():
+        if isinstance(written, list) and len(written) == 3 and (floor := time_of(written[0])):
+            unread[id] = UnreadConversation(floor, _text(written[1]), _text(written[2]))
+    return unread
 
 
 def first_position(now: datetime, look_back: timedelta) -> Position:
@@ -167,6 +220,9 @@ class MessagePoll:
     message in the last two hours, for what WATI lists late. Until the order of the conversations is proven, each poll reads
     all of them; see :class:`.LatestActivityFirst`.
 
+    A conversation that cannot be read is tried again for seven days: where the list brings it, and once an hour. One that moves to
+    the front while the list is read pushes another one to the next page, where it comes again; then the list is looked at once more.
+
     :param position: where to begin.
     :param clock: the time.
     """
@@ -178,6 +234,8 @@ class MessagePoll:
         self._seen = dict.fromkeys(position.ids, position.since)
         self._messages = NewestFirst(_FALLS_OF_MESSAGES, _OLD_MESSAGES)
         self._page: dict[str, InboundMessage] = {}
+        self._unread = dict(position.unread)
+        self._failures = 0
 
     def pages(self, client: WatiClient) -> Iterator[Page]:
         """
@@ -187,6 +245,7 @@ class MessagePoll:
         :raises WatiError: when WATI cannot be read now. What could be read is handed on before; the next poll goes on.
         """
         self._page = {}
+        self._failures = 0
         try:
             yield from self._read(client)
         except WatiError:
@@ -208,26 +267,77 @@ class MessagePoll:
             time_before(began, _CLOCKS_DIFFER_BY),
             is_proven=before.is_ordered,
         )
-        recent, count = Recent(), 0
-        for talk in client.iter_conversations():
-            id = str(talk.get("id") or "")
-            if recent.is_repeated(id):
-                continue
-            count += 1
-            newest = yield from self._conversation(client, talk, limit)
-            if order.is_past(id, newest, limit):
-                break
-        if not order.holds and count >= _MANY_CONVERSATIONS:
+        read: set[str] = set()
+        is_complete = yield from self._conversations(client, read, order, limit)
+        if is_deep:
+            yield from self._left_out(client, read, began)
+        if not order.holds and len(read) >= _MANY_CONVERSATIONS:
             log.warning(
                 "WATI's list of conversations has not shown to list the latest activity first, so that each poll reads all "
                 "%d of them.",
-                count,
+                len(read),
             )
-        started = began + (client.server_clock_offset or timedelta(0))
-        floor = time_before(started, OVERLAP) if is_deep else before.floor
+        if not is_complete:
+            log.warning(
+                "WATI's list of conversations moved %d times while it was read: the next poll reads all of this one again.",
+                _MOST_LOOKS,
+            )
+            yield self._hand_on(self._position)
+            return
+        # The clock that is ahead may be wrong, and would hide messages; the one behind only reads some again.
+        started = began + min(client.server_clock_offset or timedelta(0), timedelta(0))
+        # What is older was not asked for, or was read; a clock that is set back makes it no news.
+        floor = max(before.floor, time_before(started, OVERLAP)) if is_deep else before.floor
         yield self._hand_on(
             Position(since=written_time(started), floor=floor, is_ordered=order.holds), is_last=True
         )
+
+    def _conversations(
+        self, client: WatiClient, read: set[str], order: LatestActivityFirst, limit: str
+    ) -> Generator[Page, None, bool]:
+        """
+        Read the conversations of the list as far as there may be news; return whether none can be missing.
+
+        :param read: gets the ids of those that were read.
+        :param order: it knows where the rest of the list is older.
+        :param limit: what is younger is wanted.
+        """
+        last: deque[str] = deque(maxlen=_LAST_CONVERSATIONS)
+        ends_early = False
+        for look in range(_MOST_LOOKS):
+            here: set[str] = set()
+            ahead = set(last) if ends_early else set()
+            has_moved = False
+            for talk in client.iter_conversations():
+                id = str(talk.get("id") or "")
+                has_moved = has_moved or (bool(id) and id in here)
+                here.add(id)
+                if not id or id not in read:
+                    read.add(id)
+                    newest = yield from self._conversation(client, talk, limit)
+                    if look == 0:
+                        last.append(id)
+                        if order.is_past(id, newest, limit):
+                            ends_early = True
+                            break
+                if id in ahead:
+                    ahead.discard(id)
+                    if not ahead:
+                        break
+            if not has_moved:
+                return True
+        return False
+
+    def _left_out(self, client: WatiClient, read: set[str], began: datetime) -> Iterator[Page]:
+        """Try the conversations again that could not be read, and that the list has not brought."""
+        oldest = time_before(began, _UNREAD_FOR)
+        for id, each in list(self._unread.items()):
+            if id not in read:
+                talk: Any = each.as_listed(id)
+                yield from self._conversation(client, talk, each.floor)
+            if id in self._unread and each.floor < oldest:
+                log.error("Conversation %s could not be read for seven days: its messages are lost.", id)
+                del self._unread[id]
 
     def _is_deep(self, began: datetime) -> bool:
         before = self._position
@@ -244,24 +354,48 @@ class MessagePoll:
         newest: str | None = None
         self._messages.begin()
         id = str(talk.get("id") or "")
+        unread = self._unread.get(id)
+        floor = min(self._position.floor, unread.floor) if unread else self._position.floor
+        limit = min(limit, floor) if unread else limit
         try:
             for message in client.iter_messages(Target.conversation(id)):
                 created = _created(message)
                 newest = max(newest or "", created or "") or None
-                self._take(message, talk, created)
+                self._take(message, talk, created, floor)
                 if len(self._page) >= PAGE:
                     yield self._hand_on(self._position)
                 if self._messages.is_past(created, limit):
                     break
         except WatiNotFoundError:
             log.info("Conversation %s is gone.", id)
-        except (WatiBadRequestError, WatiResponseError, WatiValidationError) as error:
-            # Another poll would meet it again, and nothing else would be read.
+        except WatiValidationError as error:
             log.warning("Conversation %s cannot be read, and is left out: %s", id, error)
+        except (WatiBadRequestError, WatiResponseError, WatiServerError) as error:
+            self._leave_out(talk, id, floor, error)
+            return newest
+        self._failures = 0
+        self._unread.pop(id, None)
         return newest
 
-    def _take(self, message: Message, talk: Conversation, created: str | None) -> None:
-        if created is not None and created < self._position.floor:
+    def _leave_out(self, talk: Conversation, id: str, floor: str, error: WatiError) -> None:
+        """
+        Note a conversation that cannot be read, so that the others are.
+
+        :raises WatiError: the error, where it looks like an outage, or where too many cannot be read.
+        """
+        if id in self._unread:
+            return
+        if len(self._unread) >= _MOST_UNREAD or len(id) > _LONGEST_NAME:
+            raise error
+        log.warning("Conversation %s cannot be read, and is tried again later: %s", id, error)
+        self._unread[id] = UnreadConversation.of(talk, floor)
+        if isinstance(error, WatiServerError):
+            self._failures += 1
+            if self._failures >= _OUTAGE:
+                raise error
+
+    def _take(self, message: Message, talk: Conversation, created: str | None, floor: str) -> None:
+        if created is not None and created < floor:
             return
         item = inbound_message(message, talk)
         if item is not None and hash_of(item["id"]) not in self._seen:
@@ -273,7 +407,8 @@ class MessagePoll:
         for item in messages:
             self._seen[hash_of(item["id"])] = item["created"] or position.since
         if is_last:
-            self._seen = {hash: time for hash, time in self._seen.items() if time >= position.floor}
+            floor = min([position.floor, *(each.floor for each in self._unread.values())])
+            self._seen = {hash: time for hash, time in self._seen.items() if time >= floor}
         latest = sorted(self._seen, key=self._seen.__getitem__)[-_STORED_IDS:]
-        self._position = replace(position, ids=tuple(latest))
+        self._position = replace(position, ids=tuple(latest), unread=dict(self._unread))
         return Page(messages, self._position)

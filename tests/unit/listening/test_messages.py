@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiServerError
+from airflow_provider_wati.exceptions import WatiResponseError, WatiServerError
 from airflow_provider_wati.listening import messages
 from airflow_provider_wati.listening.messages import (
     MessagePoll,
     Position,
+    UnreadConversation,
     first_position,
     inbound_message,
     is_inbound,
 )
+from airflow_provider_wati.listening.values import written_time
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Message
@@ -256,6 +258,13 @@ def test_a_conversation_that_cannot_be_read_costs_only_itself(
     assert f"Conversation {talk} cannot be read" in caplog.text
 
 
+@pytest.mark.parametrize("value", [False, 0, "false", "False"], ids=str)
+def test_who_wrote_a_message_is_read_in_any_spelling(value: Any) -> None:
+    """A message of a customer is not lost because WATI writes false in another way."""
+    odd: Any = {**LISTED, "owner": value}
+    assert inbound_message(odd, {"id": "c"}) is not None
+
+
 @pytest.mark.parametrize("value", [None, [], {}, {"since": "x", "floor": "y", "ids": ""}, "text"])
 def test_what_is_no_position_is_none(value: Any) -> None:
     """A stored value that is not a position counts for none."""
@@ -266,5 +275,203 @@ def test_a_position_fits_into_airflows_store() -> None:
     """The longest position is under the size that Airflow warns about."""
     ids = tuple(f"{n:016x}" for n in range(3_000))
     now = first_position(datetime(2026, 11, 26, tzinfo=UTC), timedelta(hours=1))
-    longest = Position(since=now.since, floor=now.floor, is_ordered=True, ids=ids)
+    unread = {
+        f"{n:0100}": UnreadConversation(now.floor, "12025550143", "x" * 100)
+        for n in range(messages._MOST_UNREAD)
+    }
+    longest = Position(since=now.since, floor=now.floor, is_ordered=True, ids=ids, unread=unread)
     assert len(json.dumps(longest.to_json())) < 65_535
+
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+class FixedClock:
+    """A time that is set."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+class Account:
+    """
+    An account whose lists are told entry by entry, which the sandbox cannot: it lists what is true at one time.
+
+    :param talks: the ids of conversations in the order of the list; each with the ages of its messages in minutes at noon.
+    """
+
+    def __init__(self, talks: dict[str, list[float]], offset: timedelta | None = None) -> None:
+        self.talks = talks
+        self.server_clock_offset = offset
+        self.errors: dict[str, Exception] = {}
+        self.lists: list[list[str]] = []
+        self.read: list[str] = []
+
+    def iter_conversations(self) -> Any:
+        listed = self.lists.pop(0) if self.lists else list(self.talks)
+        return ({"id": id, "wa_id": ADA, "contact_name": "Ada"} for id in listed)
+
+    def iter_messages(self, target: Any) -> Any:
+        id = target.value
+        self.read.append(id)
+        if id in self.errors:
+            raise self.errors[id]
+        for age in self.talks[id]:
+            created = (NOON - timedelta(minutes=age)).isoformat()
+            yield {"id": f"m{age:g}", "owner": False, "text": "x", "created": created}
+
+
+def position(since: float, floor: float) -> Position:
+    """A position so many minutes before noon."""
+    return Position(
+        since=written_time(NOON - timedelta(minutes=since)),
+        floor=written_time(NOON - timedelta(minutes=floor)),
+        is_ordered=True,
+    )
+
+
+def ids_of(poll: MessagePoll, account: Account) -> list[str]:
+    client: Any = account
+    return [message["id"] for page in poll.pages(client) for message in page.messages]
+
+
+def talk(n: int) -> str:
+    return f"{n:024}"
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_conversation_that_cannot_be_read_for_a_while_loses_no_message(is_listed: bool) -> None:
+    """What was written before and while WATI gave nonsense for a conversation is read afterwards, once, whether listed or not."""
+    clock, account = FixedClock(), Account({talk(1): [3.0, 500.0]})
+    account.errors[talk(1)] = WatiResponseError("not JSON")
+    poll = MessagePoll(position(5, 61), clock)
+    found: list[str] = []
+    for minutes in range(0, 400, 5):
+        clock.time = NOON + timedelta(minutes=minutes)
+        if minutes >= 125:
+            account.errors.clear()
+        account.lists = [] if is_listed or minutes == 0 else [[]]
+        poll = MessagePoll(Position.from_json(poll._position.to_json()) or position(0, 0), clock)
+        found += ids_of(poll, account)
+    assert found == ["m3"]
+    assert poll._position.unread == {}
+
+
+def test_a_conversation_that_draws_errors_of_the_server_costs_only_itself() -> None:
+    """One conversation at which WATI fails holds up no other one, and its phone number is there when it can be read."""
+    clock, account = FixedClock(), Account({talk(1): [3.0], talk(2): [4.0], talk(3): [500.0, 600.0]})
+    account.errors[talk(1)] = WatiServerError("oops", status_code=500)
+    poll = MessagePoll(position(5, 61), clock)
+    assert ids_of(poll, account) == ["m4"]
+    account.errors.clear()
+    account.lists = [[]]
+    clock.time += timedelta(hours=2)
+    client: Any = account
+    [message] = [message for page in poll.pages(client) for message in page.messages]
+    assert (message["id"], message["phone_number"], message["sender_name"]) == ("m3", ADA, "Ada")
+
+
+def test_several_conversations_that_draw_errors_of_the_server_hold_the_others_up_for_few_polls() -> None:
+    """What looks like an outage is raised; the next poll knows these conversations, and reads those behind them."""
+    clock = FixedClock()
+    account = Account({**{talk(n): [3.0] for n in range(4)}, talk(9): [4.0]})
+    for n in range(4):
+        account.errors[talk(n)] = WatiServerError("oops", status_code=500)
+    poll = MessagePoll(position(5, 61), clock)
+    for _ in range(2):
+        with pytest.raises(WatiServerError):
+            ids_of(poll, account)
+    assert ids_of(poll, account) == ["m4"]
+
+
+def test_more_conversations_than_are_noted_move_no_position() -> None:
+    """Where very many cannot be read, the poll fails, and what it had is handed on."""
+    clock = FixedClock()
+    account = Account({talk(99): [4.0], **{talk(n): [3.0] for n in range(messages._MOST_UNREAD + 1)}})
+    for n in range(messages._MOST_UNREAD + 1):
+        account.errors[talk(n)] = WatiResponseError("not JSON")
+    before = position(5, 61)
+    poll = MessagePoll(before, clock)
+    client: Any = account
+    pages = poll.pages(client)
+    assert [message["id"] for message in next(pages).messages] == ["m4"]
+    with pytest.raises(WatiResponseError):
+        next(pages)
+    assert poll._position.since == before.since
+
+
+def test_a_conversation_that_stays_unreadable_is_given_up_after_a_week(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is tried a last time, and an error says that its messages are lost."""
+    clock, account = FixedClock(), Account({talk(1): [3.0]})
+    account.errors[talk(1)] = WatiResponseError("not JSON")
+    poll = MessagePoll(position(5, 61), clock)
+    ids_of(poll, account)
+    clock.time += timedelta(days=8)
+    account.lists, account.read = [[], []], []
+    ids_of(poll, account)
+    assert account.read == [talk(1)]
+    assert poll._position.unread == {}
+    assert "are lost" in caplog.text
+
+
+def test_a_conversation_that_moves_while_its_list_is_read_is_read_in_the_same_poll() -> None:
+    """One that moved to the front pushes another one to the next page, and is found there when the list is read again."""
+    clock = FixedClock()
+    account = Account({talk(n): [2.0 * n] for n in range(1, 4)})
+    # The third one has moved to the front after the first page of two was read.
+    account.lists = [[talk(1), talk(2), talk(2)], [talk(3), talk(1), talk(2)]]
+    poll = MessagePoll(position(20, 300), clock)
+    assert sorted(ids_of(poll, account)) == ["m2", "m4", "m6"]
+    assert poll._position.since == written_time(NOON)
+    assert sorted(account.read) == [talk(1), talk(2), talk(3)]
+
+
+def test_a_list_that_never_rests_moves_no_position(caplog: pytest.LogCaptureFixture) -> None:
+    """Where something moves at each look, what was read is handed on, and the next poll reads all of it again."""
+    clock = FixedClock()
+    account = Account({talk(1): [2.0], talk(2): [3.0]})
+    account.lists = [[talk(1), talk(2), talk(1)]] * 5
+    before = position(20, 300)
+    poll = MessagePoll(before, clock)
+    assert sorted(ids_of(poll, account)) == ["m2", "m3"]
+    assert (poll._position.since, poll._position.floor) == (before.since, before.floor)
+    assert "moved 5 times" in caplog.text
+    assert ids_of(poll, account) == []
+    assert poll._position.since == written_time(NOON)
+
+
+def test_nine_conversations_that_something_else_has_moved_hide_none() -> None:
+    """Where agents have moved up to nine conversations without a message to the front, the hourly poll reads behind them."""
+    clock = FixedClock()
+    moved = {talk(n): [600.0 + n, 700.0 + n] for n in range(9)}
+    account = Account({**moved, talk(99): [3.0, 500.0]})
+    assert ids_of(MessagePoll(position(5, 121), clock), account) == ["m3"]
+
+
+@pytest.mark.parametrize(("ahead", "since"), [(3600.0, 0.0), (-30.0, 30.0), (0.0, 0.0)])
+def test_the_clock_that_is_behind_says_how_far_messages_are_read(ahead: float, since: float) -> None:
+    """A clock of WATI's that is ahead does not hide what comes in the next hour."""
+    poll = MessagePoll(position(5, 61), FixedClock())
+    ids_of(poll, Account({talk(1): [300.0]}, timedelta(seconds=ahead)))
+    assert poll._position.since == written_time(NOON - timedelta(seconds=since))
+
+
+def test_what_was_older_than_the_first_poll_never_becomes_news() -> None:
+    """A clock that is set back does not move the limit back, so that an old message does not come."""
+    clock, account = FixedClock(), Account({talk(1): [61.0]})
+    poll = MessagePoll(first_position(NOON, timedelta(hours=1)), clock)
+    assert ids_of(poll, account) == []
+    clock.time -= timedelta(minutes=5)
+    assert ids_of(poll, account) == []
+    assert ids_of(poll, account) == []
