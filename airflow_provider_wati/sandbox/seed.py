@@ -62,6 +62,21 @@ def _plant_workspace(state: State) -> None:
 def _templates(default: Channel, support: Channel, now: float) -> list[Template]:
     both = (default, support)
     return [
+        *_usable_templates(both, now),
+        *_unusable_templates(both, now),
+        Template(
+            5,
+            "ticket_closed",
+            "Hi {{name}}, we have closed your ticket {{ticket}}.",
+            {"name": "Ada", "ticket": "T-17"},
+            (support,),
+            now - 10 * _DAY,
+        ),
+    ]
+
+
+def _usable_templates(both: tuple[Channel, Channel], now: float) -> list[Template]:
+    return [
         Template(
             1,
             "order_update",
@@ -83,6 +98,11 @@ def _templates(default: Channel, support: Channel, now: float) -> list[Template]
             footer="Reply STOP to hear no more from us",
             buttons=("Show me what is new", "Stop"),
         ),
+    ]
+
+
+def _unusable_templates(both: tuple[Channel, Channel], now: float) -> list[Template]:
+    return [
         Template(
             3,
             "spring_sale",
@@ -102,14 +122,6 @@ def _templates(default: Channel, support: Channel, now: float) -> list[Template]
             now - 90 * _DAY,
             status="REJECTED",
             category="MARKETING",
-        ),
-        Template(
-            5,
-            "ticket_closed",
-            "Hi {{name}}, we have closed your ticket {{ticket}}.",
-            {"name": "Ada", "ticket": "T-17"},
-            (support,),
-            now - 10 * _DAY,
         ),
     ]
 

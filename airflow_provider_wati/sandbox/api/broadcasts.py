@@ -57,16 +57,24 @@ _estimate_request = object_of(
 
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix="/broadcasts")
+    _add_lists(router, workspace)
+    _add_estimate(router, workspace)
+    _add_single(router, workspace)
+    return router
 
-    def is_cumulative() -> bool:
-        return workspace.settings.statistics == "cumulative"
 
-    def find_broadcast(broadcast_id: str) -> Broadcast:
-        broadcast = broadcast_with_id(workspace.state, broadcast_id)
-        if broadcast is None or not is_visible(workspace.state, broadcast):
-            raise workspace.missing("Broadcast not found")
-        return broadcast
+def _is_cumulative(workspace: Workspace) -> bool:
+    return workspace.settings.statistics == "cumulative"
 
+
+def _find_broadcast(workspace: Workspace, broadcast_id: str) -> Broadcast:
+    broadcast = broadcast_with_id(workspace.state, broadcast_id)
+    if broadcast is None or not is_visible(workspace.state, broadcast):
+        raise workspace.missing("Broadcast not found")
+    return broadcast
+
+
+def _add_lists(router: APIRouter, workspace: Workspace) -> None:
     @router.get("", dependencies=[_READ])
     async def list_broadcasts(request: Request) -> JSONResponse:
         page = page_of(request)
@@ -83,13 +91,15 @@ def routes(workspace: Workspace) -> APIRouter:
         totals: Counter[str] = Counter()
         for broadcast in channel.broadcasts:
             if earliest <= broadcast.starts_at <= latest and wanted in broadcast.name:
-                counts = statistics(workspace.state, broadcast, cumulative=is_cumulative())
+                counts = statistics(workspace.state, broadcast, cumulative=_is_cumulative(workspace))
                 totals.update(counts)
         answer = {name: totals[source] for name, source in _OVERVIEW.items()}
         answer["total_links"] = 0
         answer["total_processing"] = totals["total_queued"] + totals["total_sending"]
         return JSONResponse(answer)
 
+
+def _add_estimate(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/estimate-cost", dependencies=[_READ])
     async def estimate_cost(request: Request) -> JSONResponse:
         body = await json_body(request, _estimate_request)
@@ -110,21 +120,23 @@ def routes(workspace: Workspace) -> APIRouter:
             }
         )
 
+
+def _add_single(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/{broadcast_id}", dependencies=[_READ])
     async def get_broadcast(broadcast_id: str) -> JSONResponse:
-        broadcast = find_broadcast(broadcast_id)
-        return JSONResponse(render.broadcast_details(workspace.state, broadcast, cumulative=is_cumulative()))
+        broadcast = _find_broadcast(workspace, broadcast_id)
+        return JSONResponse(
+            render.broadcast_details(workspace.state, broadcast, cumulative=_is_cumulative(workspace))
+        )
 
     @router.get("/{broadcast_id}/recipients", dependencies=[_READ])
     async def list_recipients(broadcast_id: str, request: Request) -> JSONResponse:
         page = page_of(request)
-        broadcast = find_broadcast(broadcast_id)
+        broadcast = _find_broadcast(workspace, broadcast_id)
         total = listed_recipients(workspace.state, broadcast)
         indices = range(total)[page.first : page.first + page.size]
         rows = [render.recipient(workspace.state, broadcast.first + index) for index in indices]
         return JSONResponse({"recipients": rows, **page.echo, "total_count": total})
-
-    return router
 
 
 def _moment(request: Request, name: str) -> float:

@@ -52,7 +52,13 @@ _teams_request = object_of(target=required(filled_text), teams=required(list_of(
 
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix="/contacts")
+    _add_lists(router, workspace)
+    _add_changes(router, workspace)
+    _add_single(router, workspace)
+    return router
 
+
+def _add_changes(router: APIRouter, workspace: Workspace) -> None:
     @router.post("", dependencies=[_WRITE])
     async def create_contact(request: Request) -> JSONResponse:
         body = await json_body(request, _create_request)
@@ -64,28 +70,8 @@ def routes(workspace: Workspace) -> APIRouter:
         if person is None:
             person = workspace.state.create_contact(phone, body["name"], custom_params=params)
         else:
-            _meet_again(person, body["name"], params)
+            _meet_again(workspace, person, body["name"], params)
         return JSONResponse(render.contact(person, workspace.state))
-
-    def _meet_again(person: Contact, name: str, params: dict[str, str]) -> None:
-        choice = workspace.settings.duplicate_contact
-        if choice == "refuse":
-            raise bad_request("The contact already exists.")
-        if choice == "overwrite":
-            person.name = name
-            _set_params(person, params)
-
-    def _set_params(person: Contact, params: dict[str, str]) -> None:
-        """Set the named attributes and leave the others as they are (our choice)."""
-        person.custom_params = (person.custom_params or {}) | params
-        person.last_updated = workspace.clock.now()
-
-    @router.get("", dependencies=[_READ])
-    async def list_contacts(request: Request) -> JSONResponse:
-        page = page_of(request)
-        people = islice(workspace.state.contacts.values(), page.first, page.first + page.size)
-        contact_list = [render.contact(person, workspace.state) for person in people]
-        return JSONResponse({"contact_list": contact_list, **page.echo})
 
     @router.put("", dependencies=[_UPDATE])
     async def update_contacts(request: Request) -> JSONResponse:
@@ -101,9 +87,33 @@ def routes(workspace: Workspace) -> APIRouter:
                 continue
             changes.append((person, _as_dict(item.get("customParams"))))
         for person, params in changes:
-            _set_params(person, params)
+            _set_params(workspace, person, params)
         contact_list = [render.contact(person, workspace.state) for person, _ in changes]
         return JSONResponse({"contact_list": contact_list})
+
+
+def _meet_again(workspace: Workspace, person: Contact, name: str, params: dict[str, str]) -> None:
+    choice = workspace.settings.duplicate_contact
+    if choice == "refuse":
+        raise bad_request("The contact already exists.")
+    if choice == "overwrite":
+        person.name = name
+        _set_params(workspace, person, params)
+
+
+def _set_params(workspace: Workspace, person: Contact, params: dict[str, str]) -> None:
+    """Set the named attributes and leave the others as they are (our choice)."""
+    person.custom_params = (person.custom_params or {}) | params
+    person.last_updated = workspace.clock.now()
+
+
+def _add_lists(router: APIRouter, workspace: Workspace) -> None:
+    @router.get("", dependencies=[_READ])
+    async def list_contacts(request: Request) -> JSONResponse:
+        page = page_of(request)
+        people = islice(workspace.state.contacts.values(), page.first, page.first + page.size)
+        contact_list = [render.contact(person, workspace.state) for person in people]
+        return JSONResponse({"contact_list": contact_list, **page.echo})
 
     @router.get("/count", dependencies=[_READ])
     async def count_contacts(request: Request) -> JSONResponse:
@@ -115,6 +125,8 @@ def routes(workspace: Workspace) -> APIRouter:
             count = sum(earliest <= person.created <= latest for person in people)
         return JSONResponse({"contact_count": count})
 
+
+def _add_single(router: APIRouter, workspace: Workspace) -> None:
     @router.put("/teams", dependencies=[_WRITE])
     async def assign_teams(request: Request) -> JSONResponse:
         body = await json_body(request, _teams_request)
@@ -134,8 +146,6 @@ def routes(workspace: Workspace) -> APIRouter:
         person = find_contact(workspace, target)
         workspace.state.delete_contact(person)
         return JSONResponse({"contact_id": person.id, "deleted": True, "cleanup_completed": True})
-
-    return router
 
 
 def _as_dict(params: list[dict[str, Any]] | None) -> dict[str, str]:

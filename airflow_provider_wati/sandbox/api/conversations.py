@@ -41,7 +41,12 @@ _tag_request = object_of(tag_name=required(filled_text))
 
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix="/conversations")
+    _add_lists(router, workspace)
+    _add_changes(router, workspace)
+    return router
 
+
+def _add_lists(router: APIRouter, workspace: Workspace) -> None:
     @router.get("", dependencies=[_READ])
     async def list_conversations(request: Request) -> JSONResponse:
         page = page_of(request)
@@ -67,6 +72,8 @@ def routes(workspace: Workspace) -> APIRouter:
         rows = [render.message(workspace.state, number) for number in newest_first]
         return JSONResponse({"message_list": rows, **page.echo})
 
+
+def _add_changes(router: APIRouter, workspace: Workspace) -> None:
     @router.put("/{target}/operator", dependencies=[_WRITE])
     async def assign_operator(target: str, request: Request) -> JSONResponse:
         body = await json_body(request, _operator_request)
@@ -99,5 +106,3 @@ def routes(workspace: Workspace) -> APIRouter:
             raise ApiError(404)
         talk.tags = tuple(other for other in talk.tags if other != tag)
         return JSONResponse({"result": True})
-
-    return router

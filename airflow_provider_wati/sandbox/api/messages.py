@@ -112,27 +112,12 @@ _interactive_request = object_of(
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix="/conversations/messages")
 
-    def conversation_in_window(target: str) -> Conversation:
-        """
-        Resolve the target of a free-form message.
-
-        That a closed window is a 400 is inferred; its text was observed at V1.
-        """
-        talk = find_conversation(workspace, target)
-        if talk is None or not workspace.state.window_is_open(talk):
-            raise bad_request("Ticket has been expired.")
-        return talk
-
-    def say(note: Note) -> JSONResponse:
-        number = workspace.state.say(note)
-        return JSONResponse({"message": render.message(workspace.state, number)})
-
     @router.post("/text", dependencies=[_WRITE])
     async def send_text(request: Request) -> JSONResponse:
         body = await json_body(request, _text_request)
         if not body["text"].strip():
             raise bad_request("text is required.")
-        return say(Note(conversation_in_window(body["target"]), "text", body["text"]))
+        return _say(workspace, Note(_conversation_in_window(workspace, body["target"]), "text", body["text"]))
 
     @router.post("/fileViaUrl", dependencies=[_WRITE])
     async def send_file_via_url(request: Request) -> JSONResponse:
@@ -140,29 +125,49 @@ def routes(workspace: Workspace) -> APIRouter:
         parts = urlsplit(body["file_url"])
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise bad_request("file_url must be an http or https URL.")
-        talk = conversation_in_window(body["target"])
+        talk = _conversation_in_window(workspace, body["target"])
         name = PurePosixPath(parts.path).name or "file"
         mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         # The sandbox fetches nothing: a stand-in replaces the file behind the URL.
         media = Media(name, mime_type, f"sandbox stand-in for {body['file_url']}".encode())
-        return say(Note(talk, _kind(mime_type), body.get("caption") or "", media=media))
+        return _say(workspace, Note(talk, _kind(mime_type), body.get("caption") or "", media=media))
 
     @router.post("/file", dependencies=[_WRITE])
     async def send_file(request: Request) -> JSONResponse:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise ApiError(415)
         target, caption, media = await _file_in(request)
-        return say(Note(conversation_in_window(target), _kind(media.mime_type), caption, media=media))
+        return _say(
+            workspace,
+            Note(_conversation_in_window(workspace, target), _kind(media.mime_type), caption, media=media),
+        )
 
     @router.post("/interactive", dependencies=[_WRITE])
     async def send_interactive(request: Request) -> JSONResponse:
         body = await json_body(request, _interactive_request)
         shown = _buttons_text(body) if body["type"] == "buttons" else _list_text(body)
-        talk = conversation_in_window(body["target"])
-        return say(Note(talk, "interactive", shown, interactive=body))
+        talk = _conversation_in_window(workspace, body["target"])
+        return _say(workspace, Note(talk, "interactive", shown, interactive=body))
 
     _add_media(router, workspace)
     return router
+
+
+def _conversation_in_window(workspace: Workspace, target: str) -> Conversation:
+    """
+    Resolve the target of a free-form message.
+
+    That a closed window is a 400 is inferred; its text was observed at V1.
+    """
+    talk = find_conversation(workspace, target)
+    if talk is None or not workspace.state.window_is_open(talk):
+        raise bad_request("Ticket has been expired.")
+    return talk
+
+
+def _say(workspace: Workspace, note: Note) -> JSONResponse:
+    number = workspace.state.say(note)
+    return JSONResponse({"message": render.message(workspace.state, number)})
 
 
 def _add_media(router: APIRouter, workspace: Workspace) -> None:

@@ -61,7 +61,12 @@ _schedule_request = object_of(**_send_members, scheduled_at=required(filled_text
 
 def routes(workspace: Workspace) -> APIRouter:
     router = APIRouter(prefix="/messageTemplates")
+    _add_lists(router, workspace)
+    _add_sends(router, workspace)
+    return router
 
+
+def _add_lists(router: APIRouter, workspace: Workspace) -> None:
     @router.get("", dependencies=[_READ])
     async def list_templates(request: Request) -> JSONResponse:
         page = page_of(request)
@@ -78,6 +83,8 @@ def routes(workspace: Workspace) -> APIRouter:
                 return JSONResponse(render.template(template))
         raise workspace.missing("Template not found")
 
+
+def _add_sends(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/send", dependencies=[_WRITE])
     async def send(request: Request) -> JSONResponse:
         with _garbage_collection_paused():
@@ -95,7 +102,7 @@ def routes(workspace: Workspace) -> APIRouter:
         fault = request.scope.get(TAMPERING_KEY)
         order = Order(
             channel=channel,
-            template=sendable_template(body["template_name"], channel),
+            template=_sendable_template(workspace, body["template_name"], channel),
             name=body["broadcast_name"],
             recipients=recipients,
             starts_at=starts_at,
@@ -106,15 +113,14 @@ def routes(workspace: Workspace) -> APIRouter:
             {"success": True, "broadcast_id": broadcast.id, "error": None, "recipients": answers}
         )
 
-    def sendable_template(name: str, channel: Channel) -> Template:
-        template = find_template(workspace.state, name, channel)
-        if template is None:
-            raise bad_request("Template not found")
-        if template.status != "APPROVED":
-            raise bad_request("Template is not approved")
-        return template
 
-    return router
+def _sendable_template(workspace: Workspace, name: str, channel: Channel) -> Template:
+    template = find_template(workspace.state, name, channel)
+    if template is None:
+        raise bad_request("Template not found")
+    if template.status != "APPROVED":
+        raise bad_request("Template is not approved")
+    return template
 
 
 @contextmanager
