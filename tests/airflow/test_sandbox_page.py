@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.airflow.conftest import wait_for
 from tests.conftest import needs_task_state_store
 from tests.ui.browser import Screen, chromium, missing_for_browser_tests
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from tests.airflow.conftest import Deployment
     from tests.conftest import Sandbox
 
-#: Whom the DAG ``asking_worker`` asks.
-ADA = "12025550143"
+#: Whom the DAGs ``asking_worker`` and ``asking_deferrable`` ask.
+ADA, BEN = "12025550143", "12025550144"
 
 pytestmark = needs_task_state_store
 
@@ -70,6 +71,50 @@ def test_a_dag_is_answered_and_made_to_fail_on_the_page(
     log = deployment.log_of("asking_worker", run, "ask")
     assert "403" in log
     assert deployed_sandbox.token not in log
+    screen.assert_never_reloaded()
+
+
+def test_a_deferred_question_is_answered_and_a_lasting_fault_named(
+    deployment: Deployment, deployed_sandbox: Sandbox, screen: Screen
+) -> None:
+    """A tap ends a task that waits in the triggerer; a fault that stays fails a task, its log says why, and Clear asks."""
+    deployment.start_triggerer()
+    talk = deployed_sandbox.state.by_phone[BEN].conversations[0].id
+    screen.open(f"conversations/{talk}")
+    run = deployment.trigger("asking_deferrable")
+    screen.find(".message", f"{run}: shall we?")
+    wait_for(
+        lambda: deployment.task("asking_deferrable", run, "ask")["state"] == "deferred",
+        "the task to be deferred",
+    )
+    screen.click(".replies button", "Yes")
+    assert deployment.finish("asking_deferrable", run, "ask")["state"] == "success"
+    assert deployment.result("asking_deferrable", run, "ask")["answer"] == "Yes"
+
+    screen.click("nav a", "Faults")
+    screen.choose(".fault-form label:nth-of-type(1) select", "refused in 200")
+    screen.choose(".fault-form label:nth-of-type(2) select", "Send buttons or a list")
+    # The task is tried three times.
+    times = screen.find(".fault-form .pair input[min='1']")
+    times.clear()
+    screen.click(".fault-form button", "Add fault")
+    screen.find("tbody tr .used")
+    run = deployment.trigger("asking_deferrable")
+    assert deployment.finish("asking_deferrable", run, "ask")["state"] == "failed"
+    log = deployment.log_of("asking_deferrable", run, "ask")
+    assert "WatiRejectedError" in log
+    assert "WATI refused the message" in log
+    assert deployed_sandbox.token not in log
+    screen.click("tbody button", "Remove")
+    screen.find(".empty", "Everything works")
+    # The scheduler would mark a run as failed that is cleared while it looks at it.
+    wait_for(lambda: deployment.runs("asking_deferrable")[run] == "failed", "the run to fail")
+    deployment.clear("asking_deferrable", run, "ask")
+    screen.click("nav a", "Conversations")
+    screen.click("[role=option]", "Ben Okafor")
+    screen.find(".message", f"{run}: shall we?")
+    screen.wait(partial(answer, screen, run, "No"), "the new question is answered")
+    assert deployment.finish("asking_deferrable", run, "ask")["state"] == "success"
     screen.assert_never_reloaded()
 
 
