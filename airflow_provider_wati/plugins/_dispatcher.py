@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,9 @@ LONGEST_WAIT = 600_000
 #: Seconds between two looks while events wait, and while none do.
 _BUSY = 0.25
 _IDLE = 1.0
+#: Seconds from the end of a look to the next one, at least: events come many times in this, and looks would take the
+#: processor from those who receive them.
+_REST = 0.25
 _AFTER_ERROR = 2.0
 _LONGEST_AFTER_ERROR = 60.0
 #: Milliseconds after which a run that Airflow has not made is not expected soon.
@@ -235,6 +239,7 @@ class Dispatcher:
                         "Dispatching webhook events failed (%s); it is tried again", type(error).__name__
                     )
                 pause = min(_AFTER_ERROR * 2 ** min(failures - 1, 10), _LONGEST_AFTER_ERROR)
+            time.sleep(_REST)
 
     def _look(self) -> float:
         self._tidy()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, delete, literal_column, or_, select, update
@@ -105,6 +106,7 @@ class StatusPage:
     more: bool
 
 
+@cache
 def insert_statement(dialect: str) -> Insert:
     """
     Return the statement that stores an event, or counts it as a duplicate.
