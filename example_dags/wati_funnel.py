@@ -3,7 +3,7 @@ Say how far the message about each order has come: sent, delivered, read, replie
 
 Run it some hours after ``wati_orders_from_warehouse``, whose table of outcomes names the order of each message. It needs the
 same connection ``warehouse``, to SQLite or PostgreSQL. The table ``order_funnel`` has one row for each order, and
-is computed anew by each run.
+is computed from the start by each run.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def statuses(engine: Engine, conn_id: str, after: Place, limit: int) -> StatusPa
     """
     Return the statuses of a connection that were dispatched after a place.
 
-    A place of other tables, or behind the latest dispatch, counts as the start: the tables were made anew, or brought back
+    A place of other tables, or behind the latest dispatch, counts as the start: the tables were created again, or restored
     from a copy, and hold other statuses.
 
     :param after: the end of the last page.

@@ -62,7 +62,7 @@ EVENTS = Table(
     Index("ix_wati_webhook_event_received", "received"),
 )
 #: One row, whose lock a dispatcher holds, with the number of the latest dispatch, and a random text by which numbers of
-#: tables that were made anew are told apart.
+#: tables that were created again are told apart.
 DISPATCH = Table(
     "wati_webhook_dispatch",
     _METADATA,

@@ -169,7 +169,7 @@ class Deployment:
         process.wait()
 
     def logs(self) -> str:
-        """Return the end of what the parts had to say: for whoever has to find out why a test failed."""
+        """Return the end of what the parts had to say: to find out why a test failed."""
         return "\n".join(
             f"--- {path.relative_to(self._home)}\n{path.read_text(errors='replace')[-3000:]}"
             for path in sorted(self._home.rglob("*.log"))

@@ -134,7 +134,7 @@ def dispatched_status(engine: Engine) -> None:
 
 
 def test_a_reader_notices_that_the_numbers_began_anew(engine: Engine) -> None:
-    """A place from before the tables were made anew, or brought back from a copy, hides no status."""
+    """A place from before the tables were created again, or restored from a copy, hides no status."""
     dispatched_status(engine)
     page = _store.statuses(engine, "c", _store.Place(), 100)
     assert len(page.statuses) == 1

@@ -311,7 +311,7 @@ def test_the_position_moves_once_the_events_are_stored(connected: Sandbox, tmp_p
 @needs_shared_streams
 @pytest.mark.parametrize("counts", [(1, 1), (0, 0)], ids=["one has not got it", "nobody was there"])
 def test_an_event_that_is_not_stored_ends_the_stream(tmp_path: Path, counts: tuple[int, int]) -> None:
-    """A page that a watcher has not got is read again: the position stays before it, and the stream is opened anew."""
+    """A page that a watcher has not got is read again: the position stays before it, and the stream is opened again."""
     from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
     from airflow_provider_wati.exceptions import WatiError
