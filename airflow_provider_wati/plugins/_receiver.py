@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -159,6 +160,9 @@ class Receiver:
             writer = Writer(self._write, self._dispatcher.wake)
             writer.start()
             self._writer = writer
+        # A full garbage collection looks at all 600,000 objects of the API server's pages, and nothing is answered for half
+        # a second. They live as long as the process, so that it need not look at them.
+        gc.freeze()
 
     def stop(self) -> None:
         """Store what still waits, and end the threads."""

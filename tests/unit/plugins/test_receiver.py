@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -99,6 +100,14 @@ def test_the_first_request_that_knows_a_secret_switches_it_on(
     else:
         assert client.post(ADDRESS, json=MESSAGE).status_code == 200
     assert has_tables(engine)
+
+
+def test_full_collections_leave_the_pages_of_the_api_server_out(client: TestClient) -> None:
+    """What is there when the receiver is switched on is not looked at by garbage collections, which stop all requests."""
+    gc.unfreeze()
+    assert client.post(ADDRESS, json=MESSAGE).status_code == 200
+    assert gc.get_freeze_count() > 10_000
+    gc.unfreeze()
 
 
 def test_what_an_earlier_process_left_is_dispatched(engine: Engine, unused: Receiver) -> None:
