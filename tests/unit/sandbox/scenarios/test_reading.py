@@ -78,7 +78,9 @@ def test_the_example_of_the_documentation_says_all_that_it_can() -> None:
         ("131026", 0.03),
         ("131049", 0.05),
     ]
-    assert find_template(state, "bread_ready", state.default_channel).buttons[0] == "I am coming"  # type: ignore[union-attr]
+    template = find_template(state, "bread_ready", state.default_channel)
+    assert template is not None
+    assert template.buttons[0] == "I am coming"
 
 
 def test_a_reset_without_people_leaves_the_workspace() -> None:
