@@ -142,6 +142,11 @@ class Deployment:
         return self._url
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What a signed-in user sends."""
+        return dict(self._headers)
+
+    @property
     def home(self) -> Path:
         """The directory of its settings and logs."""
         return self._home

@@ -221,7 +221,8 @@ def test_replays_change_nothing(receiving: Receiving) -> None:
 
 def test_the_page_shows_no_person(receiving: Receiving) -> None:
     """The page under the deliveries names states, and neither texts nor phone numbers."""
-    page = requests.get(f"{receiving.airflow.url}/wati/deliveries", timeout=60)
+    address = f"{receiving.airflow.url}/wati/deliveries"
+    page = requests.get(address, headers=receiving.airflow.headers, timeout=60)
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert all(word in page.text for word in ("dispatched", "wati_default"))
