@@ -204,7 +204,7 @@ def _replace(tree: ast.AST, place: ast.AST, replacement: ast.AST) -> None:
 
 
 class _Faulty(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives one module with its fault to whoever imports it."""
+    """Gives one module with its fault to those who import it."""
 
     def __init__(self, name: str, mutant: Mutant, path: Path) -> None:
         self.name = name

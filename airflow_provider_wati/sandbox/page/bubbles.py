@@ -80,7 +80,7 @@ def _media(media: Media, message_id: str) -> Json:
 
 
 def _interactive(request: Json) -> Json:
-    """Take apart the body of an interactive request, which was checked when it came in."""
+    """Split the body of an interactive request, which was checked when it came in."""
     if request["type"] == "buttons":
         message = request["button_message"]
         header = (message.get("header") or {}).get("text")

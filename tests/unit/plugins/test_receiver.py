@@ -15,7 +15,8 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from airflow_provider_wati.listening.read_key import read_key
-from airflow_provider_wati.plugins import _receiver, _tables
+from airflow_provider_wati.listening.webhook_events import event_of
+from airflow_provider_wati.plugins import _receiver, _store, _tables
 from airflow_provider_wati.plugins._gate import WebhookGate
 from tests.unit.plugins.conftest import SECRET, TOKEN
 
@@ -111,10 +112,17 @@ def test_full_collections_leave_the_pages_of_the_api_server_out(client: TestClie
 
 
 def test_what_an_earlier_process_left_is_dispatched(engine: Engine, unused: Receiver) -> None:
-    """Where the tables are there at the start, the dispatcher runs without a request."""
+    """What is pending at the start is dispatched without a request; here no DAG uses the asset."""
     _tables.create_tables(engine)
+    left = _store.Received("receiving", event_of(MESSAGE), _receiver.now_in_milliseconds())
+    _store.store(engine, [left])
+
+    def states() -> list[str]:
+        return [delivery.state for delivery in _store.deliveries(engine, 10)]
+
+    assert states() == ["pending"]
     unused.start()
-    wait_for(lambda: unused._dispatcher is not None)
+    wait_for(lambda: states() == ["unused"])
 
 
 def test_tables_of_another_process_are_noticed(
