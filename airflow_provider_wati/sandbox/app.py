@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_wati.sandbox import control, webhook_control
 from airflow_provider_wati.sandbox.api import (
     account,
     broadcasts,
@@ -20,6 +19,8 @@ from airflow_provider_wati.sandbox.api import (
     templates,
     webhooks,
 )
+from airflow_provider_wati.sandbox.control import routes as control
+from airflow_provider_wati.sandbox.control.requests import PREFIX
 from airflow_provider_wati.sandbox.errors import ApiError, error_body, error_response
 from airflow_provider_wati.sandbox.gate import Gate
 from airflow_provider_wati.sandbox.page import routes as page
@@ -57,7 +58,6 @@ def create_app(
     app.include_router(legacy.routes(workspace))
     app.include_router(webhooks.v2_routes(workspace))
     app.include_router(control.routes(workspace))
-    app.include_router(webhook_control.routes(workspace))
     app.include_router(page.routes(workspace))
     _answer_errors_like_wati(app, workspace)
     return Gate(app, workspace, verbose=verbose, allowed_hosts=allowed_hosts)
@@ -80,4 +80,4 @@ def _answer_errors_like_wati(app: FastAPI, workspace: Workspace) -> None:
 
 def _is_control(request: Request) -> bool:
     """Return whether a request is for the control API, whose errors always have a body."""
-    return request.url.path.startswith(f"{control.PREFIX}/")
+    return request.url.path.startswith(f"{PREFIX}/")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_wati.sandbox.clock import to_iso
+from airflow_provider_wati.sandbox.model.clock import to_iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

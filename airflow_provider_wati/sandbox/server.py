@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_wati.sandbox.app import create_app
-from airflow_provider_wati.sandbox.gate import TRANSPORT_KEY
+from airflow_provider_wati.sandbox.faults.effects import TRANSPORT_KEY
 from airflow_provider_wati.sandbox.saving.data_file import DataFile
 from airflow_provider_wati.sandbox.saving.saver import Saver, load
 from airflow_provider_wati.sandbox.settings import Settings
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.scenarios import Scenario
-    from airflow_provider_wati.sandbox.state import State
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.clock import Clock
 from airflow_provider_wati.sandbox.errors import ApiError
-from airflow_provider_wati.sandbox.faults import FaultRules
-from airflow_provider_wati.sandbox.limits import RateLimiter
-from airflow_provider_wati.sandbox.replies import Replies
-from airflow_provider_wati.sandbox.seed import plant
-from airflow_provider_wati.sandbox.state import State
-from airflow_provider_wati.sandbox.status import Timeline
+from airflow_provider_wati.sandbox.faults.rules import FaultRules
+from airflow_provider_wati.sandbox.model.clock import Clock
+from airflow_provider_wati.sandbox.model.limits import RateLimiter
+from airflow_provider_wati.sandbox.model.replies import Replies
+from airflow_provider_wati.sandbox.model.seed import plant
+from airflow_provider_wati.sandbox.model.state import State
+from airflow_provider_wati.sandbox.model.status import Timeline
 from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries
 from airflow_provider_wati.sandbox.webhooks.recorder import Recorder
 

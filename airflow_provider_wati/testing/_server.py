@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import render
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import render
+from airflow_provider_wati.sandbox.model.records import Note
 from airflow_provider_wati.sandbox.server import SandboxServer
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.testing.messages import Message
@@ -17,8 +17,8 @@ from airflow_provider_wati.testing.messages import Message
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message as Part, Receive, Scope, Send
 
-    from airflow_provider_wati.sandbox.models import Conversation
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Conversation
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
     from airflow_provider_wati.testing._time import Ahead
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.faults import Fault
-from airflow_provider_wati.sandbox.gate import TRANSPORT_KEY
+from airflow_provider_wati.sandbox.faults.effects import TRANSPORT_KEY
+from airflow_provider_wati.sandbox.faults.rules import Fault
 from airflow_provider_wati.testing._attempt import run_attempt
 from airflow_provider_wati.testing._histories import CallSite, ContactState, Crash, Job, Outcome
 from airflow_provider_wati.testing._server import KitServer, message_of

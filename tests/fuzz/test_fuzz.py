@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, strategies as st
 
 from airflow_provider_wati.client import endpoint, paging, recipients as client_recipients, target, transport
-from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.model import ids
 from airflow_provider_wati.sending import journal_codec
 from airflow_provider_wati.syncing import snapshot
 from airflow_provider_wati.tables import readers, values

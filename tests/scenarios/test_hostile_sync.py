@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wati.sandbox.faults import Fault
+from airflow_provider_wati.sandbox.faults.rules import Fault
 from airflow_provider_wati.state.directory import StateDirectory, StateFile
 from airflow_provider_wati.syncing.job import ContactSync
 from airflow_provider_wati.syncing.row_mapping import ContactColumns

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wati.sandbox import render as sandbox_page
-from airflow_provider_wati.sandbox.campaigns import listed_recipients
+from airflow_provider_wati.sandbox.model import render as sandbox_page
+from airflow_provider_wati.sandbox.model.campaigns import listed_recipients
 from airflow_provider_wati.sending.schedule import SendWindow
 from tests.support.sends import GRACE, SandboxSends, model_sends, people, person
 from tests.support.wati_model import Fault, Habits, Lag

@@ -15,7 +15,7 @@ import requests
 
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.hooks.wati import WatiHook
-from airflow_provider_wati.sandbox.models import Media, Note
+from airflow_provider_wati.sandbox.model.records import Media, Note
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox

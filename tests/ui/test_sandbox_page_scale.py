@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from airflow_provider_wati.sandbox.campaigns import Order, Recipient, place
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model.campaigns import Order, Recipient, place
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox

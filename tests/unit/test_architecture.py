@@ -122,14 +122,40 @@ MAY_IMPORT = {
     "get_provider_info": {"connection_form"},
 }
 
+#: What each part of the sandbox loads of its other parts. The other way round would be a circle.
+SANDBOX_MAY_LOAD = {
+    "model": set(),
+    "errors": {"model"},
+    "callers": set(),
+    "settings": set(),
+    "faults": {"model", "errors"},
+    "webhooks": {"model"},
+    "api": {"model", "errors", "faults", "webhooks"},
+    "scenarios": {"model", "errors", "api"},
+    "saving": {"model", "scenarios"},
+    "workspace": {"model", "errors", "faults", "webhooks"},
+    "control": {"model", "errors", "faults", "webhooks", "api"},
+    "page": {"model", "errors", "api", "control"},
+    "gate": {"errors", "faults", "callers", "workspace"},
+}
 
-def imports_of(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+
+def imports_of(file: Path, *, types: bool = True) -> Iterator[str]:
+    """
+    The modules and names that a file imports.
+
+    :param types: also under ``TYPE_CHECKING``.
+    """
+    pending: list[ast.AST] = [ast.parse(file.read_text())]
+    while pending:
+        node = pending.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif types or not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            pending += ast.iter_child_nodes(node)
 
 
 def part_of(module: str) -> str | None:
@@ -149,6 +175,28 @@ def test_imports_run_one_way(file: Path) -> None:
     part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
     parts = {part_of(module) for module in imports_of(file)} - {None, "__version__"}
     assert parts <= MAY_IMPORT[part]
+
+
+SANDBOX_FILES = [
+    file for part in SANDBOX_MAY_LOAD for file in FILES if file.is_relative_to(PACKAGE / "sandbox" / part)
+] + [PACKAGE / "sandbox" / f"{part}.py" for part in SANDBOX_MAY_LOAD]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in SANDBOX_FILES if file.is_file()],
+    ids=lambda file: str(file.relative_to(PACKAGE)),
+)
+def test_imports_of_the_sandbox_run_one_way(file: Path) -> None:
+    """Each part of the sandbox loads only the parts below it; what is imported for types alone does not count."""
+    top = f"{OURS}.sandbox"
+    part = file.relative_to(PACKAGE / "sandbox").parts[0].removesuffix(".py")
+    loads = {
+        name.removeprefix(f"{top}.").partition(".")[0]
+        for name in imports_of(file, types=False)
+        if name.startswith(f"{top}.")
+    }
+    assert loads - {part} <= SANDBOX_MAY_LOAD[part]
 
 
 def loaded_by(statements: str, after: str = "pass") -> set[str]:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.models import Note
-from airflow_provider_wati.sandbox.targets import find_contact, parse_target
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_contact, parse_target
+from airflow_provider_wati.sandbox.api.validation import (
     filled_text,
     json_body,
     object_of,
     page_of,
     required,
 )
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import Workspace

@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids, render
 from airflow_provider_wati.sandbox.api.account import CREDIT, WELCOME_CREDIT
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.campaigns import (
-    is_visible,
-    listed_recipients,
-    page_of_broadcasts,
-    statistics,
-)
-from airflow_provider_wati.sandbox.clock import from_iso
-from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.lookups import broadcast_with_id
-from airflow_provider_wati.sandbox.targets import find_channel
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_channel
+from airflow_provider_wati.sandbox.api.validation import (
     json_body,
     list_of,
     nullable,
@@ -30,9 +20,19 @@ from airflow_provider_wati.sandbox.validation import (
     page_of,
     text,
 )
+from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.campaigns import (
+    is_visible,
+    listed_recipients,
+    page_of_broadcasts,
+    statistics,
+)
+from airflow_provider_wati.sandbox.model.clock import from_iso
+from airflow_provider_wati.sandbox.model.lookups import broadcast_with_id
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Broadcast
+    from airflow_provider_wati.sandbox.model.records import Broadcast
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _READ = needs("wati_integration:read", "campaignsv3:read")

@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.clock import from_iso
-from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.ids import PHONE
-from airflow_provider_wati.sandbox.targets import find_contact
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_contact
+from airflow_provider_wati.sandbox.api.validation import (
     contact_param,
     filled_text,
     json_body,
@@ -25,9 +21,13 @@ from airflow_provider_wati.sandbox.validation import (
     page_of,
     required,
 )
+from airflow_provider_wati.sandbox.errors import ApiError, bad_request
+from airflow_provider_wati.sandbox.model import render
+from airflow_provider_wati.sandbox.model.clock import from_iso
+from airflow_provider_wati.sandbox.model.ids import PHONE
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Contact
+    from airflow_provider_wati.sandbox.model.records import Contact
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _READ = needs("contactsv3:read", family="contacts")

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.targets import existing_conversation
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import existing_conversation
+from airflow_provider_wati.sandbox.api.validation import (
     filled_text,
     json_body,
     nullable,
@@ -22,6 +20,8 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
 )
+from airflow_provider_wati.sandbox.errors import ApiError, bad_request
+from airflow_provider_wati.sandbox.model import render
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import Workspace

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.clock import to_iso
+from airflow_provider_wati.sandbox.api.auth import needs
 from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.lookups import broadcast_with_id
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.clock import to_iso
+from airflow_provider_wati.sandbox.model.lookups import broadcast_with_id
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Channel
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Channel
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _SHORTEST_ID, _LONGEST_ID = 10, 64

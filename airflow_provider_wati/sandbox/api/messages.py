@@ -12,12 +12,9 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.models import Media, Note
-from airflow_provider_wati.sandbox.targets import find_conversation
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_conversation
+from airflow_provider_wati.sandbox.api.validation import (
     boolean,
     filled_text,
     json_body,
@@ -31,11 +28,14 @@ from airflow_provider_wati.sandbox.validation import (
     text_up_to,
     whole_characters,
 )
+from airflow_provider_wati.sandbox.errors import ApiError, bad_request
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.records import Media, Note
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
 
-    from airflow_provider_wati.sandbox.models import Conversation
+    from airflow_provider_wati.sandbox.model.records import Conversation
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _READ = needs("conversationsv3:read")

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.campaigns import Order, Recipient, Tampering, place
-from airflow_provider_wati.sandbox.clock import from_iso
-from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.gate import TAMPERING_KEY
-from airflow_provider_wati.sandbox.lookups import find_template
-from airflow_provider_wati.sandbox.targets import find_channel
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_channel
+from airflow_provider_wati.sandbox.api.validation import (
     filled_text,
     json_body,
     nullable,
@@ -27,11 +21,17 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
 )
+from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.faults.effects import TAMPERING_KEY
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.campaigns import Order, Recipient, Tampering, place
+from airflow_provider_wati.sandbox.model.clock import from_iso
+from airflow_provider_wati.sandbox.model.lookups import find_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_wati.sandbox.models import Channel, Params, Template
+    from airflow_provider_wati.sandbox.model.records import Channel, Params, Template
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _READ = needs("wati_integration:read", "messagetemplatev3:read")

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.auth import needs
-from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.models import Webhook
-from airflow_provider_wati.sandbox.targets import find_channel
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.auth import needs
+from airflow_provider_wati.sandbox.api.targets import find_channel
+from airflow_provider_wati.sandbox.api.validation import (
     json_body,
     json_list_body,
     list_of,
@@ -29,11 +26,14 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
 )
+from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.records import Webhook
 from airflow_provider_wati.sandbox.webhooks.event_types import EVENT_TYPES
 from airflow_provider_wati.sandbox.webhooks.post import Destination
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _READ = needs(any_scope=True, paid=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.records import Note
 from airflow_provider_wati.sandbox.page.media import image_type
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Broadcast, Media, Params
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Broadcast, Media, Params
+    from airflow_provider_wati.sandbox.model.state import State
 
 Json = dict[str, Any]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import ids
-from airflow_provider_wati.sandbox.campaigns import broadcast_status, count_by_status, statistics
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.campaigns import broadcast_status, count_by_status, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provider_wati.sandbox.models import Broadcast
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Broadcast
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.clock import to_iso
+from airflow_provider_wati.sandbox.model.clock import to_iso
 
 if TYPE_CHECKING:
     from typing import Any

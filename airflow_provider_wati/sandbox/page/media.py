@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from airflow_provider_wati.sandbox import ids
 from airflow_provider_wati.sandbox.errors import ApiError
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Media
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Media
+    from airflow_provider_wati.sandbox.model.state import State
 
 #: How files of the image types that browsers show begin. SVG is not one of them: it can hold scripts.
 _BEGINNINGS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Conversation
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Conversation
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _MOST_COUNTED = 99

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
-from airflow_provider_wati.sandbox.control import only_from_this_machine, query_number, read_body
+from airflow_provider_wati.sandbox.api.validation import object_of, required
+from airflow_provider_wati.sandbox.control.requests import LOCAL_ONLY, query_number, read_body
 from airflow_provider_wati.sandbox.errors import ApiError
-from airflow_provider_wati.sandbox.lookups import broadcast_with_id, conversation_with_id
+from airflow_provider_wati.sandbox.model.lookups import broadcast_with_id, conversation_with_id
 from airflow_provider_wati.sandbox.page import campaign_views, files, views
 from airflow_provider_wati.sandbox.page.changes import changes, wait_for_change
 from airflow_provider_wati.sandbox.page.media import media_of, media_response
 from airflow_provider_wati.sandbox.page.parity import parity
 from airflow_provider_wati.sandbox.page.read_marks import ReadMarks
 from airflow_provider_wati.sandbox.page.responses import answer
-from airflow_provider_wati.sandbox.validation import object_of, required
 
 if TYPE_CHECKING:
     from typing import Any
 
     from starlette.responses import Response
 
-    from airflow_provider_wati.sandbox.models import Broadcast, Conversation
+    from airflow_provider_wati.sandbox.model.records import Broadcast, Conversation
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 PREFIX = "/_sandbox/page"
@@ -42,7 +42,7 @@ _read_request = object_of(messages=required(_count))
 def routes(workspace: Workspace) -> APIRouter:
     """Return the page at ``/`` and its endpoints; these answer callers on this machine only."""
     marks = ReadMarks(workspace)
-    data = APIRouter(prefix=PREFIX, dependencies=[Depends(only_from_this_machine)])
+    data = APIRouter(prefix=PREFIX, dependencies=[LOCAL_ONLY])
     _add_changes(data, workspace, marks)
     _add_conversations(data, workspace, marks)
     _add_campaigns(data, workspace)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.sandbox.model.state import WINDOW_SECONDS
 from airflow_provider_wati.sandbox.page.answers import answer_in_words
 from airflow_provider_wati.sandbox.page.bubbles import bubble, preview
-from airflow_provider_wati.sandbox.state import WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provider_wati.sandbox.models import Contact, Conversation
+    from airflow_provider_wati.sandbox.model.records import Contact, Conversation
     from airflow_provider_wati.sandbox.page.read_marks import ReadMarks
     from airflow_provider_wati.sandbox.workspace import SeenRequest, Workspace
 

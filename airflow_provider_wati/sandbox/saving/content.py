@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.models import Media, Note
+from airflow_provider_wati.sandbox.model.records import Media, Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wati.sandbox.models import Conversation, Params
+    from airflow_provider_wati.sandbox.model.records import Conversation, Params
 
 Names = tuple[str | None, ...]
 

@@ -6,8 +6,8 @@ import heapq
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.clock import Clock
-from airflow_provider_wati.sandbox.models import (
+from airflow_provider_wati.sandbox.model.clock import Clock
+from airflow_provider_wati.sandbox.model.records import (
     Broadcast,
     Channel,
     Chatbot,
@@ -17,11 +17,11 @@ from airflow_provider_wati.sandbox.models import (
     Template,
     Webhook,
 )
-from airflow_provider_wati.sandbox.replies import Reply
+from airflow_provider_wati.sandbox.model.replies import Reply
+from airflow_provider_wati.sandbox.model.state import State
 from airflow_provider_wati.sandbox.saving.content import Names, content_of_record
 from airflow_provider_wati.sandbox.saving.snapshot import CAMPAIGN, CHANNEL, CHATBOT, CONTACT
 from airflow_provider_wati.sandbox.scenarios.delivery_of import delivery_of
-from airflow_provider_wati.sandbox.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

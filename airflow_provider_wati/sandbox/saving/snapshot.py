@@ -19,8 +19,8 @@ from airflow_provider_wati.sandbox.scenarios.delivery_of import content_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_provider_wati.sandbox.models import Broadcast, Note, Params, Template, Webhook
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Broadcast, Note, Params, Template, Webhook
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 #: Rows of a record: few enough that encoding one keeps nobody waiting.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from airflow_provider_wati.sandbox.delivery import Affected, Delivery, FailureShare, Range, Rates
+from airflow_provider_wati.sandbox.model.delivery import Affected, Delivery, FailureShare, Range, Rates
 
 
 def delivery_of(content: dict[str, Any] | None) -> Delivery:

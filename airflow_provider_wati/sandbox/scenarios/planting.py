@@ -5,12 +5,12 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.models import Channel, Chatbot, Note, Template
+from airflow_provider_wati.sandbox.model.records import Channel, Chatbot, Note, Template
 from airflow_provider_wati.sandbox.scenarios.references import address_of
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Contact, Conversation
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Contact, Conversation
+    from airflow_provider_wati.sandbox.model.state import State
 
 _HOUR = 60 * 60
 #: How old everything is that was there before.

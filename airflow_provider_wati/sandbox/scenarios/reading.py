@@ -14,8 +14,8 @@ from airflow_provider_wati.sandbox.scenarios.references import check_references
 from airflow_provider_wati.sandbox.scenarios.shape import check_shape
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.delivery import Delivery
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.delivery import Delivery
+    from airflow_provider_wati.sandbox.model.state import State
 
 BUILT_IN = ("shop", "clinic", "helpdesk")
 _FOLDER = Path(__file__).parent

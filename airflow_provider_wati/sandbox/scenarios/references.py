@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.delivery import MessageKind
 from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.ids import PHONE
+from airflow_provider_wati.sandbox.model.delivery import MessageKind
+from airflow_provider_wati.sandbox.model.ids import PHONE
 from airflow_provider_wati.sandbox.scenarios.delivery_of import delivery_of
 
 if TYPE_CHECKING:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.delivery import Affected
-from airflow_provider_wati.sandbox.errors import bad_request
-from airflow_provider_wati.sandbox.ids import BSUID, PHONE
-from airflow_provider_wati.sandbox.status import FAILURE_CODES
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.validation import (
     boolean,
     filled_text,
     list_of,
@@ -19,9 +15,13 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
 )
+from airflow_provider_wati.sandbox.errors import bad_request
+from airflow_provider_wati.sandbox.model.delivery import Affected
+from airflow_provider_wati.sandbox.model.ids import BSUID, PHONE
+from airflow_provider_wati.sandbox.model.status import FAILURE_CODES
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.validation import Check
+    from airflow_provider_wati.sandbox.api.validation import Check
 
 FORMAT = "wati-sandbox-scenario/1"
 _LONGEST_SECONDS = 366 * 24 * 3600

@@ -11,14 +11,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.webhooks.agenda import Agenda
+from airflow_provider_wati.sandbox.model.agenda import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_wati.sandbox.models import Channel
-    from airflow_provider_wati.sandbox.state import State
-    from airflow_provider_wati.sandbox.status import Timeline
+    from airflow_provider_wati.sandbox.model.records import Channel
+    from airflow_provider_wati.sandbox.model.state import State
+    from airflow_provider_wati.sandbox.model.status import Timeline
 
 #: Statuses that webhooks tell.
 TOLD = ("sent", "delivered", "read", "failed")

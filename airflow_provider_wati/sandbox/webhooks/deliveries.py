@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.webhooks.agenda import Agenda
+from airflow_provider_wati.sandbox.model.agenda import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_wati.sandbox.models import Channel, Webhook
+    from airflow_provider_wati.sandbox.model.records import Channel, Webhook
     from airflow_provider_wati.sandbox.settings import Settings
 
 log = logging.getLogger(__name__)

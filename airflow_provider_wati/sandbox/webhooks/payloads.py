@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import ids, render
-from airflow_provider_wati.sandbox.clock import to_iso
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import ids, render
+from airflow_provider_wati.sandbox.model.clock import to_iso
+from airflow_provider_wati.sandbox.model.records import Note
 from airflow_provider_wati.sandbox.webhooks import event_types as types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_wati.sandbox.models import Channel, Chatbot, Contact, Conversation, Template
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Channel, Chatbot, Contact, Conversation, Template
+    from airflow_provider_wati.sandbox.model.state import State
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model.records import Note
 from airflow_provider_wati.sandbox.webhooks import event_types as types, payloads
 from airflow_provider_wati.sandbox.webhooks.courses import Course, Courses
 from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Event
@@ -13,7 +13,7 @@ from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_wati.sandbox.models import (
+    from airflow_provider_wati.sandbox.model.records import (
         Broadcast,
         Channel,
         Chatbot,
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         Template,
         Webhook,
     )
-    from airflow_provider_wati.sandbox.state import State
-    from airflow_provider_wati.sandbox.status import Standing
+    from airflow_provider_wati.sandbox.model.state import State
+    from airflow_provider_wati.sandbox.model.status import Standing
 
 _SESSION_EVENTS = {
     "sent": types.SESSION_SENT,

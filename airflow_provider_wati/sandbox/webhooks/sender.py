@@ -15,7 +15,7 @@ from airflow_provider_wati.sandbox.webhooks.post import Destination, Line
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_wati.sandbox.models import Webhook
+    from airflow_provider_wati.sandbox.model.records import Webhook
     from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Delivery, Lane
     from airflow_provider_wati.sandbox.workspace import Workspace
 

@@ -19,7 +19,7 @@ from airflow_provider_wati.operators.webhooks import DEFAULT_EVENTS, WatiSubscri
 from tests.support.scripted_server import answer, serving
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Webhook
+    from airflow_provider_wati.sandbox.model.records import Webhook
     from tests.conftest import Sandbox
     from tests.support.tasks import Execute
 

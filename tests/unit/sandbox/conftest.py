@@ -38,14 +38,14 @@ class Caller:
     def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
         """Call V3."""
         return self.session.request(
-            method, f"{self.server.url}/api/ext/v3{path}", timeout=5, allow_redirects=False, **options
+            method, f"{self.server.url}/api/ext/v3{path}", timeout=30, allow_redirects=False, **options
         )
 
     def v1(self, method: str, path: str, **options: Any) -> requests.Response:
-        return self.session.request(method, f"{self.server.endpoint}/api/v1{path}", timeout=5, **options)
+        return self.session.request(method, f"{self.server.endpoint}/api/v1{path}", timeout=30, **options)
 
     def control(self, method: str, path: str, **options: Any) -> Any:
-        response = requests.request(method, f"{self.server.url}/_sandbox{path}", timeout=5, **options)
+        response = requests.request(method, f"{self.server.url}/_sandbox{path}", timeout=30, **options)
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -73,6 +73,21 @@ class Caller:
 
     def texts_to(self, phone: str) -> list[str]:
         return [message["text"] for message in self.control("GET", f"/messages?phone={phone}")["messages"]]
+
+    def assert_works(self) -> None:
+        """The page, the controls and the API answer."""
+        for path in (
+            "/",
+            "/_sandbox/state",
+            "/_sandbox/messages",
+            "/_sandbox/broadcasts",
+            "/_sandbox/requests",
+        ):
+            response = self.session.get(f"{self.server.url}{path}", timeout=30)
+            assert response.status_code == 200, path
+            assert path == "/" or response.json()
+        for path in ("/contacts", f"/conversations/{ADA}/messages", "/broadcasts", "/messageTemplates"):
+            assert self("GET", path, params=PAGE).status_code == 200, path
 
 
 def order_recipient(phone: str, **more: Any) -> dict[str, Any]:

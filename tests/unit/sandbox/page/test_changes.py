@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model.records import Note
 from airflow_provider_wati.sandbox.page.changes import MAX_WAIT_SECONDS, version_of, wait_for_change
 from airflow_provider_wati.sandbox.page.read_marks import ReadMarks
 from airflow_provider_wati.sandbox.settings import Settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from airflow_provider_wati.sandbox.lookups import find_template
+from airflow_provider_wati.sandbox.model.lookups import find_template
 from airflow_provider_wati.sandbox.saving.data_file import DataFile
 from airflow_provider_wati.sandbox.saving.saver import load
 from airflow_provider_wati.sandbox.saving.snapshot import take
@@ -184,7 +184,7 @@ def test_a_hundred_thousand_messages_are_saved_while_others_are_answered(path: P
     """Copying the data of 100,000 messages takes a moment; writing them leaves the interpreter to others."""
     workspace = Workspace("a-token", Settings(), load_scenario("shop"))
     state = workspace.state
-    from airflow_provider_wati.sandbox.campaigns import Order, Recipient, place
+    from airflow_provider_wati.sandbox.model.campaigns import Order, Recipient, place
 
     template = find_template(state, "abandoned_cart", state.default_channel)
     assert template is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.sandbox.__main__ import main
-from airflow_provider_wati.sandbox.lookups import find_template
+from airflow_provider_wati.sandbox.model.lookups import find_template
 from airflow_provider_wati.sandbox.scenarios import BUILT_IN, ScenarioError, load_scenario, read_scenario
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.workspace import Workspace

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_wati.sandbox.models import Channel, Webhook
+from airflow_provider_wati.sandbox.model.records import Channel, Webhook
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.webhooks.deliveries import (
     MOST_WAITING,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wati.sandbox.campaigns import Order, Recipient, count_by_status, place
+from airflow_provider_wati.sandbox.model.campaigns import Order, Recipient, count_by_status, place
 from airflow_provider_wati.sandbox.settings import Settings
 from airflow_provider_wati.sandbox.webhooks.deliveries import MANY_WAITING
 from airflow_provider_wati.sandbox.workspace import Workspace

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.model import ids
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Broadcast, Channel, Contact, Conversation, Template
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import (
+        Broadcast,
+        Channel,
+        Contact,
+        Conversation,
+        Template,
+    )
+    from airflow_provider_wati.sandbox.model.state import State
 
 
 def find_channel_named(state: State, name_or_phone: str) -> Channel | None:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.ids import BSUID, OBJECT_ID, PHONE
-from airflow_provider_wati.sandbox.lookups import contact_with_id, conversation_with_id, find_channel_named
+from airflow_provider_wati.sandbox.model.ids import BSUID, OBJECT_ID, PHONE
+from airflow_provider_wati.sandbox.model.lookups import (
+    contact_with_id,
+    conversation_with_id,
+    find_channel_named,
+)
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Channel, Contact, Conversation
+    from airflow_provider_wati.sandbox.model.records import Channel, Contact, Conversation
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 

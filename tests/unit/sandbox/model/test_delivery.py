@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wati.sandbox.delivery import (
+from airflow_provider_wati.sandbox.model.delivery import (
     Affected,
     Delivery,
     FailureShare,
@@ -16,14 +16,14 @@ from airflow_provider_wati.sandbox.delivery import (
     Range,
     Rates,
 )
-from airflow_provider_wati.sandbox.scenarios import load_scenario
-from airflow_provider_wati.sandbox.status import (
+from airflow_provider_wati.sandbox.model.status import (
     FAILURE_CODES,
     ORDINARY_FATES,
     Timeline,
     fate_of_code,
     ordinary_fates,
 )
+from airflow_provider_wati.sandbox.scenarios import load_scenario
 
 FAILURES = (
     FailureShare("131026", 0.04),

@@ -1,7 +1,7 @@
 """
 Faults on request: what should go wrong, with which calls.
 
-This module knows the rules; ``gate`` makes things go wrong.
+This module knows the rules; ``effects`` makes things go wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from email.utils import formatdate
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox.campaigns import Tampering
+from airflow_provider_wati.sandbox.model.campaigns import Tampering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

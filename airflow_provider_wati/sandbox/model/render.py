@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import ids
-from airflow_provider_wati.sandbox.campaigns import broadcast_status, statistics
-from airflow_provider_wati.sandbox.clock import to_iso
-from airflow_provider_wati.sandbox.models import Note
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.campaigns import broadcast_status, statistics
+from airflow_provider_wati.sandbox.model.clock import to_iso
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import (
+    from airflow_provider_wati.sandbox.model.records import (
         Broadcast,
         Channel,
         Chatbot,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Template,
         Webhook,
     )
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.state import State
 
 Json = dict[str, Any]
 

@@ -12,10 +12,10 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.status import ORDINARY_FATES, UsualPace, fate_of_code, ordinary_fates
+from airflow_provider_wati.sandbox.model.status import ORDINARY_FATES, UsualPace, fate_of_code, ordinary_fates
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.status import Pace
+    from airflow_provider_wati.sandbox.model.status import Pace
 
 #: Each row of this many messages has the failures in exactly their shares, to a tenth of a percent.
 BLOCK = 1000

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.sandbox import ids
-from airflow_provider_wati.sandbox.delivery import MessageKind
-from airflow_provider_wati.sandbox.ids import BSUID, OBJECT_ID, PHONE
-from airflow_provider_wati.sandbox.lookups import contact_with_id
-from airflow_provider_wati.sandbox.models import Broadcast, Contact
-from airflow_provider_wati.sandbox.status import (
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.delivery import MessageKind
+from airflow_provider_wati.sandbox.model.ids import BSUID, OBJECT_ID, PHONE
+from airflow_provider_wati.sandbox.model.lookups import contact_with_id
+from airflow_provider_wati.sandbox.model.records import Broadcast, Contact
+from airflow_provider_wati.sandbox.model.status import (
     UNCLEAN_PARAMETER,
     WRONG_PARAMETERS,
     fate_of_failure,
@@ -23,8 +23,8 @@ from airflow_provider_wati.sandbox.status import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wati.sandbox.models import Channel, Params, Template
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Channel, Params, Template
+    from airflow_provider_wati.sandbox.model.state import State
 
 #: WhatsApp takes no line breaks, tabs or long runs of spaces inside a parameter.
 _UNCLEAN = re.compile(r"[\n\r\t]| {5,}")

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_wati.sandbox import ids
+from airflow_provider_wati.sandbox.model import ids
 
 #: The parameters of one template message: first the tuple of their names, then their values.
 #: The names are shared between messages, so a message costs its values and little more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from airflow_provider_wati.sandbox.webhooks.agenda import Agenda
+from airflow_provider_wati.sandbox.model.agenda import Agenda
 
 
 def test_entries_come_in_the_order_they_are_due() -> None:

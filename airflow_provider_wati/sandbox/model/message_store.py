@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_wati.sandbox.models import Note, Params
+    from airflow_provider_wati.sandbox.model.records import Note, Params
 
 
 class MessageStore:

@@ -6,22 +6,11 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from airflow_provider_wati.sandbox import ids
-from airflow_provider_wati.sandbox.clock import to_iso
-from airflow_provider_wati.sandbox.control import (
-    DEFAULT_LIMIT,
-    MAX_LIMIT,
-    PREFIX,
-    only_from_this_machine,
-    query_number,
-    read_body,
-)
-from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.targets import find_channel
-from airflow_provider_wati.sandbox.validation import (
+from airflow_provider_wati.sandbox.api.targets import find_channel
+from airflow_provider_wati.sandbox.api.validation import (
     filled_text,
     nullable,
     object_of,
@@ -29,11 +18,20 @@ from airflow_provider_wati.sandbox.validation import (
     required,
     text,
 )
+from airflow_provider_wati.sandbox.control.requests import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    query_number,
+    read_body,
+)
+from airflow_provider_wati.sandbox.errors import ApiError, bad_request
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.clock import to_iso
 from airflow_provider_wati.sandbox.webhooks.event_types import EVENT_TYPES
 from airflow_provider_wati.sandbox.webhooks.payloads import message_payload, sample_payload
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Webhook
+    from airflow_provider_wati.sandbox.model.records import Webhook
     from airflow_provider_wati.sandbox.webhooks.deliveries import Delivery
     from airflow_provider_wati.sandbox.workspace import Workspace
 
@@ -53,7 +51,7 @@ _nothing = object_of()
 
 
 def routes(workspace: Workspace) -> APIRouter:
-    router = APIRouter(prefix=f"{PREFIX}/webhooks", dependencies=[Depends(only_from_this_machine)])
+    router = APIRouter(prefix="/webhooks")
     _add_subscriptions(router, workspace)
     _add_deliveries(router, workspace)
     _add_events(router, workspace)

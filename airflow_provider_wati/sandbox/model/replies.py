@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.models import Note
-from airflow_provider_wati.sandbox.webhooks.agenda import Agenda
+from airflow_provider_wati.sandbox.model.agenda import Agenda
+from airflow_provider_wati.sandbox.model.records import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_wati.sandbox.models import Broadcast
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Broadcast
+    from airflow_provider_wati.sandbox.model.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wati.sandbox.consent import consent_after
+from airflow_provider_wati.sandbox.model.consent import consent_after
 from tests.unit.sandbox.conftest import ADA, Caller
 
 

@@ -6,11 +6,11 @@ import heapq
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_wati.sandbox import ids
-from airflow_provider_wati.sandbox.consent import consent_after
-from airflow_provider_wati.sandbox.delivery import Delivery, MessageKind
-from airflow_provider_wati.sandbox.messages import MessageStore
-from airflow_provider_wati.sandbox.models import (
+from airflow_provider_wati.sandbox.model import ids
+from airflow_provider_wati.sandbox.model.consent import consent_after
+from airflow_provider_wati.sandbox.model.delivery import Delivery, MessageKind
+from airflow_provider_wati.sandbox.model.message_store import MessageStore
+from airflow_provider_wati.sandbox.model.records import (
     Broadcast,
     Channel,
     Chatbot,
@@ -20,7 +20,7 @@ from airflow_provider_wati.sandbox.models import (
     Template,
     Webhook,
 )
-from airflow_provider_wati.sandbox.status import (
+from airflow_provider_wati.sandbox.model.status import (
     PENDING,
     REPLIED,
     STOPPED,
@@ -32,7 +32,7 @@ from airflow_provider_wati.sandbox.status import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_wati.sandbox.clock import Clock
+    from airflow_provider_wati.sandbox.model.clock import Clock
 
 #: WhatsApp's customer-service window: free-form messages need a customer message this recent.
 WINDOW_SECONDS = 24 * 60 * 60

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sandbox.models import Channel, Chatbot, Note, Template, Webhook
+from airflow_provider_wati.sandbox.model.records import Channel, Chatbot, Note, Template, Webhook
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sandbox.models import Contact
-    from airflow_provider_wati.sandbox.state import State
+    from airflow_provider_wati.sandbox.model.records import Contact
+    from airflow_provider_wati.sandbox.model.state import State
 
 _HOUR = 60 * 60
 _DAY = 24 * _HOUR
