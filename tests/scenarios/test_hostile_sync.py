@@ -23,7 +23,7 @@ FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},
     {"kind": "status", "status": 403},
     {"kind": "drop", "reset": True},
-    {"kind": "delay", "seconds": 1.5},
+    {"kind": "delay", "seconds": 6.0},
 ]
 FIRST = 919_700_000_000
 
@@ -49,7 +49,7 @@ def wati() -> Iterator[Sandbox]:
 
 def sync_of(wati: Sandbox, directory: Any) -> ContactSync:
     return ContactSync(
-        client=wati.client(timeout=(2.0, 0.5), clock=SkippingClock()),
+        client=wati.client(timeout=(30.0, 2.0), clock=SkippingClock()),
         sync_key="key",
         columns=ContactColumns("phone", "name", {"tier": "tier"}),
         snapshot=StateFile(StateDirectory(str(directory)).path_of("sync", ".jsonl.gz")),

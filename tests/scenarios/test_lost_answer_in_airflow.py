@@ -49,7 +49,7 @@ LOST: dict[str, dict[str, Any]] = {
     "dropped before the effect": {"kind": "drop", "when": "before"},
     "500 after the effect": {"kind": "status", "status": 500, "when": "after"},
     "garbage after the effect": {"kind": "garbage", "when": "after"},
-    "no answer in time": {"kind": "delay", "when": "after", "seconds": 0.5},
+    "no answer in time": {"kind": "delay", "when": "after", "seconds": 6},
 }
 AGAIN: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(0)}
 #: Where each single send goes, so that each has one answer to lose.
@@ -66,7 +66,7 @@ PATHS = {
 @pytest.fixture
 def impatient(run_dag: RunDag, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
-    connection["extra"]["timeout"] = [2, 0.3]
+    connection["extra"]["timeout"] = [30, 2]
     monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 #: What happens to one request, given its socket; returns whether the connection stays open.
 Step = Callable[[socket.socket], bool]
 
+#: The steps after which a client waits for more, so that its read timeout decides how long a test takes.
+_STALLING: set[Step] = set()
+
 
 def answer(
     status: int, body: object = None, *, headers: dict[str, str] | None = None, raw: bytes | None = None
@@ -48,6 +51,9 @@ def stay_silent(connection: socket.socket) -> bool:
     return False
 
 
+_STALLING.add(stay_silent)
+
+
 def cut_short(connection: socket.socket) -> bool:
     """Promise more bytes than come."""
     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"message": ')
@@ -61,6 +67,7 @@ def raw(data: bytes) -> Step:
         connection.sendall(data)
         return True
 
+    _STALLING.add(step)
     return step
 
 
@@ -73,6 +80,7 @@ def drip(head: bytes, piece: bytes = b" ", pause: float = 0.05) -> Step:
             time.sleep(pause)
             connection.sendall(piece)
 
+    _STALLING.add(step)
     return step
 
 
@@ -111,6 +119,11 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def stalls(self) -> bool:
+        """Whether a step of the script leaves its client waiting."""
+        return not _STALLING.isdisjoint(self.script)
 
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))

@@ -74,7 +74,9 @@ def test_an_answer_that_drips_ends_with_the_call(part: str, call: str) -> None:
         began = time.monotonic()
         with pytest.raises(error):
             make(wati)
-        assert time.monotonic() - began < 5
+        # Without a deadline it never ends; a second attempt would be one too many.
+        assert time.monotonic() - began < 60
+        assert len(server.requests) == 1
 
 
 def test_the_end_of_the_time_is_said() -> None:
@@ -96,7 +98,7 @@ def test_a_slow_answer_within_its_time_is_read() -> None:
         return True
 
     with serving(slow) as server:
-        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 1.0), max_seconds=60)
+        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(30.0, 30.0), max_seconds=60)
         assert wati.get_credits() == {"credit": 1}
 
 
@@ -211,7 +213,8 @@ def test_the_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch)
     began = time.monotonic()
     with pytest.raises(WatiConnectionError, match="Could not connect"):
         wati.send_text(NUMBER, "Hello")
-    assert time.monotonic() - began < 10
+    # Each address alone would take half a second: 20 s, and without a limit for one, hours.
+    assert time.monotonic() - began < 18
 
 
 # Size

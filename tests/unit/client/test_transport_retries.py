@@ -98,7 +98,7 @@ REFUSED: dict[int, type[WatiError]] = {
 
 
 def client_of(server: ScriptedServer | int, **settings: Any) -> WatiClient:
-    return clients.client_of(server, **{"timeout": (1.0, 0.2), "max_tries": TRIES, **settings})
+    return clients.client_of(server, **{"max_tries": TRIES, **settings})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -490,9 +490,9 @@ def test_a_pacer_that_is_full_does_not_hold_the_test_back(serve: Any, check: Any
     """A connection test does not wait for the rate limit."""
     endpoint = f"http://127.0.0.1:{serve(200, CREDITS).server_port}/1"
     began = time.monotonic()
-    verdicts = [check(endpoint, rate_limits={"*": [1, 10]})[0] for _ in range(2)]
+    verdicts = [check(endpoint, rate_limits={"*": [1, 300]})[0] for _ in range(2)]
     assert verdicts == [True, True]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_missing_connection() -> None:
@@ -549,7 +549,7 @@ def test_a_server_that_answers_byte_by_byte(head: bytes, check: Any, monkeypatch
     with serving(drip(head)) as server:
         began = time.monotonic()
         verdict, message = check(f"http://127.0.0.1:{server.port}/1", timeout=600)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60
     assert verdict is False
     assert "0.4 s" in message
 

@@ -155,7 +155,7 @@ def test_a_refusal_has_its_own_class_and_wati_s_words(name: str, execute: Execut
         assert error.retry_after == (3600 if status == 429 else None)
         # None of these goes out again, and nobody waits for an hour.
         assert len(sandbox.requests(METHODS[name])) == 1, status
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 60
         for secret in (ADA, NEW, sandbox.token):
             assert secret not in str(error)
         sandbox.control("DELETE", "/faults")

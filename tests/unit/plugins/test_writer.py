@@ -21,11 +21,13 @@ class Database:
 
     def __init__(self, failures: int = 0) -> None:
         self.transactions: list[list[int]] = []
+        self.entered = threading.Event()
         self.may_go_on = threading.Event()
         self._failures = failures
 
     def store(self, events: Sequence[Received]) -> None:
-        self.may_go_on.wait(timeout=30)
+        self.entered.set()
+        self.may_go_on.wait(timeout=60)
         if self._failures:
             self._failures -= 1
             raise OSError("locked")
@@ -40,7 +42,7 @@ def test_what_comes_together_is_one_transaction() -> None:
 
     async def send() -> None:
         first = asyncio.create_task(writer.write(received(0)))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(database.entered.wait, 60)
         others = [asyncio.create_task(writer.write(received(number))) for number in range(1, 20)]
         await asyncio.sleep(0.2)
         assert not any(task.done() for task in (first, *others))

@@ -99,7 +99,7 @@ def test_page_controls_and_api_refuse_foreign_callers(
     """A foreign Host or Origin is a 403 with JSON on the page, the controls and the API, and nothing happens."""
     wati.control("POST", "/contacts", json={"count": 3})
     requests = len(wati.control("GET", "/requests")["requests"])
-    response = wati.session.request(method, f"{wati.server.url}{path}", headers=foreign, timeout=5)
+    response = wati.session.request(method, f"{wati.server.url}{path}", headers=foreign, timeout=60)
     assert (response.status_code, response.json()["code"]) == (403, 403)
     state = wati.control("GET", "/state")
     assert (state["contacts"], state["requests"]) == (10, requests)
@@ -109,12 +109,12 @@ def test_a_name_of_the_users_is_served(start_sandbox: Any) -> None:
     """A name that is allowed at the start is served, and no other."""
     wati = start_sandbox(allowed_hosts=["Wati.Test"])
     for host, status in (("wati.test:8765", 200), ("other.test", 403)):
-        response = wati.session.get(f"{wati.server.url}/_sandbox/state", headers={"Host": host}, timeout=5)
+        response = wati.session.get(f"{wati.server.url}/_sandbox/state", headers={"Host": host}, timeout=60)
         assert response.status_code == status
 
 
 def test_http_without_a_host_is_refused(wati: Caller) -> None:
     """HTTP 1.0 needs no Host header, and is refused without one."""
-    with socket.create_connection(("127.0.0.1", wati.server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", wati.server.port), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(100).split()[1] == b"403"

@@ -26,7 +26,7 @@ def test_the_command_starts_says_what_to_do_and_stops() -> None:
             response = requests.get(
                 f"{url}/api/ext/v3/account/credits",
                 headers={"Authorization": "Bearer sandbox-token"},
-                timeout=5,
+                timeout=60,
             )
             assert response.status_code == 200
             process.send_signal(signal.SIGINT)

@@ -409,13 +409,13 @@ FAULTS: dict[str, dict[str, Any]] = {
     "500": {"kind": "status", "status": 500},
     "403": {"kind": "status", "status": 403},
     "reset": {"kind": "drop", "reset": True},
-    "timeout": {"kind": "delay", "seconds": 1.0},
+    "timeout": {"kind": "delay", "seconds": 3.0},
 }
 
 
-def impatient(syncer: Syncer, **settings: Any) -> Any:
-    """A client that waits less than the fault ``timeout`` takes."""
-    return syncer.sandbox.client(timeout=(2.0, 0.25), **settings)
+def client_for(syncer: Syncer, fault: str) -> Any:
+    """A client that waits less than the fault ``timeout`` takes, and long for the others."""
+    return syncer.sandbox.client(timeout=(30.0, 1.0 if fault == "timeout" else 30.0))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -428,7 +428,7 @@ def test_one_row_that_draws_a_failure_in_an_update_is_named_and_costs_no_other(
     syncer.sandbox.fault(method="PUT", contains="poison", **FAULTS[fault])
     expected = "rejected" if fault == "403" else "unknown"
     for written in ("updated", "unchanged"):
-        syncer.run(rows, client=impatient(syncer))
+        syncer.run(rows, client=client_for(syncer, fault))
         assert syncer.statuses() == [written] * 77 + [expected] + [written] * 42
     assert all(syncer.params(n) == {"tier": "new", "city": "Pune"} for n in range(120) if n != 77)
 
@@ -440,7 +440,7 @@ def test_new_rows_that_draw_a_failure_are_named_and_cost_no_other(syncer: Syncer
     rows = [row(n, city="poison" if n in bad else "Pune") for n in range(30)]
     syncer.sandbox.fault(method="POST", contains="poison", **FAULTS[fault])
     expected = "rejected" if fault == "403" else "unknown"
-    syncer.run(rows, client=impatient(syncer))
+    syncer.run(rows, client=client_for(syncer, fault))
     assert syncer.statuses() == [expected if n in bad else "created" for n in range(30)]
     assert all(syncer.params(n) for n in range(30) if n not in bad)
 

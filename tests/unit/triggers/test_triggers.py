@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +44,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Connect:
     """Make a server the connection ``wati_default``."""
 
     def to(server: ScriptedServer) -> None:
-        extra = {"rate_limits": {"*": None}, "timeout": [2, 20]}
+        extra = {"rate_limits": {"*": None}, "timeout": [30, 30]}
         connection = {"conn_type": "wati", "host": f"{server.url}/100001", "password": "t", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
 
@@ -340,7 +342,7 @@ def test_a_token_that_is_replaced_while_a_task_is_deferred(
 def test_each_of_many_triggers_gets_its_turn(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> None:
     """Where the pace allows fewer looks than the triggers want, none is left behind."""
     with serving(answer(200, WAITS)) as server:
-        extra = {"rate_limits": {"campaigns": [20, 1]}, "timeout": [2, 2]}
+        extra = {"rate_limits": {"campaigns": [20, 1]}, "timeout": [30, 30]}
         connection = {"conn_type": "wati", "host": f"{server.url}/100001", "password": "t", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
 
@@ -382,7 +384,8 @@ def test_looks_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
         pauses.append(seconds)
         raise Stop
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    # The module's own name, or the servers of other tests would stop too.
+    monkeypatch.setattr(_base, "asyncio", SimpleNamespace(sleep=sleep))
     for _ in range(200):
         with pytest.raises(Stop):
             events_of(trigger_for(interval=100))
@@ -392,22 +395,27 @@ def test_looks_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cancelled_trigger_ends(connect: Connect) -> None:
     """A task that is cleared while its trigger looks leaves no event and no running trigger."""
-    with serving(answer(200, WAITS)) as server:
+    looks, cancelled = threading.Event(), threading.Event()
+
+    def wait_for_the_cancellation(connection: socket.socket) -> bool:
+        looks.set()
+        cancelled.wait(60)
+        return answer(200, WAITS)(connection)
+
+    async def cancel() -> bool:
+        waiting = asyncio.ensure_future(anext(aiter(trigger_for().run())))
+        await asyncio.to_thread(looks.wait, 60)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        cancelled.set()
+        # Longer than the interval: another look would be seen.
+        await asyncio.sleep(0.5)
+        return waiting.cancelled()
+
+    with serving(wait_for_the_cancellation) as server:
         connect(server)
-
-        async def cancel() -> bool:
-            waiting = asyncio.ensure_future(anext(aiter(trigger_for().run())))
-            await asyncio.sleep(0.3)
-            waiting.cancel()
-            await asyncio.wait([waiting])
-            return waiting.cancelled()
-
         assert asyncio.run(cancel())
-        # A look that is under way ends in its thread.
-        time.sleep(0.3)
-        seen = len(server.requests)
-        time.sleep(0.3)
-        assert seen == len(server.requests) > 0
+        assert len(server.requests) == 1
 
 
 def test_hundreds_of_triggers_keep_the_rate_of_the_connection(
@@ -435,7 +443,7 @@ def test_hundreds_of_triggers_keep_the_rate_of_the_connection(
 
     began = time.monotonic()
     with serving(answer(200, WAITS)) as server:
-        extra = {"rate_limits": {"campaigns": [rate, 1]}, "timeout": [2, 2]}
+        extra = {"rate_limits": {"campaigns": [rate, 1]}, "timeout": [30, 30]}
         connection = {"conn_type": "wati", "host": f"{server.url}/100001", "password": "t", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
         late = asyncio.run(run())

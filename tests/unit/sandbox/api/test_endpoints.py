@@ -245,7 +245,7 @@ def test_the_page_shows_what_was_sent_and_escapes_it(wati: Caller) -> None:
     assert wati.control("GET", "/page/campaigns")["rows"][0]["name"] == "<b>bold</b>"
     talk = wati.control("GET", f"/page/conversations?query={ADA}")["rows"][0]
     assert talk["preview"] == "<script>alert(1)</script>"
-    answer = requests.get(f"{wati.server.url}/_sandbox/page/conversations/{talk['id']}", timeout=5)
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/conversations/{talk['id']}", timeout=60)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json()["messages"][-1]["body"] == "<script>alert(1)</script>"
 

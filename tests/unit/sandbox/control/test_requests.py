@@ -133,7 +133,7 @@ def test_controls_refuse_garbage(body: Any, wati: Caller) -> None:
 )
 def test_controls_refuse_unknown_paths_and_queries(method: str, path: str, status: int, wati: Caller) -> None:
     """A control that does not exist, or a query that makes no sense, is a 4xx with JSON."""
-    response = wati.session.request(method, f"{wati.server.url}/_sandbox{path}", timeout=5)
+    response = wati.session.request(method, f"{wati.server.url}/_sandbox{path}", timeout=60)
     assert (response.status_code, bool(response.json())) == (status, True)
 
 
@@ -146,7 +146,7 @@ def test_controls_take_json_only(method: str, path: str, content_type: str, wati
     for data in (b'{"kind": "drop"}', b"") if content_type else (b'{"kind": "drop"}',):
         headers = {"Content-Type": content_type} if content_type else {}
         response = wati.session.request(
-            method, f"{wati.server.url}/_sandbox{path}", data=data, headers=headers, timeout=5
+            method, f"{wati.server.url}/_sandbox{path}", data=data, headers=headers, timeout=60
         )
         assert (response.status_code, response.json()["code"]) == (415, 415)
     assert wati.control("GET", "/faults")["faults"] == []

@@ -98,6 +98,6 @@ def test_what_does_not_exist_is_a_404(wati: Caller) -> None:
         ("POST", "/webhooks/events", {"event_type": "message", "message_id": "66b1fb043e55a6e0ffffffff"}),
     )
     for method, path, body in calls:
-        response = requests.request(method, f"{wati.server.url}/_sandbox{path}", json=body, timeout=5)
+        response = requests.request(method, f"{wati.server.url}/_sandbox{path}", json=body, timeout=60)
         assert response.status_code == 404
         assert response.json()["message"]

@@ -10,8 +10,8 @@ from tests.unit.sandbox.conftest import ADA, Caller
 def latest(wati: Caller, phone: str) -> Any:
     """The latest message of a person as the page gets it."""
     base = f"{wati.server.url}/_sandbox/page/conversations"
-    talk = requests.get(base, params={"query": phone}, timeout=5).json()["rows"][0]
-    return requests.get(f"{base}/{talk['id']}", timeout=5).json()["messages"][-1]
+    talk = requests.get(base, params={"query": phone}, timeout=60).json()["rows"][0]
+    return requests.get(f"{base}/{talk['id']}", timeout=60).json()["messages"][-1]
 
 
 def test_a_template_has_its_parts(wati: Caller) -> None:

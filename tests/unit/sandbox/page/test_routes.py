@@ -16,7 +16,7 @@ ENDPOINTS = ("changes", "conversations", "campaigns", "contacts", "calls", "pari
 
 def page(wati: Caller, path: str, **query: Any) -> Any:
     """What an endpoint of the page answers."""
-    answer = requests.get(f"{wati.server.url}/_sandbox/page/{path}", params=query, timeout=5)
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/{path}", params=query, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -29,7 +29,7 @@ def talk_of(wati: Caller, phone: str) -> Any:
 def test_foreign_pages_are_refused(path: str, wati: Caller) -> None:
     """A foreign Host or Origin gets nothing of the page or its data."""
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
-        answer = requests.get(f"{wati.server.url}{path}", headers=headers, timeout=5)
+        answer = requests.get(f"{wati.server.url}{path}", headers=headers, timeout=60)
         assert answer.status_code == 403
 
 
@@ -72,7 +72,7 @@ def test_a_change_needs_json(content_type: str, wati: Caller) -> None:
         f"{wati.server.url}/_sandbox/page/conversations/{talk['id']}/read",
         data='{"messages": 9}',
         headers={"Content-Type": content_type},
-        timeout=5,
+        timeout=60,
     )
     assert answer.status_code == 415
     assert talk_of(wati, ADA)["unread"] == 1
@@ -86,7 +86,7 @@ def test_only_the_pages_own_files_are_served(name: str, wati: Caller) -> None:
     session = requests.Session()
     request = requests.Request("GET", wati.server.url).prepare()
     request.url = f"{wati.server.url}/_sandbox/page/static/{name}"
-    assert session.send(request, timeout=5).status_code == 404
+    assert session.send(request, timeout=60).status_code == 404
 
 
 def test_unread_messages_are_those_of_the_business(wati: Caller) -> None:
@@ -128,7 +128,7 @@ def test_lists_come_in_slices_without_gaps(wati: Caller) -> None:
 @pytest.mark.parametrize("query", [{"limit": "201"}, {"limit": "-1"}, {"skip": "x"}, {"skip": "9" * 30}])
 def test_odd_slices_are_refused(query: dict[str, str], wati: Caller) -> None:
     """A slice that is too large or no number is a 400 that names it."""
-    answer = requests.get(f"{wati.server.url}/_sandbox/page/contacts", params=query, timeout=5)
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/contacts", params=query, timeout=60)
     assert answer.status_code == 400
     assert next(iter(query)) in answer.json()["message"]
 
@@ -155,9 +155,9 @@ def test_the_log_has_no_token(wati: Caller) -> None:
     requests.get(
         f"{wati.server.url}/api/ext/v3/contacts?page_number=1&page_size=1",
         headers={"Authorization": "Bearer wrong"},
-        timeout=5,
+        timeout=60,
     )
-    answer = requests.get(f"{wati.server.url}/_sandbox/page/calls", timeout=5)
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/calls", timeout=60)
     first, second = answer.json()["rows"]
     assert (first["status"], second["status"]) == (401, 200)
     assert "token is missing or not known" in first["answer"]
@@ -176,7 +176,7 @@ def test_an_image_is_known_by_its_bytes(wati: Caller) -> None:
     ):
         media = {"file_name": 'a"b\r\n.png', "mime_type": mime_type, "data": data}
         message = wati.control("POST", "/inbound", json={"phone": ADA, "media": media})["message"]
-        answer = requests.get(f"{wati.server.url}/_sandbox/page/media/{message['id']}", timeout=5)
+        answer = requests.get(f"{wati.server.url}/_sandbox/page/media/{message['id']}", timeout=60)
         assert answer.headers["Content-Type"] == shown
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
@@ -187,5 +187,5 @@ def test_an_image_is_known_by_its_bytes(wati: Caller) -> None:
 @pytest.mark.parametrize("path", ["conversations/x", "campaigns/x", "campaigns/x/recipients", "media/x"])
 def test_an_unknown_thing_is_a_404_in_json(path: str, wati: Caller) -> None:
     """What there is not is a 404 that says so."""
-    answer = requests.get(f"{wati.server.url}/_sandbox/page/{path}", timeout=5)
+    answer = requests.get(f"{wati.server.url}/_sandbox/page/{path}", timeout=60)
     assert (answer.status_code, answer.json()["code"]) == (404, 404)

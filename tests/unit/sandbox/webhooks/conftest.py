@@ -32,7 +32,7 @@ def subscribe(
     item = {"url": url, "eventTypes": list(event_types), "status": 1} | more
     if channel:
         item["phoneNumber"] = channel
-    response = wati.session.post(f"{wati.server.endpoint}/api/v2/webhookEndpoints", json=[item], timeout=5)
+    response = wati.session.post(f"{wati.server.endpoint}/api/v2/webhookEndpoints", json=[item], timeout=60)
     assert response.status_code == 200, response.text
     body = response.json()
     assert body["ok"] is True, body

