@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.job import SendJob
     from airflow_provider_wati.sending.row_mapping import RowMapping
     from airflow_provider_wati.state.sends import OpenedJournal
+    from airflow_provider_wati.tables.sharding import Shard
     from airflow_provider_wati.tables.values import Row
 
 
@@ -186,8 +187,13 @@ class WatiBulkSendOperator(RowsOperator):
             dry_run=self.is_dry_run,
             hold=self.on_unknown == "hold",
             unknown_grace=grace_of(self.unknown_grace),
+            shard=self._shard(),
             clock=self.clock,
         )
+
+    def _shard(self) -> Shard | None:
+        """Return the part of the people that this task sends to; None for all."""
+        return None
 
     def _suppressed(self) -> Iterable[Any]:
         from airflow_provider_wati.tables.readers import json_of
@@ -237,11 +243,14 @@ class TableSendOperator(WatiBulkSendOperator):
     :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
     :param key_column: the column that makes two messages to one person distinct, such as an order id. Without it a
         person who comes twice is messaged once. If some rows have a key, those without one are invalid.
+    :param shard: the part of the people that this task sends to, as ``[index, count]`` with the index from 0 (templated);
+        all if left out. A hash of the person decides, so that ``.expand(shard=[[n, 8] for n in range(8)])`` sends to
+        everybody once in eight tasks. ``total`` counts the rows of the shard; ``row`` is the row's number in the whole table.
 
     The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """
 
-    template_fields: Sequence[str] = ("template_params", *WatiBulkSendOperator.template_fields)
+    template_fields: Sequence[str] = ("template_params", "shard", *WatiBulkSendOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"template_params": "json"}
 
     def __init__(
@@ -251,6 +260,7 @@ class TableSendOperator(WatiBulkSendOperator):
         param_columns: Mapping[str, str | int],
         template_params: Mapping[str, Any] | None = None,
         key_column: str | int | None = None,
+        shard: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -258,6 +268,14 @@ class TableSendOperator(WatiBulkSendOperator):
         self.param_columns = param_columns
         self.template_params = template_params
         self.key_column = key_column
+        self.shard = shard
+        self._remember("shard")
+
+    def _shard(self) -> Shard | None:
+        from airflow_provider_wati.tables.readers import json_of
+        from airflow_provider_wati.tables.sharding import Shard
+
+        return None if self.shard is None else Shard.parse(json_of(self.shard, "shard"))
 
     def _mapping(self) -> RowMapping:
         from airflow_provider_wati.sending.row_mapping import ColumnMapping

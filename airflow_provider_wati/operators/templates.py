@@ -130,7 +130,7 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
         )
 
     ``.partial(...).expand(rows=...)`` sends each chunk in a task of its own; a person who is in two chunks is
-    messaged by both.
+    messaged by both. ``.partial(...).expand(shard=[[n, 8] for n in range(8)])`` divides one table by its people.
 
     :param rows: a list of dicts (or of tuples, with numbers from 0 for columns), one dict, either as a JSON
         string, the output of an upstream task, or the URI of a file that ends in ``.csv``, ``.jsonl`` or
@@ -143,6 +143,8 @@ class WatiBroadcastTemplateOperator(TableSendOperator):
 
     :param key_column: the column that makes two messages to one person distinct, such as an order id. Without it a
         person who comes twice is messaged once. If some rows have a key, those without one are invalid.
+    :param shard: the part of the people that this task sends to, as ``[index, count]`` with the index from 0 (templated);
+        all if left out. A hash of the person decides: see :doc:`/cluster`.
 
     The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """

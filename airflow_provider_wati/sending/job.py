@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Entry, Journal
     from airflow_provider_wati.sending.row_mapping import RowMapping
     from airflow_provider_wati.sending.schedule import SendWindow
+    from airflow_provider_wati.tables.sharding import Shard
     from airflow_provider_wati.tables.values import Row
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class SendJob:
     :param start: what this attempt knows about them.
     :param mapping: finds target and parameters in a row.
     :param targets: reads phone numbers.
+    :param shard: the part of the people that this attempt sends to; all if left out.
     :param is_mapped: whether this is one of several mapped tasks, which people may have moved between.
     :param is_shared: whether other tasks and runs may send under the key, because it is the user's own.
     :param clears: changes when the task is cleared: an attempt after it may find people who were elsewhere in between.
@@ -93,6 +95,7 @@ class SendJob:
     mapping: RowMapping
     family: str | None = None
     targets: TargetReader = field(default_factory=TargetReader)
+    shard: Shard | None = None
     is_mapped: bool = False
     is_shared: bool = False
     clears: str = ""
@@ -209,8 +212,8 @@ class SendJob:
 
     def _load(self, rows: Iterable[Row]) -> None:
         family = self.family or self.send_key
-        reader = RowReader(self.mapping, self.targets, family, self._template.required)
-        self._queue.load(rows, reader.read)
+        reader = RowReader(self.mapping, self.targets, family, self._template.required, self.shard)
+        self._queue.load(rows, reader.read if self.shard is None else reader.read_own)
         self.has_all_rows = True
         counts = self._queue.counts()
         log.info(

@@ -78,7 +78,8 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         Read all rows, check each by itself, and find duplicates.
 
         :param rows: the source, read to its end.
-        :param read: maps a row to a :class:`MappedRow`; it raises for no row.
+        :param read: maps a row to a :class:`MappedRow`; None for one that is left to another task, whose number no row gets
+            here. It raises for no row.
         """
         source, first = iter(rows), 1
         while True:
@@ -98,13 +99,14 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
             )
         self._skip_duplicates()
 
-    def _add(self, chunk: Sequence[MappedRow], first: int) -> None:
+    def _add(self, chunk: Sequence[MappedRow | None], first: int) -> None:
         """Insert a chunk of rows; nearly all have four values only, and take half the time so."""
         plain: list[tuple[Any, ...]] = []
         others: list[tuple[Any, ...]] = []
-        for number, (problem, person, dedupe_key, key, target, local_id, has_own_id, _) in enumerate(
-            chunk, first
-        ):
+        for number, row in enumerate(chunk, first):
+            if row is None:
+                continue
+            problem, person, dedupe_key, key, target, local_id, has_own_id, _ = row
             if problem is None and key is None and dedupe_key is target and not has_own_id:
                 plain.append((number, person, target, local_id))
             else:
@@ -119,7 +121,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
                 others,
             )
             # JSON has no line breaks, so one text holds the bodies of a chunk.
-            bodies = "\n".join([row.body or "" for row in chunk])
+            bodies = "\n".join([(row and row.body) or "" for row in chunk])
             self._db.execute("INSERT INTO bodies VALUES (?, ?)", (first, bodies))
 
     def _skip_duplicates(self) -> None:

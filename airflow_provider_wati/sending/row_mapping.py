@@ -27,6 +27,7 @@ from airflow_provider_wati.tables.values import (
 
 if TYPE_CHECKING:
     from airflow_provider_wati.tables.phone_numbers import TargetReader
+    from airflow_provider_wati.tables.sharding import Shard
 
 # WATI looks up 10 to 64 characters only, and they become a segment of a path.
 _LOCAL_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{10,64}")
@@ -160,16 +161,30 @@ class RowReader:
     :param targets: reads phone numbers.
     :param family: the send, which the hashes and ids of its messages depend on; mapped tasks share it.
     :param required: the parameters that the template's text uses.
+    :param shard: the part of the people that is meant; all if left out.
     """
 
     def __init__(
-        self, mapping: RowMapping, targets: TargetReader, family: str, required: Sequence[str]
+        self,
+        mapping: RowMapping,
+        targets: TargetReader,
+        family: str,
+        required: Sequence[str],
+        shard: Shard | None = None,
     ) -> None:
+        self._shard = shard
         self._mapping = mapping
         self._targets = targets
         self._identity = MessageIdentity(family)
         self._required = required
         self._plain = PlainRows.of(mapping, targets, self._identity, required)
+
+    def read_own(self, row: Row) -> MappedRow | None:
+        """Do what :meth:`read` does; None for a row of another shard."""
+        mapped = self.read(row)
+        if self._shard is None or self._shard.has(mapped.dedupe_key or mapped.target):
+            return mapped
+        return None
 
     def read(self, row: Row) -> MappedRow:
         """Say all that can be said about a row; whatever is wrong with it concerns no other row."""

@@ -150,6 +150,8 @@ class SqlToWatiTemplateOperator(_SqlSource, TableSendOperator):
     :param param_columns: ``{parameter of the template: column}``. Numbers, dates and booleans are written as
         text; NULL makes the row invalid.
     :param template_params: ``{parameter of the template: value}``, the same for everybody (templated).
+    :param shard: the part of the people that this task sends to, as ``[index, count]`` with the index from 0 (templated);
+        all if left out. Each task runs the whole query and keeps its part: see :doc:`/cluster`.
     :param outcomes_table: a table that every row's outcome is written to, beside ``outcomes_path`` (templated):
         ``dag_id``, ``task_id``, ``run_id``, ``map_index``, ``loop_index``, ``send_key``, ``source_row``, ``message_key``,
         ``target``, ``status``, ``reason``, ``local_message_id``, ``campaign_id``, ``campaign_name``,

@@ -1,0 +1,161 @@
+"""A send that several tasks share: each has a part of the people."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_provider_wati.exceptions import WatiError, WatiValidationError
+from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator
+from tests.support.sends import phone
+from tests.support.tasks import Execute, Store
+
+if TYPE_CHECKING:
+    from tests.conftest import Sandbox
+
+RunDag = Callable[[DAG], dict[str, Any]]
+
+PEOPLE = 60
+
+
+def table(count: int = PEOPLE) -> list[dict[str, Any]]:
+    return [{"phone": f"+{phone(n)}", "name": f"Person {n}"} for n in range(count)]
+
+
+def send(rows: list[dict[str, Any]], shard: Any, **more: Any) -> WatiBroadcastTemplateOperator:
+    return WatiBroadcastTemplateOperator(
+        task_id="send",
+        template_name="order_update",
+        rows=rows,
+        target_column="phone",
+        param_columns={"name": "name"},
+        template_params={"order_id": "1001", "status": "packed"},
+        shard=shard,
+        batch_size=5,
+        check_consent=False,
+        retries=3,
+        **more,
+    )
+
+
+def messages(sandbox: Sandbox, count: int = PEOPLE) -> list[int]:
+    sent = sandbox.state.sent_per_phone()
+    return [sent.get(phone(n), 0) for n in range(count)]
+
+
+def test_the_shards_of_a_table_reach_everybody_once(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Every row is accounted for in one shard, under its number in the whole table, also a wrong one and another spelling."""
+    rows = table()
+    # The same person in another spelling, a number that cannot be read, none at all.
+    rows += [
+        {**rows[0], "phone": f"{phone(0)[:4]} {phone(0)[4:]}"},
+        {**rows[1], "phone": "abc"},
+        {"name": "?"},
+    ]
+    accounts: list[tuple[int, str, str]] = []
+    totals = Counter[str]()
+    for n in range(4):
+        outcomes = str(tmp_path / f"outcomes-{n}.csv")
+        operator = send(rows, [n, 4], outcomes_path=outcomes, failure_threshold=1.0)
+        summary = execute(operator, map_index=n, store=Store())
+        totals.update({name: summary[name] for name in ("total", "accepted", "skipped", "invalid")})
+        with (tmp_path / f"outcomes-{n}.csv").open(newline="") as file:
+            accounts += [(int(row["row"]), row["target"], row["status"]) for row in csv.DictReader(file)]
+    assert totals == {"total": PEOPLE + 3, "accepted": PEOPLE, "skipped": 1, "invalid": 2}
+    assert sorted(row for row, *_ in accounts) == list(range(1, PEOPLE + 4))
+    for row, target, status in accounts:
+        if row <= PEOPLE:
+            assert (target, status) == (phone(row - 1), "accepted")
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_shard_goes_on_where_its_earlier_attempt_ended(execute: Execute, sandbox: Sandbox) -> None:
+    """A retry of a shard finds the same people, in whatever order the rows come."""
+    store = Store()
+    expired = sandbox.fault("status", status=401, method="POST", skip=1)
+    with pytest.raises(WatiError):
+        execute(send(table(), [1, 3]), map_index=1, store=store)
+    sandbox.control("DELETE", f"/faults/{expired}")
+    before = sum(messages(sandbox))
+    done = execute(send(table()[::-1], [1, 3]), map_index=1, store=store, try_number=2)
+    assert before == 5
+    assert done["accepted"] == done["total"] == sum(messages(sandbox))
+    assert max(messages(sandbox)) == 1
+
+
+@pytest.mark.parametrize("where", ["state_path", "Airflow's store"])
+def test_another_number_of_shards_after_a_clear_messages_nobody_twice(
+    where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """People who are in another task after the number of shards has changed are known there."""
+    state = {"state_path": str(tmp_path / "state")} if where == "state_path" else {}
+    stores = [Store() for _ in range(5)]
+    for n in (0, 1):  # the third one has not run yet
+        execute(send(table(), [n, 3], **state), map_index=n, store=stores[n])
+    assert 0 < sum(messages(sandbox)) < PEOPLE
+    accepted = 0
+    for n in range(5):
+        summary = execute(
+            send(table(), [n, 5], **state),
+            map_index=n,
+            store=stores[n],
+            clears=1,
+            try_number=2 if n < 2 else 1,
+        )
+        accepted += summary["accepted"]
+    assert messages(sandbox) == [1] * PEOPLE
+    assert accepted == PEOPLE
+
+
+def test_the_number_of_shards_may_change_under_a_key_of_the_user_s_own(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A later run under the same key with other shards, or none, sends to those only who have nothing yet."""
+    shared = {"send_key": "promo", "state_path": str(tmp_path)}
+    for n in range(4):
+        execute(send(table(40), [n, 4], **shared), map_index=n, run_id="r1")
+    for n in range(3):
+        execute(send(table(50), [n, 3], **shared), map_index=n, run_id="r2")
+    execute(send(table(), None, **shared), run_id="r3")
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_shard_may_have_nobody(execute: Execute, sandbox: Sandbox) -> None:
+    """More shards than people is no failure."""
+    totals = [execute(send(table(1), [n, 3]), map_index=n, store=Store())["total"] for n in range(3)]
+    assert sorted(totals) == [0, 0, 1]
+    assert messages(sandbox, 1) == [1]
+
+
+def test_airflow_maps_a_task_over_shards(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """In Airflow, a mapped task has one shard each; the number of shards may come out of a template."""
+    with DAG("sharded", params={"shards": 3}, schedule=None) as dag:
+        WatiBroadcastTemplateOperator.partial(
+            task_id="send",
+            rows=table(),
+            target_column="phone",
+            check_consent=False,
+            template_name="order_update",
+            param_columns={"name": "name"},
+            template_params={"order_id": "1001", "status": "packed"},
+        ).expand(shard=[[n, "{{ params.shards }}"] for n in range(3)])
+    tasks = run_dag(dag)
+    assert {name: ti.state for name, ti in tasks.items()} == dict.fromkeys(
+        ("send[0]", "send[1]", "send[2]"), "success"
+    )
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_wrong_shard_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:
+    """A shard that does not exist fails before anything is sent."""
+    with pytest.raises(WatiValidationError, match="shard is"):
+        execute(send(table(), [2, 2]))
+    assert sum(messages(sandbox)) == 0
