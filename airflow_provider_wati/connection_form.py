@@ -108,6 +108,15 @@ FIELDS = (
         is_object=True,
     ),
     FormField(
+        name="rate_limit_storage",
+        label="Rate Limit Storage",
+        description=(
+            "URL of a Redis or PostgreSQL that all workers reach, such as redis://redis.example.com:6379/0, to keep the "
+            "limits together. Empty: each host keeps them by itself."
+        ),
+        is_secret=True,
+    ),
+    FormField(
         name="webhook_secret",
         label="Webhook Secret",
         description=(

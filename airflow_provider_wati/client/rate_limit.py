@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.rate_storage import SharedPace, StorageUrl
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
@@ -74,6 +75,8 @@ PLANS = tuple(_TEMPLATE_CALLS_PER_10_SECONDS)
 # WATI's clock starts when a request arrives, ours when it leaves. A first call that was slow to arrive (a new
 # TLS connection, say) narrows the window that WATI sees; this much longer a window of ours absorbs it.
 _MARGIN = 1.01
+# Calls of several hosts do not arrive in the order in which they leave.
+_SHARED_MARGIN = 1.02
 # Added to each wait, so that a clock with coarse ticks does not ask again a moment too early.
 _BUFFER_MS = 10
 
@@ -134,8 +137,11 @@ class Pacer:
     be one that only this user can write. Where the file cannot be used (a read-only disk, a directory of another
     user), the pacing covers this process alone, and the log says so. A file that is damaged is replaced.
 
+    With a storage, the count is kept there, together with the processes of all hosts that use it.
+
     :param endpoint: the account whose limits are shared.
     :param limits: what :func:`rate_limits_of` gave.
+    :param storage: the URL of a Redis or PostgreSQL.
     :param clock: where times and pauses come from.
     """
 
@@ -144,6 +150,7 @@ class Pacer:
         endpoint: Endpoint,
         limits: Mapping[EndpointGroup, RateLimit],
         clock: Clock = SYSTEM_CLOCK,
+        storage: str | None = None,
     ) -> None:
         self._account = hashlib.sha256(f"{endpoint.base_url}/{endpoint.tenant_id}".encode()).hexdigest()[:16]
         self._limits = limits
@@ -151,12 +158,19 @@ class Pacer:
         self._lock = threading.RLock()
         self._buckets: dict[EndpointGroup, SQLiteBucket | InMemoryBucket] = {}
         self._process = os.getpid()
+        self._storage = None if storage is None else StorageUrl.parse(storage)
+        self._shared = self._new_shared()
+
+    def _new_shared(self) -> SharedPace | None:
+        return None if self._storage is None else SharedPace(self._storage, self._account, self._clock)
 
     def wait(self, group: EndpointGroup) -> None:
         """
         Return when one more call of this group is within its limit, at once if it has none.
 
         :param group: the group of the call that is about to leave.
+        :raises WatiConnectionError: when there is a storage, and it cannot be used.
+        :raises WatiConfigurationError: when the driver of the storage is not installed.
         """
         limit = self._limits[group]
         if limit is None:
@@ -166,18 +180,27 @@ class Pacer:
             log.debug("Waiting for WATI's limit of %s %s calls in %s s.", limit[0], group.value, limit[1])
             self._clock.sleep(seconds)
 
+    def leaves(self, group: EndpointGroup) -> None:
+        """Note that the call for which :meth:`wait` has returned leaves now, where it may have been held up since."""
+        if self._shared is not None and self._limits[group] is not None:
+            self._shared.leaves()
+
     def _leave_files_of_another_process(self) -> None:
         """After a fork, start with files and locks of this process: SQLite forbids to use those of the parent."""
         if self._process == os.getpid():
             return
         # Kept, because closing or collecting them here would release the parent's locks.
-        _of_parent_processes.append((self._buckets, self._lock))
+        _of_parent_processes.append((self._buckets, self._lock, self._shared))
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._buckets = {}
+        self._shared = self._new_shared()
 
     def _seconds_to_wait(self, group: EndpointGroup, limit: tuple[int, float]) -> float:
         """Take a place for one call; return 0, or the seconds until one may be free."""
+        if self._shared is not None:
+            wait = self._shared.take(group.value, limit, limit[1] * _SHARED_MARGIN)
+            return wait and wait + _BUFFER_MS / 1000
         with self._lock:
             try:
                 return self._take_place(self._bucket(group, limit), group)
@@ -238,6 +261,8 @@ class Pacer:
         self._leave_files_of_another_process()
         with self._lock:
             self._close_buckets()
+        if self._shared is not None:
+            self._shared.close()
 
     def _close_buckets(self) -> None:
         for bucket in self._buckets.values():

@@ -464,6 +464,7 @@ class Transport:
         # Nothing that waits may come after this.
         if is_send and hooks is not None and not hooks.before_send():
             return Withdrawn()
+        self._pacer.leaves(call.group)
         return self._request(call, call.url, self._auth, headers, data, self._bounds(ends_at, MAX_JSON_BYTES))
 
     def _bounds(self, ends_at: float, max_bytes: int) -> Bounds:

@@ -91,6 +91,8 @@ class WatiClient:
     :param plan: ``growth``, ``pro`` or ``business``: decides the pace of template sends.
     :param rate_limits: ``{group: (calls, seconds) or None}`` in place of WATI's published limits, for the
         groups ``contacts``, ``conversations``, ``templates``, ``campaigns``, ``other``, and ``*`` for all.
+    :param rate_limit_storage: the URL of a Redis or PostgreSQL in which the calls of all hosts are counted together;
+        those of this host's user alone if left out.
     :param timeout: seconds to connect and to wait for each piece of an answer, as one number or as a pair.
     :param verify: True or False to check TLS certificates or not, or the path of a CA bundle; each beats the
         environment. None for ``REQUESTS_CA_BUNDLE`` of the environment, else the public CAs.
@@ -111,6 +113,7 @@ class WatiClient:
         channel: str | None = None,
         plan: str = "growth",
         rate_limits: Mapping[str, Any] | None = None,
+        rate_limit_storage: str | None = None,
         timeout: float | tuple[float, float] = (5.0, 30.0),
         verify: bool | str | None = None,
         max_tries: int = 5,
@@ -134,7 +137,7 @@ class WatiClient:
         self._transport = Transport(
             self.endpoint,
             AccessToken.of(token),
-            pacer=Pacer(self.endpoint, self.rate_limits, clock),
+            pacer=Pacer(self.endpoint, self.rate_limits, clock, rate_limit_storage),
             timeout=self.timeout,
             verify=verify,
             max_tries=max_tries,

@@ -44,6 +44,7 @@ class ClientArguments(TypedDict):
     channel: NotRequired[str]
     plan: NotRequired[str]
     rate_limits: NotRequired[Mapping[str, tuple[int, float] | None]]
+    rate_limit_storage: NotRequired[str]
     timeout: NotRequired[tuple[float, float]]
     verify: NotRequired[bool | str]
     max_tries: NotRequired[int]
@@ -102,6 +103,8 @@ def settings_of(connection: Connection) -> Settings:
             arguments["plan"] = plan
         if rate_limits := _read(extra, "rate_limits", _rate_limits):
             arguments["rate_limits"] = rate_limits
+        if (rate_limit_storage := _read(extra, "rate_limit_storage", _rate_limit_storage)) is not None:
+            arguments["rate_limit_storage"] = rate_limit_storage
         if (timeout := _read(extra, "timeout", _timeout)) is not None:
             arguments["timeout"] = timeout
         if (verify := _read(extra, "verify", _verify)) is not None:
@@ -236,6 +239,13 @@ def _rate_limits(value: object) -> dict[str, Any]:
             family: tuple(limit) if isinstance(limit, list) else limit for family, limit in limits.items()
         }
     raise ValueError('give a JSON object like {"templates": [60, 10]}, calls and seconds')
+
+
+def _rate_limit_storage(value: object) -> str:
+    # Which URLs there are, the client knows.
+    if not isinstance(value, str):
+        raise ValueError("give the URL of a Redis or PostgreSQL, such as redis://redis.example.com:6379/0")
+    return value
 
 
 def _timeout(value: object) -> tuple[float, float]:

@@ -246,6 +246,9 @@ def _masked(settings: Settings) -> Settings:
     mask_secret(settings.client_arguments["token"].reveal())
     if settings.webhook_secret is not None:
         mask_secret(settings.webhook_secret)
+    storage = settings.client_arguments.get("rate_limit_storage")
+    if storage is not None:
+        mask_secret(storage)
     return settings
 
 

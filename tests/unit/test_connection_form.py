@@ -87,7 +87,7 @@ def test_the_fields_are_the_documented_ones() -> None:
     """The form has exactly the documented fields."""
     assert {field.name for field in connection_form.FIELDS} == {
         "tenant_id", "channel", "plan", "rate_limits", "timeout", "default_region", "verify",
-        "webhook_secret",
+        "rate_limit_storage", "webhook_secret",
     }  # fmt: skip
 
 

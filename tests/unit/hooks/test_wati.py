@@ -176,6 +176,7 @@ def test_a_token_in_the_place_of_the_login_is_explained(define: Define) -> None:
         ({"rate_limits": {"*": None}}, "rate_limits", {"*": None}),
         ({"rate_limits": '{"*": null}'}, "rate_limits", {"*": None}),
         ({"rate_limits": {"templates": [60, 10]}}, "rate_limits", {"templates": (60, 10)}),
+        ({"rate_limit_storage": " redis://r.invalid/0 "}, "rate_limit_storage", "redis://r.invalid/0"),
     ],
 )
 def test_extras_become_arguments(extra: dict[str, Any], argument: str, expected: object) -> None:
@@ -189,7 +190,10 @@ def test_extras_become_arguments(extra: dict[str, Any], argument: str, expected:
 @pytest.mark.parametrize("nothing", [None, "", "  "])
 def test_an_empty_field_of_the_form_means_the_default(nothing: str | None) -> None:
     """An empty field of the form gives the default of the client."""
-    names = ("tenant_id", "channel", "plan", "rate_limits", "timeout", "default_region", "verify")
+    names = (
+        *("tenant_id", "channel", "plan", "rate_limits", "rate_limit_storage", "timeout"),
+        *("default_region", "verify"),
+    )
     settings = settings_of(connection(dict.fromkeys(names, nothing)))
     assert settings.client_arguments.keys() == {"endpoint", "token"}
     assert settings.default_region is None
@@ -609,6 +613,8 @@ SECRET_TOKEN = "eyJhbGciOi.A-secret.in-the.wrong-place"
         {"extra": {"rate_limits": {"contacts": SECRET_TOKEN}}},
         {"extra": {"rate_limits": {"*": [SECRET_TOKEN, 1]}}},
         {"extra": {"rate_limits": SECRET_TOKEN}},
+        {"extra": {"rate_limit_storage": SECRET_TOKEN}},
+        {"extra": {"rate_limit_storage": [SECRET_TOKEN]}},
         {"extra": {"tenant_id": SECRET_TOKEN}},
         {"extra": {"plan": SECRET_TOKEN}},
         {"extra": {"timeout": SECRET_TOKEN}},
@@ -690,3 +696,14 @@ def test_the_webhook_secret_is_masked(define: Define, monkeypatch: pytest.Monkey
         == "x" * 24
     )
     assert "x" * 24 in masked
+
+
+def test_the_storage_of_limits_is_masked(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow masks the URL of the storage in logs, because it may hold a password."""
+    masked: list[str] = []
+    monkeypatch.setattr(hook_module, "mask_secret", masked.append)
+    url = "redis://:a-password@r.invalid/0"
+    hook = WatiHook(define({"host": HOST, "password": TOKEN, "extra": {"rate_limit_storage": url}}))
+    assert hook.settings.client_arguments["rate_limit_storage"] == url
+    assert url in masked
+    assert "a-password" not in repr(hook.settings)

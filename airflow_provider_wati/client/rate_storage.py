@@ -1,0 +1,351 @@
+"""
+Pacing across hosts: the calls of the last seconds are counted in a Redis or a PostgreSQL that all workers reach.
+
+pyrate-limiter, which counts the calls of one host, has buckets for both, and takes the time from the caller there. Between
+hosts that is too little: clocks differ, and a process that is paused between its look at the clock and its count takes a
+place that is gone. Here the storage does both in one step, on its own clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import secrets
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiConnectionError
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.clock import Clock
+
+log = logging.getLogger(__name__)
+
+# A storage that restarts is back within that time.
+_PATIENCE_SECONDS = 60.0
+_LONGEST_PAUSE = 8.0
+_CONNECT_SECONDS = 5
+_ANSWER_SECONDS = 10
+#: A call that leaves later than this after it was counted is counted again, at the time when it leaves.
+_PROMPT_SECONDS = 0.01
+#: A count that is so far ahead of the storage's clock comes from before the clock was set back.
+_CLOCK_TOLERANCE_SECONDS = 5
+_REDIS = ("redis", "rediss")
+_POSTGRES = ("postgres", "postgresql")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageUrl:
+    """
+    Where calls are counted.
+
+    :param url: with the password, if there is one.
+    :param is_redis: whether it is a Redis, or else a PostgreSQL.
+    :param name: what errors and logs call it, without user and password.
+    """
+
+    url: str
+    is_redis: bool
+    name: str
+
+    def __repr__(self) -> str:
+        return f"StorageUrl({self.name})"
+
+    @classmethod
+    def parse(cls, text: str) -> StorageUrl:
+        """
+        Read a URL.
+
+        :param text: such as ``redis://redis.example.com:6379/0`` or ``postgresql://user:password@db.example.com/airflow``;
+            a driver of SQLAlchemy in the scheme is left out.
+        :raises WatiConfigurationError: for anything else. The text is not repeated, because it may hold a password.
+        """
+        try:
+            parts = urlsplit(text.strip())
+            scheme = parts.scheme.partition("+")[0]
+            where = parts.hostname or "this machine"
+            where += f":{parts.port}" if parts.port else ""
+        except ValueError:
+            scheme = ""
+        if scheme not in (*_REDIS, *_POSTGRES):
+            raise WatiConfigurationError(
+                "rate_limit_storage is not the URL of a Redis or a PostgreSQL: give one such as "
+                "redis://redis.example.com:6379/0 or postgresql://user:password@db.example.com/airflow."
+            )
+        is_redis = scheme in _REDIS
+        name = f"{'Redis' if is_redis else 'PostgreSQL'} at {where}"
+        return cls(urlunsplit(parts._replace(scheme=scheme)), is_redis, name)
+
+
+class Storage(Protocol):
+    """A place where calls are counted, each in one step that no other caller comes between."""
+
+    #: What it raises when it cannot be used.
+    errors: tuple[type[Exception], ...]
+
+    def take(self, key: str, place: str, calls: int, seconds: float) -> float:
+        """
+        Count a call, unless the limit is used up.
+
+        :param key: names the count.
+        :param place: names the call.
+        :param calls: how many there may be at the most.
+        :param seconds: in any span of that length.
+        :return: 0 if it was counted, or else the seconds until there may be room.
+        """
+
+    def move(self, key: str, place: str) -> None:
+        """Let a call count from now on, and not from when it was taken."""
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another one."""
+
+
+class RedisStorage:
+    """
+    Counts in sorted sets, which end by themselves some time after the last call.
+
+    :param url: as redis-py reads it.
+    :raises WatiConfigurationError: when redis-py is not installed.
+    """
+
+    #: Redis runs a script as a whole. Microseconds are written in full, because Lua writes 14 digits by itself.
+    _TAKE: ClassVar[str] = """
+    local time = redis.call('TIME')
+    local now = time[1] * 1000000 + time[2]
+    local limit, span, ahead = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - span))
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('%.0f', now + ahead), '+inf')
+    local used = redis.call('ZCARD', KEYS[1])
+    if used < limit then
+        redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], math.ceil(span / 500))
+        return 0
+    end
+    local first = redis.call('ZRANGE', KEYS[1], used - limit, used - limit, 'WITHSCORES')
+    return math.max(1, tonumber(first[2]) + span - now)
+    """
+    _MOVE: ClassVar[str] = """
+    local time = redis.call('TIME')
+    return redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[1])
+    """
+
+    def __init__(self, url: str) -> None:
+        redis = _imported("redis", "redis")
+        self.errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        self._client: Any = redis.Redis.from_url(
+            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
+        )
+        self._take: Any = self._client.register_script(self._TAKE)
+        self._move: Any = self._client.register_script(self._MOVE)
+
+    def take(self, key: str, place: str, calls: int, seconds: float) -> float:
+        span = math.ceil(seconds * 1e6)
+        arguments = [place, calls, span, _CLOCK_TOLERANCE_SECONDS * 1_000_000]
+        return float(self._take(keys=[key], args=arguments)) / 1e6
+
+    def move(self, key: str, place: str) -> None:
+        self._move(keys=[key], args=[place])
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class PostgresStorage:
+    """
+    Counts in the table ``wati_rate_limit_calls``, which it creates in the first schema of the user's search path.
+
+    :param url: as libpq reads it.
+    :raises WatiConfigurationError: when neither psycopg nor psycopg2 is installed.
+    """
+
+    _CREATE = (
+        "CREATE TABLE IF NOT EXISTS wati_rate_limit_calls (place text PRIMARY KEY, count_key text NOT NULL, "
+        "called_at timestamptz NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS wati_rate_limit_calls_of_key ON wati_rate_limit_calls (count_key, called_at)",
+    )
+    _FORGET = (
+        "DELETE FROM wati_rate_limit_calls WHERE count_key = %s AND (called_at <= clock_timestamp() - %s * interval '1 s' "
+        "OR called_at > clock_timestamp() + %s * interval '1 s')"
+    )
+    _COUNT = (
+        "INSERT INTO wati_rate_limit_calls SELECT %s, %s, clock_timestamp() "
+        "WHERE (SELECT count(*) FROM wati_rate_limit_calls WHERE count_key = %s) < %s RETURNING 0.0"
+    )
+    _WAIT = (
+        "SELECT extract(epoch FROM called_at - clock_timestamp()) + %s FROM wati_rate_limit_calls WHERE count_key = %s "
+        "ORDER BY called_at DESC LIMIT 1 OFFSET %s"
+    )
+    _MOVE = "UPDATE wati_rate_limit_calls SET called_at = clock_timestamp() WHERE place = %s"
+
+    def __init__(self, url: str) -> None:
+        self._driver = _imported("psycopg2", "postgres", instead="psycopg")
+        self.errors: tuple[type[Exception], ...] = (self._driver.Error, OSError)
+        self._url = url
+        self._connection: Any = None
+        self._lock = threading.Lock()
+
+    def take(self, key: str, place: str, calls: int, seconds: float) -> float:
+        with self._lock:
+            return float(self._in_transaction(self._take, key, place, calls, seconds))
+
+    def _take(self, cursor: Any, key: str, place: str, calls: int, seconds: float) -> float:
+        # Ends with the transaction. In an order of arrival, so that nobody is always too late.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(key),))
+        cursor.execute(self._FORGET, (key, seconds, _CLOCK_TOLERANCE_SECONDS))
+        cursor.execute(self._COUNT, (place, key, key, calls))
+        if cursor.fetchone() is not None:
+            return 0.0
+        cursor.execute(self._WAIT, (seconds, key, calls - 1))
+        (wait,) = cursor.fetchone()
+        return max(float(wait), 1e-6)
+
+    def move(self, key: str, place: str) -> None:
+        with self._lock:
+            self._in_transaction(lambda cursor: cursor.execute(self._MOVE, (place,)))
+
+    def _in_transaction(self, work: Any, *arguments: Any) -> Any:
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = '{_ANSWER_SECONDS}s'")
+                result = work(cursor, *arguments)
+            self._connection.commit()
+        except BaseException:
+            # Also after an interrupt: what is left of an answer must not be taken for the next one.
+            self.close()
+            raise
+        return result
+
+    def _connect(self) -> Any:
+        connection = self._driver.connect(self._url, connect_timeout=_CONNECT_SECONDS)
+        try:
+            if hasattr(connection, "prepare_threshold"):
+                # A pooler between may give each transaction another connection.
+                connection.prepare_threshold = None
+            with connection.cursor() as cursor:
+                # Two that create a table at once would disturb each other.
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number("wati_rate_limit_calls"),))
+                for statement in self._CREATE:
+                    cursor.execute(statement)
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*self.errors):
+                connection.close()
+
+
+def _lock_number(key: str) -> int:
+    digest = hashlib.sha256(f"airflow-provider-wati {key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _imported(package: str, extra: str, instead: str | None = None) -> Any:
+    for name in filter(None, (package, instead)):
+        with suppress(ImportError):
+            return import_module(name)
+    raise WatiConfigurationError(
+        f"rate_limit_storage needs {package} where tasks run: run pip install 'airflow-provider-wati[{extra}]'."
+    )
+
+
+class SharedPace:
+    """
+    Take places for calls in a storage, through its restarts.
+
+    :param url: the storage.
+    :param account: names the WATI account.
+    :param clock: where pauses come from.
+    """
+
+    def __init__(self, url: StorageUrl, account: str, clock: Clock) -> None:
+        self._url = url
+        self._account = account
+        self._clock = clock
+        self._storage: Storage | None = None
+        # Each call is made by one thread.
+        self._taken = threading.local()
+        self._patience = _PATIENCE_SECONDS
+
+    def take(self, group: str, limit: tuple[int, float], seconds: float) -> float:
+        """
+        Take a place for one call.
+
+        :param group: the endpoints that share the limit.
+        :param limit: which names the count, too.
+        :param seconds: the span in which the calls of the limit may be made.
+        :return: 0, or the seconds until a place may be free.
+        :raises WatiConnectionError: when the storage cannot be used for a minute. After that, each call finds out at once.
+        :raises WatiConfigurationError: when the storage's driver is not installed.
+        """
+        key = f"airflow-provider-wati:{self._account}:{group}:{limit[0]}:{limit[1]:g}"
+        place = secrets.token_hex(8)
+        storage = self._opened()
+        pause, ends_at = 1.0, self._clock.monotonic() + self._patience
+        while True:
+            try:
+                wait = storage.take(key, place, limit[0], seconds)
+                break
+            except storage.errors as error:
+                if self._clock.monotonic() + pause > ends_at:
+                    self._patience = 0.0
+                    raise WatiConnectionError(
+                        f"The rate_limit_storage of the connection ({self._url.name}) cannot be used: {self._told(error)}. "
+                        "The call was not made. Let all workers reach it, or leave rate_limit_storage out."
+                    ) from None
+                log.warning(
+                    "The rate_limit_storage (%s) cannot be used, and is tried again: %s",
+                    self._url.name,
+                    self._told(error),
+                )
+            self._clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._patience = _PATIENCE_SECONDS
+        if wait == 0:
+            self._taken.last = key, place, self._clock.monotonic()
+        return wait
+
+    def leaves(self) -> None:
+        """
+        Count the call whose place this thread has taken from now on.
+
+        What a send writes down before it leaves may take a while, in object storage most of all. Counted from the time
+        before, a call that leaves late and others that leave at once could be too many together.
+        """
+        key, place, taken_at = getattr(self._taken, "last", ("", "", 0.0))
+        if not key or self._clock.monotonic() - taken_at < _PROMPT_SECONDS:
+            return
+        storage = self._opened()
+        try:
+            storage.move(key, place)
+        except storage.errors as error:
+            # Nothing may wait now. The place is taken all the same, and the next call tries the storage again.
+            log.warning("The rate_limit_storage (%s) missed a call: %s", self._url.name, self._told(error))
+
+    def _opened(self) -> Storage:
+        if self._storage is None:
+            self._storage = (RedisStorage if self._url.is_redis else PostgresStorage)(self._url.url)
+        return self._storage
+
+    def _told(self, error: Exception) -> str:
+        """Return the text of an error, in one line and without the password."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        password = urlsplit(self._url.url).password
+        return text.replace(password, "***") if password else text
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another one."""
+        if self._storage is not None:
+            self._storage.close()
