@@ -53,7 +53,8 @@ class Shard:
         :param name: the dedupe key of the person, so that all spellings are in one shard; the target as it was given where
             it cannot be read, so that each row is accounted for in one shard.
         """
-        digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+        # A row may hold half a character, which no strict encoding takes.
+        digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "big") % self.count == self.index
 
 

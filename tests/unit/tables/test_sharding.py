@@ -35,6 +35,11 @@ def test_a_shard_is_the_same_in_every_version_and_process() -> None:
 FIRST_OF_EIGHT = [5, 16, 18, 34]
 
 
+def test_a_target_that_cannot_be_encoded_is_in_one_shard() -> None:
+    """A row with half a character is accounted for in one task, and stops none."""
+    assert sum(Shard(n, 8).has("12\ud83d") for n in range(8)) == 1
+
+
 @pytest.mark.parametrize("given", [[2, 8], (2, 8), ["2", "8"], ("2", "8")])
 def test_a_shard_is_read_as_it_is_written(given: Any) -> None:
     """Lists and tuples are read, and the texts that a template makes of numbers."""
