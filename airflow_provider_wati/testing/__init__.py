@@ -6,8 +6,9 @@ Importing this package imports neither Airflow nor the sandbox; both wait until 
 
 from __future__ import annotations
 
+from airflow_provider_wati.testing._comparison import History, Replay, ReplayError
 from airflow_provider_wati.testing._histories import CallSite, Crash
-from airflow_provider_wati.testing.crash_replay import History, Replay, ReplayError, replay
+from airflow_provider_wati.testing.crash_replay import replay
 from airflow_provider_wati.testing.messages import Message
 from airflow_provider_wati.testing.sandbox import ApiCall, WatiSandbox
 

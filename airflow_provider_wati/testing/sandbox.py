@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
-from airflow_provider_wati.testing._time import Ahead, LocalAhead, pauses_skipped
+from airflow_provider_wati.testing._running import RunningSandbox, kit
 from airflow_provider_wati.testing.messages import Expectation, Message, explain, unexpected
-
-if TYPE_CHECKING:
-    from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.testing._server import KitServer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,7 +38,7 @@ class ApiCall:
         return f"{self.method} {self.path} -> {answer}{f' (fault: {self.fault})' if self.fault else ''}"
 
 
-class WatiSandbox:
+class WatiSandbox(RunningSandbox):
     """
     A WATI for one test, in this process and on a free port; the Airflow connection leads to it.
 
@@ -72,150 +62,6 @@ class WatiSandbox:
     :param settings: settings of the sandbox, such as ``plan="growth"`` or ``failed_share=0.1``.
     """
 
-    def __init__(
-        self,
-        *,
-        conn_id: str = "wati_default",
-        people: bool = True,
-        skip_pauses: bool = True,
-        extra: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> None:
-        self.conn_id = conn_id
-        self._people = people
-        self._skip_pauses = skip_pauses
-        self._extra = dict(extra or {})
-        self._settings = settings
-        self._server: KitServer | None = None
-        self._exits = ExitStack()
-        self.ahead: Ahead = LocalAhead()
-
-    # Its life
-
-    def __enter__(self) -> WatiSandbox:
-        """
-        Start it, and set the connection.
-
-        :raises RuntimeError: when it runs already, or when the extra ``sandbox`` is not installed.
-        """
-        if self._server is not None:
-            raise RuntimeError("This WatiSandbox runs already: make another one.")
-        kit = _kit()
-        self.ahead = LocalAhead()
-        server: KitServer = kit.KitServer(self.ahead, settings=kit.Settings(**self._settings))
-        server.reset(seed=self._people)
-        self._serve(server)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server = None
-        self._exits.close()
-
-    def _serve(self, server: KitServer) -> None:
-        self._exits = ExitStack()
-        self._exits.enter_context(server)
-        self._server = server
-        self._exits.enter_context(_environment(self._variable, json.dumps(self.connection)))
-        if self._skip_pauses:
-            self._exits.enter_context(pauses_skipped(self.ahead))
-
-    def fork(self, ahead: Ahead, around: Any) -> WatiSandbox:
-        """
-        Serve the same workspace again; only in a process that was forked for it, which has a copy.
-
-        :param ahead: the clock from now on.
-        :param around: stands around each API call.
-        """
-        server = self.server
-        ahead.seconds = self.ahead.seconds
-        forked = self._fresh()
-        forked.ahead = ahead
-        forked._serve(
-            _kit().KitServer(ahead, workspace=server.workspace, answers=server.answers, around=around)
-        )
-        return forked
-
-    def __call__(self, function: F) -> F:
-        """
-        Decorate a function, which runs with a fresh sandbox each time.
-
-        :raises TypeError: for a coroutine function or a class.
-        """
-        if inspect.isclass(function) or inspect.iscoroutinefunction(function):
-            raise TypeError(
-                "WatiSandbox decorates plain functions: use `with WatiSandbox() as wati:` inside."
-            )
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with self._fresh() as wati:
-                if _ARGUMENT in signature.parameters:
-                    kwargs.setdefault(_ARGUMENT, wati)
-                return function(*args, **kwargs)
-
-        # pytest takes the arguments of a test for fixtures.
-        shown = [each for each in signature.parameters.values() if each.name != _ARGUMENT]
-        run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # as inspect reads it
-        return run  # type: ignore[return-value] # it takes what the function takes, but for `wati`
-
-    def _fresh(self) -> WatiSandbox:
-        return WatiSandbox(
-            conn_id=self.conn_id,
-            people=self._people,
-            skip_pauses=self._skip_pauses,
-            extra=self._extra,
-            **self._settings,
-        )
-
-    @property
-    def server(self) -> KitServer:
-        """
-        The running server, for what this object has no method for.
-
-        :raises RuntimeError: when it does not run.
-        """
-        if self._server is None:
-            raise RuntimeError(
-                "This WatiSandbox does not run: use it as `with WatiSandbox() as wati:` or as @WatiSandbox()."
-            )
-        return self._server
-
-    @property
-    def url(self) -> str:
-        """Address of its page, which shows all conversations: for a breakpoint in a test."""
-        return self.server.url
-
-    @property
-    def endpoint(self) -> str:
-        """The API endpoint, as the connection has it."""
-        return self.server.endpoint
-
-    @property
-    def connection(self) -> dict[str, Any]:
-        """The Airflow connection as a dict."""
-        return {
-            "conn_type": "wati",
-            "host": self.endpoint,
-            "password": self.server.token,
-            "extra": {"rate_limits": {"*": None}, **self._extra},
-        }
-
-    def client(self, **arguments: Any) -> WatiClient:
-        """
-        Make a client of this WATI.
-
-        :param arguments: of :class:`.WatiClient`.
-        """
-        from airflow_provider_wati.client import WatiClient
-
-        return WatiClient(self.endpoint, self.server.token, **{"rate_limits": {"*": None}, **arguments})
-
     # What arrived
 
     def messages(self, phone: str | None = None, *, template: str | None = None) -> list[Message]:
@@ -234,7 +80,7 @@ class WatiSandbox:
 
         :param phone: as in :meth:`messages`.
         """
-        kit, workspace = _kit(), self.server.workspace
+        parts, workspace = kit(), self.server.workspace
         self.sync()
         numbers = [
             number
@@ -243,7 +89,7 @@ class WatiSandbox:
             for number in range(campaign.first, campaign.first + campaign.count)
         ]
         expectation = Expectation(phone=phone and _digits(phone))
-        messages = [kit.message_of(workspace.state, number) for number in numbers]
+        messages = [parts.message_of(workspace.state, number) for number in numbers]
         return [message for message in messages if expectation.matches(message)]
 
     def received(
@@ -314,9 +160,9 @@ class WatiSandbox:
         ]
 
     def _sent(self) -> list[Message]:
-        kit, state = _kit(), self.server.state
+        parts, state = kit(), self.server.state
         self.sync()
-        return [kit.message_of(state, number) for number in state.sent()]
+        return [parts.message_of(state, number) for number in state.sent()]
 
     # What customers do
 
@@ -332,7 +178,7 @@ class WatiSandbox:
         :param channel: on which channel, by name or phone number; the default one if left out.
         """
         body = {"phone": _digits(phone), "text": text, "name": name, "channel": channel}
-        self._control("POST", "/inbound", {key: value for key, value in body.items() if value is not None})
+        self.control("POST", "/inbound", {key: value for key, value in body.items() if value is not None})
 
     def taps(self, phone: str, choice: str) -> None:
         """
@@ -342,14 +188,14 @@ class WatiSandbox:
         :raises AssertionError: when no message to the customer offers it.
         """
         __tracebackhide__ = True
-        kit, state = _kit(), self.server.state
+        parts, state = kit(), self.server.state
         phone = _digits(phone)
-        if not any(choice in kit.choices_of(state, number) for number in state.sent(phone=phone)):
+        if not any(choice in parts.choices_of(state, number) for number in state.sent(phone=phone)):
             sent = [str(message) for message in self.messages(phone)]
             raise AssertionError(
                 f"No message to {phone} offers {choice!r}. Messages: {', '.join(sent) or 'none'}"
             )
-        self._control("POST", "/inbound", {"phone": phone, "text": choice, "type": "interactive"})
+        self.control("POST", "/inbound", {"phone": phone, "text": choice, "type": "interactive"})
 
     def answers(self, phone: str, choice: str, *, after: timedelta = timedelta(0)) -> None:
         """
@@ -359,7 +205,7 @@ class WatiSandbox:
         :param after: how long after the message, by the sandbox's clock; 0 for before WATI's answer to the call that
             sends it.
         """
-        self.server.answers.append(_kit().Answer(_digits(phone), choice, after.total_seconds()))
+        self.server.answers.append(kit().Answer(_digits(phone), choice, after.total_seconds()))
 
     # What is there
 
@@ -382,7 +228,7 @@ class WatiSandbox:
         """
         values = dict.fromkeys(_PLACEHOLDER.findall(body), "example") if params is None else dict(params)
         template = {"status": status, "body": body, "params": values, "channel": channel}
-        self._control("PUT", f"/templates/{name}", template)
+        self.control("PUT", f"/templates/{name}", template)
 
     def add_contact(
         self,
@@ -401,9 +247,9 @@ class WatiSandbox:
         contact: dict[str, Any] = {"phone": _digits(phone), "allow_broadcast": allow_broadcast}
         contact |= {"name": name} if name else {}
         contact |= {} if custom_params is None else {"custom_params": dict(custom_params)}
-        self._control("POST", "/contacts", {"contacts": [contact]})
+        self.control("POST", "/contacts", {"contacts": [contact]})
 
-    # What goes wrong, and when
+    # What goes wrong
 
     def fails(self, endpoint: str, fault: str | int = 500, *, times: int | None = 1, **options: Any) -> None:
         """
@@ -420,94 +266,13 @@ class WatiSandbox:
         method, _, path = endpoint.rpartition(" ")
         kind = {"kind": "status", "status": fault} if isinstance(fault, int) else {"kind": fault}
         rule = {**kind, "method": method or "*", "path": f"*{path}", "count": times, **options}
-        self._control("POST", "/faults", rule)
+        self.control("POST", "/faults", rule)
 
     def recovers(self) -> None:
         """Let nothing go wrong any more."""
-        self._control("DELETE", "/faults")
-
-    @property
-    def now(self) -> datetime:
-        """The time in this WATI, aware and in UTC."""
-        self.sync()
-        return datetime.fromtimestamp(self.server.workspace.clock.now(), UTC)
-
-    def move_clock(self, by: timedelta) -> None:
-        """
-        Let time pass: for the sandbox, and for the provider while its pauses are skipped.
-
-        Scheduled campaigns start, messages are delivered, the 24 hours after a customer's message end.
-
-        :param by: how long.
-        """
-        self.ahead.seconds += by.total_seconds()
-        self.sync()
-
-    def sync(self) -> None:
-        """Let everything happen that is due by now; the methods of this object do so themselves."""
-        # In the thread of the server, which is the only one that changes anything.
-        self._control("POST", "/clock", {})
-
-    # Under the hood
-
-    @property
-    def _variable(self) -> str:
-        return f"AIRFLOW_CONN_{self.conn_id.upper()}"
-
-    def _control(self, method: str, path: str, body: Any = None) -> Any:
-        """
-        Call the sandbox's own API.
-
-        :raises ValueError: with what it says is wrong.
-        """
-        from urllib.error import HTTPError
-        from urllib.parse import quote
-        from urllib.request import ProxyHandler, Request, build_opener
-
-        content = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = Request(f"{self.url}/_sandbox{quote(path)}", content, headers, method=method)
-        try:
-            # A proxy of the environment leads elsewhere.
-            with build_opener(ProxyHandler({})).open(request, timeout=_SECONDS) as response:
-                return json.load(response)
-        except HTTPError as error:
-            with error:
-                raise ValueError(json.load(error).get("message", str(error))) from None
+        self.control("DELETE", "/faults")
 
 
 def _digits(phone: str) -> str:
     """Return a phone number as the sandbox writes it."""
     return re.sub(r"[\s+()./-]", "", phone)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable of the environment for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
-
-
-def _kit() -> Any:
-    """
-    Return the part that needs the sandbox's libraries.
-
-    :raises RuntimeError: naming the extra, when they are missing.
-    """
-    try:
-        from airflow_provider_wati.testing import _server
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("airflow_provider_wati"):
-            raise
-        raise RuntimeError(
-            f"The sandbox needs {error.name}, which is not installed: "
-            "pip install 'airflow-provider-wati[sandbox]', or [testing], which brings pytest too."
-        ) from None
-    return _server

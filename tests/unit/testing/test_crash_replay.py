@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_wati.testing import CallSite, Crash, Message, ReplayError
+from airflow_provider_wati.testing._comparison import compare
 from airflow_provider_wati.testing._histories import ContactState, Outcome
-from airflow_provider_wati.testing.crash_replay import compare, plan
+from airflow_provider_wati.testing.crash_replay import plan
 
 ADA = Message(
     phone="12025550143",
