@@ -218,6 +218,50 @@ def test_a_fault_strikes_and_is_counted(screen: Screen, sandbox: Sandbox) -> Non
     screen.assert_never_reloaded()
 
 
+def test_a_fault_with_an_answer_and_a_probability(screen: Screen, sandbox: Sandbox) -> None:
+    """The form makes a fault that answers with JSON for a share of calls; JSON that is none is refused beside the form."""
+    screen.open("faults")
+    screen.choose(".fault-form label:nth-of-type(1) select", "answer")
+    screen.choose(".fault-form label:nth-of-type(2) select", "Send a text")
+    screen.type(".fault-form textarea", '{"result": fals}')
+    screen.click(".fault-form button", "Add fault")
+    screen.find(".fault-form [role=alert]", "The answer is no JSON")
+    assert sandbox.control("GET", "/faults")["faults"] == []
+    screen.find(".fault-form textarea").clear()
+    screen.type(".fault-form textarea", '{"result": false, "message": "Busy"}')
+    share = '.fault-form input[max="100"]'
+    screen.find(share).clear()
+    screen.type(share, "0")
+    screen.click(".fault-form button", "Add fault")
+    screen.find("tbody tr", "0% of calls")
+    sandbox.client().send_text(ADA, "This one arrives")
+    screen.find("tbody tr", "1 call fitted")
+    screen.find(share).clear()
+    screen.type(share, "100")
+    screen.click(".fault-form button", "Add fault")
+    screen.find("tbody tr:nth-of-type(2)", 'answer {"result":false,"message":"Busy"}')
+    with pytest.raises(WatiError):
+        sandbox.client().send_text(ADA, "This one does not")
+    screen.find("tbody tr:nth-of-type(2) .used", "1 of 1")
+    assert sandbox.texts_to(ADA) == ["This one arrives"]
+    faults = sandbox.control("GET", "/faults")["faults"]
+    assert [(each["kind"], each["probability"], each["fired"]) for each in faults] == [
+        ("answer", 0, 0),
+        ("answer", 1, 1),
+    ]
+    assert screen.grave_faults() == []
+
+
+def test_every_kind_of_fault_is_in_the_form(screen: Screen, sandbox: Sandbox) -> None:
+    """The form offers every kind that the control API takes."""
+    screen.open("faults")
+    screen.find(".fault-form option", "status")
+    offered = screen.run(
+        "return [...document.querySelector('.fault-form select').options].map((e) => e.value)"
+    )
+    assert offered == list(sandbox.control("GET", "/faults")["kinds"])
+
+
 def test_webhooks_that_went_out_are_shown(screen: Screen, sandbox: Sandbox) -> None:
     """Each webhook is listed with its event, its state and the host that it went to, and can be sent again."""
     screen.open("calls")

@@ -62,7 +62,7 @@ class Fault:
     :param contains: text that the request body must contain.
     :param skip: leave this many matching calls alone first.
     :param count: then act this many times; None is for ever.
-    :param probability: act with this probability.
+    :param probability: act with this probability, from 0 to 1.
     :param when: ``before`` the effect (which then does not happen), or ``after`` it.
     :param seconds: wait this long, in real time; for ``slow_listing`` in the sandbox's time.
     :param status: the HTTP status of ``status`` and ``redirect``.
@@ -131,6 +131,8 @@ class Fault:
         for name in ("seconds", "retry_after"):
             if not 0 <= (getattr(self, name) or 0) <= _MAX_SECONDS:
                 raise ValueError(f"{name} must be between 0 and {_MAX_SECONDS}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError("probability must be between 0 and 1")
         for name in ("numbers", "errors"):
             if not all(isinstance(each, str) for each in getattr(self, name)):
                 raise ValueError(f"{name} must be texts")

@@ -8,6 +8,9 @@ import { announce, shown } from "./notices.js";
 
 /** @typedef {import("./types.js").Fault} Fault */
 
+/** Characters that are shown of an answer. */
+const LONGEST = 60;
+
 /** @returns {import("./types.js").View} */
 export function faults() {
   const heading = h("h2", { tabindex: "-1" }, "Faults");
@@ -80,7 +83,14 @@ export function faults() {
 function whatOf(fault) {
   if (fault.kind === "status" || fault.kind === "redirect") return `${fault.kind} ${fault.status}`;
   if (fault.kind === "garbage") return `garbage: ${fault.body}`;
+  if (fault.kind === "answer") return `answer ${shortened(JSON.stringify(fault.answer))}`;
   return fault.kind.replaceAll("_", " ");
+}
+
+/** @param {string} text */
+function shortened(text) {
+  const characters = [...text];
+  return characters.length > LONGEST ? `${characters.slice(0, LONGEST).join("")}…` : text;
 }
 
 /** @param {Fault} fault */
@@ -88,7 +98,7 @@ function whenOf(fault) {
   const parts = [fault.when === "after" ? "after the effect" : "before the effect"];
   if (fault.seconds) parts.push(`waits ${fault.seconds} s`);
   if (fault.skip) parts.push(`leaves the first ${count(fault.skip)} alone`);
-  if (fault.probability < 1) parts.push(`${Math.round(fault.probability * 100)}% of calls`);
+  if (fault.probability < 1) parts.push(`${Number((fault.probability * 100).toPrecision(3))}% of calls`);
   return parts.join(", ");
 }
 

@@ -23,7 +23,7 @@
  *   fault: string|null, answer: string}} CallRow
  * @typedef {{id: number, kind: string, method: string, path: string, contains: string, skip: number,
  *   count: number|null, probability: number, when: string, seconds: number, status: number, body: string|null,
- *   fired: number, seen: number}} Fault
+ *   answer: Record<string, any>, fired: number, seen: number}} Fault
  */
 
 /**
