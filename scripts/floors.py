@@ -14,8 +14,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 ENVIRONMENT = CHECKOUT / ".floors"
-# Airflow 3.1.0 has no upper bound for it, and does not start with a newer one.
-FOR_AIRFLOW = ["structlog==25.4.0"]
+# Airflow 3.1.0 has no upper bounds for these: it does not start with a newer structlog, and its object storage fails with
+# a newer universal-pathlib.
+FOR_AIRFLOW = ["structlog==25.4.0", "universal-pathlib==0.2.6"]
 TOOLS = ["hypothesis", "jsonschema", "openapi-schema-validator", "psycopg2-binary", "pytest"]
 
 
