@@ -107,6 +107,7 @@ def _watch_sockets(shared: Shared, port: int) -> None:
         def send(sock: socket.socket, *arguments: Any) -> Any:
             if is_sandbox(sock):
                 shared.site = _site(sys._getframe(1))
+                shared.port = sock.getsockname()[1]
             return function(sock, *arguments)
 
         return send
@@ -115,7 +116,8 @@ def _watch_sockets(shared: Shared, port: int) -> None:
         def receive(sock: socket.socket, *arguments: Any) -> Any:
             received = function(sock, *arguments)
             if received and shared.dies_at_answer and is_sandbox(sock):
-                os.kill(os.getpid(), signal.SIGKILL)
+                # The caller may be a process that the task has forked.
+                os.kill(shared.pid, signal.SIGKILL)
             return received
 
         return receive
@@ -128,14 +130,18 @@ def _watch_sockets(shared: Shared, port: int) -> None:
 
 
 def _watch_tasks(shared: Shared) -> None:
-    """Die when a task has returned, if that is wanted."""
+    """Tell whether a task executes, and die when it has returned, if that is wanted."""
     from airflow.sdk.execution_time import task_runner
 
     runner: Any = task_runner
     execute = runner._execute_task
 
     def execute_task(*arguments: Any, **more: Any) -> Any:
-        result = execute(*arguments, **more)
+        shared.is_in_task = True
+        try:
+            result = execute(*arguments, **more)
+        finally:
+            shared.is_in_task = False
         if shared.dies_at_return:
             os.kill(os.getpid(), signal.SIGKILL)
         return result

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from airflow_provider_wati.testing._histories import CallSite, Crash, Outcome
 from airflow_provider_wati.testing.messages import Message
-
-if TYPE_CHECKING:
-    from airflow_provider_wati.testing._histories import CallSite, Crash, Outcome
 
 _MAX_SHOWN = 5
 
@@ -108,6 +105,10 @@ def compare(plain: Outcome, crashed: Outcome, crash: Crash, key: Key, may_stop: 
     if crashed.broken is not None or crashed.struck is None:
         reason = crashed.broken or "it has not come to the call: its calls differ from run to run"
         raise ReplayError(f"A run that was to crash ({crash.value}) could not be made: {reason}")
+    if crash is not Crash.DROPPED and not crashed.was_killed:
+        raise ReplayError(
+            f"A run that was to crash ({crash.value}) has not: nothing was killed at {crashed.struck}"
+        )
     expected, got = (_count(key, each.messages) for each in (plain, crashed))
     # A message that has failed has reached nobody, so that one in its place is no second one.
     arrived = _count(key, [message for message in crashed.messages if message.status != "failed"])

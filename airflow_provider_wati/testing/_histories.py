@@ -19,7 +19,8 @@ class Crash(Enum):
     UNANSWERED = "killed after WATI acted, before the answer arrived"
     #: The process is killed at the first byte of the answer, before it can do anything with it.
     ANSWERED = "killed as the answer arrived"
-    #: The process is killed when the task has returned, before Airflow knows; after the last call of a task only.
+    #: The process is killed when the task has returned, before Airflow knows; after the last call of a task only, and
+    #: not after one of a callback or a trigger.
     RETURNED = "killed after the task returned, before Airflow knew"
     #: The connection breaks after WATI has acted, and the process lives: it sees an error.
     DROPPED = "connection lost after WATI acted; the process lived on"
@@ -33,6 +34,7 @@ class CallSite:
     :param number: which call of the history it is, from 1.
     :param task: the task that made it and its attempt, such as ``notify, attempt 1``.
     :param site: the line of code that made it, outside of HTTP libraries and of the provider's client.
+    :param is_in_task: whether the task had yet to return, which it has when a callback calls.
     """
 
     number: int
@@ -40,6 +42,7 @@ class CallSite:
     path: str
     task: str
     site: str
+    is_in_task: bool = True
 
     @property
     def is_read(self) -> bool:
@@ -79,6 +82,7 @@ class Outcome:
     :param errors: what failed tasks said, by task.
     :param messages: that were sent or are scheduled; cancelled ones are left out.
     :param struck: the call at which it crashed; None if there was none.
+    :param was_killed: whether a process was killed.
     :param broken: why it could not be run; None if it could.
     """
 
@@ -89,6 +93,7 @@ class Outcome:
     messages: list[Message] = field(default_factory=list)
     contacts: list[ContactState] = field(default_factory=list)
     struck: CallSite | None = None
+    was_killed: bool = False
     broken: str | None = None
 
     @property

@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -149,6 +150,9 @@ class Histories:
             return
         pipes.unregister(selected.fd)
         os.close(selected.fd)
+        # What tasks have started and left behind ends with the run.
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         outcomes.setdefault(
             index, pickle.loads(content) if content else Outcome(broken="its process has died")
@@ -158,5 +162,8 @@ class Histories:
         for selected in list(pipes.get_map().values()):
             index, pid, began, _ = selected.data
             if time.monotonic() - began > self._patience and index not in outcomes:
-                outcomes[index] = Outcome(broken=f"it has not ended within {self._patience:g} seconds")
+                outcomes[index] = Outcome(
+                    broken=f"it has not ended within {self._patience:g} seconds. Of pauses, time.sleep() and "
+                    "asyncio.sleep() take no time, called by these names; others do, and so does a loop until a time"
+                )
                 os.killpg(pid, signal.SIGKILL)

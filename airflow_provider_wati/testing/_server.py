@@ -138,12 +138,13 @@ def message_of(state: State, number: int) -> Message:
     """Return a message of the sandbox as a test sees it."""
     campaign: Any = state.broadcast_of(number)
     content = state.messages.content[number]
+    person = state.contact_of_message(number)
     row = render.message(state, number)
     params = [] if isinstance(content, Note) else render.params_list(content)
     channel = content.conversation.channel if isinstance(content, Note) else campaign.channel
     created = campaign.starts_at if campaign else state.messages.created[number]
     return Message(
-        phone=state.contact_of_message(number).phone or "",
+        phone=person.phone or person.bsuid or "",
         kind=row["type"],
         text=row["text"],
         template=campaign.template.name if campaign else None,

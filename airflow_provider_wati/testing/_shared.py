@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 
-_AHEAD, _PID, _ANSWERED, _RETURNED = 0, 8, 16, 17
+_AHEAD, _PID, _ANSWERED, _RETURNED, _IN_TASK, _PORT = 0, 8, 16, 17, 18, 20
 _TASK, _TASK_SIZE = 32, 480
 _SITE, _SITE_SIZE = 512, 1536
 _SIZE = 4096
@@ -56,6 +56,24 @@ class Shared:
     @dies_at_return.setter
     def dies_at_return(self, value: bool) -> None:
         self._memory[_RETURNED] = value
+
+    @property
+    def is_in_task(self) -> bool:
+        """Whether a task executes: it has not returned, and it is no callback or trigger that runs."""
+        return self._memory[_IN_TASK] == 1
+
+    @is_in_task.setter
+    def is_in_task(self, value: bool) -> None:
+        self._memory[_IN_TASK] = value
+
+    @property
+    def port(self) -> int:
+        """The local port of the socket with which the attempt has called the sandbox last."""
+        return int(struct.unpack_from("I", self._memory, _PORT)[0])
+
+    @port.setter
+    def port(self, value: int) -> None:
+        struct.pack_into("I", self._memory, _PORT, value)
 
     @property
     def task(self) -> str:

@@ -52,6 +52,8 @@ class Witness:
     """
     Notes each API call, and lets the attempt crash at one of them.
 
+    Calls that come before it is switched on are none of the run's.
+
     :param strike: where and how; None to note only.
     """
 
@@ -59,14 +61,24 @@ class Witness:
         self.calls: list[CallSite] = []
         self.struck: CallSite | None = None
         self.workspace: Any = None
+        self.is_on = False
         self._shared = shared
         self._strike = strike
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, app: ASGIApp) -> None:
+        if not self.is_on:
+            await app(scope, receive, send)
+            return
         shared = self._shared
         pid = shared.pid
+        is_watched = scope["client"][1] == shared.port
         call = CallSite(
-            len(self.calls) + 1, scope["method"], _without_tenant(scope["path"]), shared.task, shared.site
+            len(self.calls) + 1,
+            scope["method"],
+            _without_tenant(scope["path"]),
+            shared.task,
+            shared.site if is_watched else "",
+            shared.is_in_task,
         )
         self.calls.append(call)
         if self._strike is None or self._strike.number != call.number:
@@ -83,7 +95,8 @@ class Witness:
                 await _hang_up(scope, receive)
             case Crash.ANSWERED:
                 await app(scope, receive, self._deadly(send))
-                await self._until_dead(pid)
+                # Another program, such as curl, does not die of its own accord.
+                await self._until_dead(pid, _PATIENCE if is_watched else 0.0)
             case Crash.RETURNED:
                 shared.dies_at_return = True
                 await app(scope, receive, send)
@@ -100,9 +113,9 @@ class Witness:
 
         return deadly
 
-    async def _until_dead(self, pid: int) -> None:
+    async def _until_dead(self, pid: int, patience: float) -> None:
         """Wait until a process has died of its own accord; kill one that reads answers with other sockets than Python's."""
-        for _ in range(round(_PATIENCE / _LOOK_EVERY)):
+        for _ in range(round(patience / _LOOK_EVERY)):
             if self._shared.pid != pid:
                 return
             await asyncio.sleep(_LOOK_EVERY)
@@ -149,7 +162,7 @@ def run_history(
                 os.dup2(log.fileno(), stream)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
-        _History(job, wati, strike, folder, outcome).run(prepare)
+        _History(job, wati, strike, folder, outcome, write_to).run(prepare)
     except BaseException as error:
         traceback.print_exc()
         outcome.broken = f"{type(error).__name__}: {error}"
@@ -165,13 +178,20 @@ def run_history(
 
 class _History:
     def __init__(
-        self, job: Job, wati: WatiSandbox, strike: Strike | None, folder: Path, outcome: Outcome
+        self,
+        job: Job,
+        wati: WatiSandbox,
+        strike: Strike | None,
+        folder: Path,
+        outcome: Outcome,
+        pipe: int,
     ) -> None:
         shutil.copy(job.database, folder / "airflow.db")
         self._job = replace(job, database=str(folder / "airflow.db"))
         self._wati = wati
         self._folder = folder
         self._outcome = outcome
+        self._pipe = pipe
         self._has_crash = strike is not None
         self._shared = Shared()
         self._witness = Witness(self._shared, strike)
@@ -179,12 +199,9 @@ class _History:
     def run(self, prepare: Callable[[WatiSandbox], object] | None) -> None:
         here = self._wati.fork(self._shared, self._witness)
         self._witness.workspace = here.server.workspace
-        outside = len(here.calls())
         if prepare is not None:
             prepare(here)
-        if len(here.calls()) > outside:
-            # What `prepare` has called is none of the run's.
-            self._witness.calls.clear()
+        self._witness.is_on = True
         self._attempts(here.server.port)
         outcome = self._outcome
         here.sync()
@@ -196,9 +213,10 @@ class _History:
         clears = 0
         for _ in range(_MAX_ATTEMPTS):
             progress = self._attempt(port)
-            if progress is None:
-                continue
             outcome = self._outcome
+            if progress is None:
+                outcome.was_killed = True
+                continue
             outcome.steps += progress["steps"]
             outcome.states = progress["tasks"]
             outcome.errors |= progress["errors"]
@@ -213,10 +231,12 @@ class _History:
         result.unlink(missing_ok=True)
         pid = os.fork()
         if pid == 0:
+            # What the task starts may outlive it, and must not keep the pipe open.
+            os.close(self._pipe)
             run_attempt(self._job, self._shared, port, result)
         _, status = os.waitpid(pid, 0)
         self._shared.pid = 0
-        self._shared.dies_at_answer = self._shared.dies_at_return = False
+        self._shared.dies_at_answer = self._shared.dies_at_return = self._shared.is_in_task = False
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and self._witness.struck:
             return None
         if not result.is_file():

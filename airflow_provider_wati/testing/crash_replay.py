@@ -60,8 +60,8 @@ def replay(
     :param clears: how often failed tasks are cleared after a crash.
     :param jobs: how many runs go on at the same time; one per processor if left out, and one under pytest-xdist.
     :param patience: seconds in which a run has to end.
-    :raises ReplayError: when somebody was messaged twice or forgotten, with the call, the crash and the attempt; or when
-        the DAG fails, or calls nothing, without a crash.
+    :raises ReplayError: when somebody was messaged twice or forgotten, with the call, the crash and the attempt; when the
+        DAG fails without a crash; or when nothing could be found: no call, no crash, or no message that counts.
     """
     __tracebackhide__ = True
     options = _Options(conf or {}, prepare, may_stop, crashes, key or everything, clears, jobs, patience)
@@ -104,7 +104,9 @@ def _replay_in(sandbox: WatiSandbox, dag_or_task: Any, options: _Options) -> Rep
             for strike in plan(plain.calls, only)
             if options.crashes is None or strike.crash in options.crashes
         ]
+        _check_plan(strikes, plain, only, options.key)
         outcomes = histories.run(strikes)
+        _check_outside(len(sandbox.calls()) - before)
     return Replay(
         name=dag.dag_id,
         calls=tuple(plain.calls),
@@ -127,7 +129,7 @@ def plan(calls: Sequence[CallSite], only: str | None) -> list[Strike]:
     from airflow_provider_wati.testing._world import Strike
 
     is_exhaustive = os.environ.get(EXHAUSTIVE) == "all"
-    last_of = {call.task: call.number for call in calls}
+    last_of = {call.task: call.number for call in calls if call.is_in_task}
     strikes = []
     read_at: set[tuple[str, str]] = set()
     for call in calls:
@@ -138,7 +140,7 @@ def plan(calls: Sequence[CallSite], only: str | None) -> list[Strike]:
             place = (call.task_id, call.site)
             kinds = [] if place in read_at else [Crash.ANSWERED]
             read_at.add(place)
-        if last_of[call.task] == call.number and "trigger" not in call.task:
+        if last_of.get(call.task) == call.number:
             kinds.append(Crash.RETURNED)
         strikes += [Strike(call.number, kind) for kind in kinds]
     return strikes
@@ -178,13 +180,37 @@ def _check_plain(plain: Outcome, name: str, outside: int) -> None:
             for each in plain.failed
         )
         raise ReplayError(f"{name} fails without a crash, so there is nothing to replay:\n{said}")
+    _check_outside(outside)
     if not plain.calls:
-        hint = (
-            " Calls came to the sandbox of the test: read the endpoint from the Airflow connection while the task runs."
-            if outside
-            else ""
+        raise ReplayError(f"{name} makes no call of WATI's API, so there is nothing to crash at.")
+
+
+def _check_outside(calls: int) -> None:
+    """
+    Check that no call of a run has gone by it.
+
+    :param calls: how many have come to the sandbox of the test meanwhile.
+    :raises ReplayError: when any has: it was not watched.
+    """
+    if calls:
+        raise ReplayError(
+            f"{calls} calls came to the sandbox of the test, where no crash can be made: each run has a sandbox of its "
+            "own. Read the endpoint from the Airflow connection while the task runs."
         )
-        raise ReplayError(f"{name} makes no call of WATI's API, so there is nothing to crash at.{hint}")
+
+
+def _check_plan(strikes: Sequence[Strike], plain: Outcome, only: str | None, key: Key) -> None:
+    """
+    Check that a replay can find anything.
+
+    :raises ReplayError: when there is no crash to make, or no message that counts.
+    """
+    if not strikes:
+        if only is not None and only not in {call.task_id for call in plain.calls}:
+            raise ReplayError(f"Task {only} makes no call of WATI's API, so there is nothing to crash at.")
+        raise ReplayError("None of the crashes that were chosen can be made at a call of this run.")
+    if plain.messages and all(key(message) is None for message in plain.messages):
+        raise ReplayError("The key is None for every message, so nobody could be found twice.")
 
 
 def _default_jobs() -> int:

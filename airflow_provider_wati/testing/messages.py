@@ -18,7 +18,7 @@ class Message:
     """
     A message that the business has sent.
 
-    :param phone: to whom, as digits with the country code.
+    :param phone: to whom, as digits with the country code; the BSUID of somebody without a phone number.
     :param kind: ``template``, ``text``, ``interactive``, ``image``, ``document`` and so on.
     :param text: what the person reads; a template is filled in.
     :param template: the name of the template, None for another kind.

@@ -11,10 +11,14 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,7 @@ from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiTemplateOperato
 from tests.conftest import needs_task_state_store
 
 ADA, BEN, NEW = "12025550143", "12025550144", "12025550190"
+GRACE = "US.13491208655302741918"
 ORDERS = [
     {"phone": ADA, "name": "Ada", "order_id": "1001", "status": "packed"},
     {"phone": BEN, "name": "Ben", "order_id": "1002", "status": "on its way"},
@@ -230,3 +235,118 @@ def test_a_task_that_forgets_is_found(wati: WatiSandbox) -> None:
             crashes={Crash.BEFORE},
             jobs=1,
         )
+
+
+#: A program that sends a text, as a task may start one: its sockets are none of the task's process.
+PROGRAM = """
+import json, sys
+from urllib.request import Request, urlopen
+url, token = sys.argv[1:]
+body = json.dumps({"target": "12025550143", "text": "Packed"}).encode()
+headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+urlopen(Request(url, body, headers), timeout=60).read()
+"""
+
+
+def text_arguments() -> tuple[str, str]:
+    """Return the address at which texts are sent, and the token."""
+    connection = BaseHook.get_connection("wati_default")
+    url = str(connection.host).rpartition("/")[0] + "/api/ext/v3/conversations/messages/text"
+    return url, str(connection.password)
+
+
+def start_program() -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM, *text_arguments()], check=True)
+
+
+def start_worker() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as workers:
+        workers.submit(send_plainly).result()
+
+
+def send_plainly(target: str = ADA) -> None:
+    import requests
+
+    url, token = text_arguments()
+    headers = {"Authorization": f"Bearer {token}"}
+    requests.post(url, json={"target": target, "text": "Packed"}, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize("start", [start_program, start_worker])
+def test_what_another_process_sends_is_killed_too(start: Callable[[], None], wati: WatiSandbox) -> None:
+    """A task whose message another process sends is killed as the answer arrives there, and found."""
+    with DAG("shop") as dag:
+        task(retries=1, task_id="notify")(start)()
+    with pytest.raises(ReplayError, match="1 calls, 1 crashes, 1 twice, 0 forgotten") as raised:
+        replay(dag, wati, crashes={Crash.ANSWERED})
+    assert "notify was killed; Airflow tries again" in str(raised.value)
+
+
+def test_what_a_task_leaves_behind_holds_nothing_up(wati: WatiSandbox) -> None:
+    """A worker whose parent was killed waits for ever; the run ends all the same, and the worker with it."""
+    with DAG("shop") as dag:
+        task(retries=1, task_id="notify")(start_worker)()
+    found = replay(dag, wati, crashes={Crash.BEFORE})
+    assert [history.is_good for history in found.histories] == [True]
+
+
+def test_a_callback_that_sends_is_crashed_as_far_as_it_goes(wati: WatiSandbox) -> None:
+    """No crash after the return is made at the call of a callback, and the one at the task's own call is."""
+
+    def tell(_: Any) -> None:
+        send_plainly(BEN)
+
+    with DAG("shop") as dag:
+        task(retries=1, task_id="notify", on_success_callback=tell)(send_plainly)()
+    with pytest.raises(ReplayError, match="2 calls, 1 crashes, 1 twice") as raised:
+        replay(dag, wati, crashes={Crash.RETURNED})
+    assert f"TWICE: {ADA}" in str(raised.value)
+
+
+def test_calls_of_prepare_are_none_of_the_runs(wati: WatiSandbox) -> None:
+    """A function that prepares a run may send: no crash is made there."""
+    with DAG("shop") as dag:
+        task(retries=1, task_id="notify")(send_plainly)()
+    with pytest.raises(ReplayError, match="1 calls, 1 crashes, 1 twice"):
+        replay(
+            dag,
+            wati,
+            prepare=lambda here: here.client().send_text(BEN, "Before"),
+            crashes={Crash.UNANSWERED},
+        )
+
+
+def test_a_replay_that_could_find_nothing_is_an_error(wati: WatiSandbox) -> None:
+    """No call of the task, no crash, or no message that counts: each says so in place of a good result."""
+    with DAG("shop") as dag:
+        quiet = task(task_id="quiet")(lambda: None)()
+        quiet >> task(retries=1, task_id="notify")(send_plainly)()
+    with pytest.raises(ReplayError, match="Task quiet makes no call"):
+        replay(quiet, wati)
+    with pytest.raises(ReplayError, match="None of the crashes"):
+        replay(dag, wati, crashes=())
+    with pytest.raises(ReplayError, match="The key is None for every message"):
+        replay(dag, wati, key=lambda _: None)
+
+
+def test_calls_that_go_by_the_replay_are_an_error(wati: WatiSandbox) -> None:
+    """A task with the endpoint of the test's own sandbox is not watched, even if another task is: that is said."""
+    endpoint, token = wati.endpoint, wati.server.token
+
+    def fixed() -> None:
+        from airflow_provider_wati.client import WatiClient
+
+        WatiClient(endpoint, token).send_text(ADA, "Packed")
+
+    with DAG("shop") as dag:
+        task(task_id="notify")(send_plainly)() >> task(task_id="fixed")(fixed)()
+    with pytest.raises(ReplayError, match="1 calls came to the sandbox of the test"):
+        replay(dag, wati)
+
+
+def test_people_without_a_phone_number_are_told_apart(wati: WatiSandbox) -> None:
+    """Somebody who is known by a BSUID only is named in the messages, so that one is not taken for another."""
+    with DAG("shop") as dag:
+        task(retries=1, task_id="notify")(send_plainly)(GRACE)
+    found = replay(dag, wati, crashes={Crash.BEFORE})
+    assert [message.phone for message in found.messages] == [GRACE]

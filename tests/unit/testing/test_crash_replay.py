@@ -38,6 +38,7 @@ def outcome(
         messages=list(messages),
         contacts=list(contacts),
         struck=WRITE,
+        was_killed=True,
     )
 
 
@@ -64,9 +65,17 @@ def test_every_call_crashes_in_every_way_on_demand(monkeypatch: pytest.MonkeyPat
 def test_only_the_calls_of_one_task_crash() -> None:
     """Of a task that is replayed, also of a mapped one, only its own calls crash; a trigger does not return."""
     other = replace(WRITE, number=2, task="other[0], attempt 1")
-    trigger = replace(READ, number=3, task="other, its trigger")
+    trigger = replace(READ, number=3, task="other, its trigger", is_in_task=False)
     assert {number for number, _ in kinds([WRITE, other, trigger], "other")} == {2, 3}
     assert (3, "RETURNED") not in kinds([WRITE, other, trigger], "other")
+
+
+def test_a_call_after_the_return_takes_nothing_from_the_task() -> None:
+    """A task returns after its own last call, also if a callback calls later, and also one that is called a trigger."""
+    callback = replace(WRITE, number=2, is_in_task=False)
+    assert [number for number, way in kinds([WRITE, callback]) if way == "RETURNED"] == [1]
+    named = replace(WRITE, task="trigger_reminder, attempt 1")
+    assert (1, "RETURNED") in kinds([named])
 
 
 def judged(crashed: Outcome, *may_stop: str) -> tuple[int, int]:
@@ -134,3 +143,12 @@ def test_a_run_that_could_not_be_made_is_an_error() -> None:
     elsewhere.struck = None
     with pytest.raises(ReplayError, match="its calls differ"):
         judged(elsewhere)
+
+
+def test_a_crash_that_did_not_happen_is_an_error() -> None:
+    """A run whose process was not killed proves nothing; only a lost connection kills none."""
+    survived = outcome(ADA, BEN)
+    survived.was_killed = False
+    with pytest.raises(ReplayError, match="nothing was killed at call 1"):
+        judged(survived)
+    assert compare(outcome(ADA, BEN), survived, Crash.DROPPED, lambda message: message.phone, ()).is_good
