@@ -114,7 +114,7 @@ class KitServer(SandboxServer):
 
 def _asked(state: State, answer: Answer) -> Conversation | None:
     """Return the conversation in which a choice is offered last; None if it is not."""
-    contact = state.by_phone.get(answer.phone)
+    contact = state.person(answer.phone)
     for talk in contact.conversations if contact else ():
         if talk.messages and answer.choice in choices_of(state, talk.messages[-1]):
             return talk
@@ -144,7 +144,7 @@ def message_of(state: State, number: int) -> Message:
     channel = content.conversation.channel if isinstance(content, Note) else campaign.channel
     created = campaign.starts_at if campaign else state.messages.created[number]
     return Message(
-        phone=person.phone or person.bsuid or "",
+        phone=person.address,
         kind=row["type"],
         text=row["text"],
         template=campaign.template.name if campaign else None,

@@ -261,7 +261,7 @@ def contacts_in(server: KitServer) -> list[ContactState]:
     """Return all contacts."""
     return [
         ContactState(
-            phone=contact.phone or contact.bsuid or "",
+            phone=contact.address,
             name=contact.name,
             custom_params=tuple(sorted((contact.custom_params or {}).items())),
             teams=contact.teams,

@@ -15,6 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: The argument under which a decorated function gets the sandbox.
 _ARGUMENT = "wati"
+#: A business-scoped user id, of somebody who hides the phone number.
+_BSUID = re.compile(r"[A-Z]{2}\.[0-9]+")
 _PLACEHOLDER = re.compile(r"{{\s*(\w+)\s*}}")
 _SECONDS = 30.0
 
@@ -71,7 +73,7 @@ class WatiSandbox(RunningSandbox):
         :param phone: only those to this person; digits with the country code, ``+`` and separators are ignored.
         :param template: only those of this template.
         """
-        expectation = Expectation(phone=phone and _digits(phone), template=template)
+        expectation = Expectation(phone=phone and _address(phone), template=template)
         return [message for message in self._sent() if expectation.matches(message)]
 
     def scheduled(self, phone: str | None = None) -> list[Message]:
@@ -88,7 +90,7 @@ class WatiSandbox(RunningSandbox):
             if campaign.cancelled_at is None and campaign.starts_at > workspace.clock.now()
             for number in range(campaign.first, campaign.first + campaign.count)
         ]
-        expectation = Expectation(phone=phone and _digits(phone))
+        expectation = Expectation(phone=phone and _address(phone))
         messages = [parts.message_of(workspace.state, number) for number in numbers]
         return [message for message in messages if expectation.matches(message)]
 
@@ -106,7 +108,7 @@ class WatiSandbox(RunningSandbox):
         """
         Assert that a person has received a message, and how often.
 
-        :param phone: the person; digits with the country code, ``+`` and separators are ignored.
+        :param phone: the person; digits with the country code, ``+`` and separators are ignored; or a BSUID.
         :param template: the name of its template.
         :param text: the whole text as the person reads it, or a compiled pattern that is found in it.
         :param params: parameters of its template; others may be there too.
@@ -118,7 +120,7 @@ class WatiSandbox(RunningSandbox):
         """
         __tracebackhide__ = True
         expectation = Expectation(
-            phone=_digits(phone),
+            phone=_address(phone),
             template=template,
             text=text,
             params={name: str(value) for name, value in (params or {}).items()},
@@ -172,12 +174,12 @@ class WatiSandbox(RunningSandbox):
         """
         Let a customer write, which opens the 24 hours in which they may be sent anything but templates.
 
-        :param phone: who; a new phone number becomes a contact.
+        :param phone: who: a phone number, or the BSUID of somebody without one; a new one becomes a contact.
         :param text: what.
         :param name: of a new contact.
         :param channel: on which channel, by name or phone number; the default one if left out.
         """
-        body = {"phone": _digits(phone), "text": text, "name": name, "channel": channel}
+        body = {**_whom(phone), "text": text, "name": name, "channel": channel}
         self.control("POST", "/inbound", {key: value for key, value in body.items() if value is not None})
 
     def taps(self, phone: str, choice: str) -> None:
@@ -189,13 +191,13 @@ class WatiSandbox(RunningSandbox):
         """
         __tracebackhide__ = True
         parts, state = kit(), self.server.state
-        phone = _digits(phone)
+        phone = _address(phone)
         if not any(choice in parts.choices_of(state, number) for number in state.sent(phone=phone)):
             sent = [str(message) for message in self.messages(phone)]
             raise AssertionError(
                 f"No message to {phone} offers {choice!r}. Messages: {', '.join(sent) or 'none'}"
             )
-        self.control("POST", "/inbound", {"phone": phone, "text": choice, "type": "interactive"})
+        self.control("POST", "/inbound", {**_whom(phone), "text": choice, "type": "interactive"})
 
     def answers(self, phone: str, choice: str, *, after: timedelta = timedelta(0)) -> None:
         """
@@ -205,7 +207,7 @@ class WatiSandbox(RunningSandbox):
         :param after: how long after the message, by the sandbox's clock; 0 for before WATI's answer to the call that
             sends it.
         """
-        self.server.answers.append(kit().Answer(_digits(phone), choice, after.total_seconds()))
+        self.server.answers.append(kit().Answer(_address(phone), choice, after.total_seconds()))
 
     # What is there
 
@@ -244,7 +246,7 @@ class WatiSandbox(RunningSandbox):
         :param custom_params: its attributes.
         :param allow_broadcast: false for somebody who has opted out of campaigns.
         """
-        contact: dict[str, Any] = {"phone": _digits(phone), "allow_broadcast": allow_broadcast}
+        contact: dict[str, Any] = {**_whom(phone), "allow_broadcast": allow_broadcast}
         contact |= {"name": name} if name else {}
         contact |= {} if custom_params is None else {"custom_params": dict(custom_params)}
         self.control("POST", "/contacts", {"contacts": [contact]})
@@ -273,6 +275,12 @@ class WatiSandbox(RunningSandbox):
         self.control("DELETE", "/faults")
 
 
-def _digits(phone: str) -> str:
-    """Return a phone number as the sandbox writes it."""
-    return re.sub(r"[\s+()./-]", "", phone)
+def _address(phone: str) -> str:
+    """Return a phone number as the sandbox writes it; a BSUID as it is."""
+    return phone if _BSUID.fullmatch(phone) else re.sub(r"[\s+()./-]", "", phone)
+
+
+def _whom(phone: str) -> dict[str, str]:
+    """Name a person to the sandbox's API."""
+    address = _address(phone)
+    return {"bsuid" if _BSUID.fullmatch(address) else "phone": address}

@@ -193,6 +193,30 @@ def test_one_writes_as_the_customer(screen: Screen, sandbox: Sandbox, tmp_path: 
     assert [text for _, text in inbound(sandbox, "12025550190")] == ["", "On Sunday?", "Hello, are you open?"]
 
 
+def test_a_customer_without_a_number_writes_and_taps(screen: Screen, sandbox: Sandbox) -> None:
+    """Somebody with a BSUID and no phone number writes, taps and withdraws consent on the page like everybody."""
+    grace = "US.13491208655302741918"
+    screen.open("contacts")
+    screen.click("tr button[aria-label='Withdraw: campaigns to Grace']")
+    screen.find("tr button[aria-label='Allow: campaigns to Grace']")
+    screen.click("tr a", "Grace")
+    screen.type(".composer textarea", "Good morning\ue007")
+    screen.find(".message.mine", "Good morning")
+    sandbox.client().send_buttons(grace, "Shall we deliver today?", ["Yes", "No"])
+    screen.click(".replies button", "Yes")
+    screen.find(".message.mine", "Yes")
+    assert inbound(sandbox, grace)[:2] == [("interactive", "Yes"), ("text", "Good morning")]
+    screen.click("nav a", "Conversations")
+    screen.click("button", "New customer")
+    screen.type("dialog [name=name]", "Nele")
+    screen.type("dialog [name=phone]", " DE.998877665544332211 ")
+    screen.type("dialog [name=text]", "Hello")
+    screen.click("dialog button", "Write in")
+    screen.find(".thread-head h2", "Nele")
+    assert inbound(sandbox, "DE.998877665544332211") == [("text", "Hello")]
+    screen.assert_never_reloaded()
+
+
 def test_a_fault_strikes_and_is_counted(screen: Screen, sandbox: Sandbox) -> None:
     """A fault of the form makes the next call fail, its count goes up, the log names it, and it can be removed."""
     screen.open("faults")

@@ -115,4 +115,4 @@ def _person(workspace: Workspace, target: Target) -> Contact | None:
     state = workspace.state
     if target.is_id:
         return contact_with_id(state, target.value)
-    return state.by_phone.get(target.value) or state.by_bsuid.get(target.value)
+    return state.person(target.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -20,6 +20,7 @@ from airflow_provider_wati.sandbox.api.validation import (
     text,
 )
 from airflow_provider_wati.sandbox.control.requests import (
+    bsuid,
     phone,
     read_body,
     text_values,
@@ -30,6 +31,8 @@ from airflow_provider_wati.sandbox.model import render
 from airflow_provider_wati.sandbox.model.records import Media, Note
 
 if TYPE_CHECKING:
+    from airflow_provider_wati.sandbox.model.records import Contact
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _MAX_SEEDED = 1_000_000
@@ -37,7 +40,8 @@ _MAX_SEEDED = 1_000_000
 _FIRST_SEEDED_PHONE = 919800000001
 
 _inbound_request = object_of(
-    phone=required(phone),
+    phone=optional(phone),
+    bsuid=optional(bsuid),
     text=optional(text),
     name=optional(filled_text),
     channel=optional(nullable(text)),
@@ -47,7 +51,8 @@ _inbound_request = object_of(
     ),
 )
 _contact = object_of(
-    phone=required(phone),
+    phone=optional(phone),
+    bsuid=optional(bsuid),
     name=optional(filled_text),
     custom_params=optional(text_values),
     allow_broadcast=optional(boolean),
@@ -65,10 +70,7 @@ def routes(workspace: Workspace) -> APIRouter:
         body = await read_body(request, _inbound_request)
         state = workspace.state
         channel = find_channel(workspace, body.get("channel"))
-        person = state.by_phone.get(body["phone"])
-        if person is None:
-            name = body.get("name", body["phone"])
-            person = state.create_contact(body["phone"], name, source="whatsapp")
+        person = _person(state, body, source="whatsapp")
         talk = state.conversation_between(person, channel)
         media = _media(body.get("media"))
         # A tap on a button is a message with its text (documented), of the type "interactive" (as in webhooks).
@@ -81,7 +83,9 @@ def routes(workspace: Workspace) -> APIRouter:
         body = await read_body(request, _contacts_request)
         state = workspace.state
         for item in body.get("contacts", ()):
-            person = state.by_phone.get(item["phone"]) or state.create_contact(item["phone"], item["phone"])
+            _check_address(item)
+        for item in body.get("contacts", ()):
+            person = _person(state, item)
             person.name = item.get("name", person.name)
             person.custom_params = item.get("custom_params", person.custom_params)
             person.allow_broadcast = item.get("allow_broadcast", person.allow_broadcast)
@@ -96,6 +100,26 @@ def routes(workspace: Workspace) -> APIRouter:
         return JSONResponse({"contacts": len(state.contacts)})
 
     return router
+
+
+def _check_address(given: dict[str, Any]) -> None:
+    if ("phone" in given) == ("bsuid" in given):
+        raise bad_request("A customer needs either a phone or a bsuid.")
+
+
+def _person(state: State, given: dict[str, Any], source: str = "manual") -> Contact:
+    """
+    Return whom a request names, who becomes a contact now if there was none.
+
+    :raises ApiError: 400 when it names nobody, or two.
+    """
+    _check_address(given)
+    address = given.get("phone") or given["bsuid"]
+    found = state.person(address)
+    if found is not None:
+        return found
+    name = given.get("name", address)
+    return state.create_contact(given.get("phone"), name, source=source, bsuid=given.get("bsuid"))
 
 
 def _media(given: dict[str, str] | None) -> Media | None:

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from airflow_provider_wati.sandbox.api.validation import Check, is_json, object_in, text
 from airflow_provider_wati.sandbox.errors import ApiError, bad_request
-from airflow_provider_wati.sandbox.model.ids import PHONE
+from airflow_provider_wati.sandbox.model.ids import BSUID, PHONE
 
 if TYPE_CHECKING:
     from fastapi.params import Depends as Dependency
@@ -36,6 +36,14 @@ def phone(value: Any, where: str) -> None:
     text(value, where)
     if not PHONE.fullmatch(value):
         raise bad_request(f"{where} must be digits with the country code.")
+
+
+def bsuid(value: Any, where: str) -> None:
+    text(value, where)
+    if not BSUID.fullmatch(value):
+        raise bad_request(
+            f"{where} must be a business-scoped user id: two capital letters, a dot and digits."
+        )
 
 
 def text_values(value: Any, where: str) -> None:

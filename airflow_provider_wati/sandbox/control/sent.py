@@ -32,7 +32,7 @@ def routes(workspace: Workspace) -> APIRouter:
 def _add_sent(router: APIRouter, workspace: Workspace) -> None:
     @router.get("/messages")
     async def get_messages(request: Request) -> JSONResponse:
-        """Return messages that were sent to people, oldest first, filtered by ``phone`` and ``broadcast_name``."""
+        """Return messages that were sent to people, oldest first, filtered by ``phone`` (or BSUID) and ``broadcast_name``."""
         limit = query_number(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)
         skip = query_number(request, "skip", 0, 2**31)
         numbers = workspace.state.sent(
@@ -45,7 +45,7 @@ def _add_sent(router: APIRouter, workspace: Workspace) -> None:
 
     @router.get("/people")
     async def get_people(request: Request) -> JSONResponse:
-        """Count the messages that each number was sent, those with the most first."""
+        """Count the messages that each person was sent, those with the most first."""
         limit = query_number(request, "limit", MAX_LIMIT, MAX_LIMIT)
         skip = query_number(request, "skip", 0, 2**31)
         counts = workspace.state.sent_per_phone(request.query_params.get("broadcast_name"))
@@ -91,10 +91,11 @@ def _add_requests(router: APIRouter, workspace: Workspace) -> None:
 def sent_message(workspace: Workspace, number: int) -> dict[str, Any]:
     """Return one message as a test wants to see it: who got what, from which broadcast, how it stands."""
     state = workspace.state
-    broadcast = state.broadcast_of(number)
+    broadcast, contact = state.broadcast_of(number), state.contact_of_message(number)
     message = render.message(state, number)
     return {
-        "phone": state.contact_of_message(number).phone,
+        "phone": contact.phone,
+        "bsuid": contact.bsuid,
         "text": message["text"],
         "type": message["type"],
         "status": message["status"],

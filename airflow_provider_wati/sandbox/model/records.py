@@ -54,6 +54,11 @@ class Contact:
     def id(self) -> str:
         return ids.make_id(ids.CONTACT, self.number)
 
+    @property
+    def address(self) -> str:
+        """The phone number, or the BSUID of somebody who has none."""
+        return self.phone or self.bsuid or ""
+
     def conversation_on(self, channel: Channel) -> Conversation | None:
         for conversation in self.conversations:
             if conversation.channel is channel:

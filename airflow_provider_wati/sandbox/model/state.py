@@ -122,6 +122,10 @@ class State:
             self.by_bsuid[bsuid] = contact
         return contact
 
+    def person(self, address: str) -> Contact | None:
+        """Return a contact by phone number or BSUID."""
+        return self.by_phone.get(address) or self.by_bsuid.get(address)
+
     def delete_contact(self, contact: Contact) -> None:
         """Take a contact and its conversations out of sight; messages that were sent stay sent."""
         del self.contacts[contact.number]
@@ -272,12 +276,12 @@ class State:
         """
         Yield the numbers of messages to customers, oldest first, cancelled and not yet started ones left out.
 
-        :param phone: only those to this number.
+        :param phone: only those to this phone number or BSUID.
         :param broadcast_name: only those of broadcasts with this in their name (a send puts its mark before the name).
         :param skip: leave out this many.
         """
         if phone is not None:
-            contact = self.by_phone.get(phone)
+            contact = self.person(phone)
             numbers = sorted(
                 number
                 for conversation in (contact.conversations if contact else ())
@@ -291,11 +295,11 @@ class State:
         )
 
     def sent_per_phone(self, broadcast_name: str | None = None) -> dict[str, int]:
-        """Count the messages that were sent to each phone number."""
+        """Count the messages that were sent to each person, by phone number, or BSUID where there is none."""
         counts: dict[str, int] = {}
         for number in self.sent(broadcast_name=broadcast_name):
-            phone = self.contact_of_message(number).phone or ""
-            counts[phone] = counts.get(phone, 0) + 1
+            address = self.contact_of_message(number).address
+            counts[address] = counts.get(address, 0) + 1
         return counts
 
 

@@ -113,6 +113,27 @@ def test_scheduled_messages_arrive_when_the_clock_gets_there() -> None:
         assert wati.scheduled() == []
 
 
+def test_a_person_without_a_number() -> None:
+    """Somebody with a BSUID and no phone number writes, taps, answers and receives like everybody."""
+    grace, nele = "US.13491208655302741918", "DE.998877665544332211"
+    with WatiSandbox() as wati:
+        client = wati.client()
+        wati.add_contact(nele, "Nele", custom_params={"tier": "gold"})
+        wati.answers(nele, "No")
+        for person in (grace, nele):
+            wati.customer_writes(person, "Hi")
+            client.send_buttons(person, "Today?", ["Yes", "No"])
+            [message] = wati.received(person, text=re.compile("Today"))
+            assert message.phone == person
+        wati.taps(grace, "Yes")
+        for person, choice in ((grace, "Yes"), (nele, "No")):
+            said = [each for each in client.iter_messages(person) if not each["owner"]]
+            assert said[0]["text"] == choice
+        with pytest.raises(AssertionError, match="US.13491208655302741918"):
+            wati.nothing_received(grace)
+        wati.nothing_received(ADA)
+
+
 def test_taps_and_answers() -> None:
     """A customer taps what is offered, buttons and rows, and nothing else; a waiting answer comes with the question."""
     with WatiSandbox() as wati:

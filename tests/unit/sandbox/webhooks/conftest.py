@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.unit.sandbox.conftest import Caller
 
 SECRET = "a-secret-of-the-receiver-0123"
-SOON = 20.0
+SOON = 60.0
 
 
 def until(condition: Callable[[], Any], seconds: float = SOON) -> Any:

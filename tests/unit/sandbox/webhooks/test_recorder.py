@@ -15,6 +15,7 @@ from tests.unit.sandbox.conftest import (
     ADA,
     BEN,
     FARAH_ON_TWO_CHANNELS,
+    GRACE_BSUID,
     NOBODY,
     PAGE,
     SUPPORT_CHANNEL,
@@ -260,6 +261,37 @@ def test_an_event_by_bsuid_always_names_one(wati: Caller, receive: Receive) -> N
     [event] = events(receiver)
     assert (event["eventType"], event["waId"]) == ("message_bsuid", ADA)
     assert event["bsuid"].startswith("US.")
+
+
+def test_a_customer_without_a_number_is_told_by_bsuid(wati: Caller, receive: Receive) -> None:
+    """Of somebody who is known by a BSUID only, the events and the list of messages name it, and no phone number."""
+    receiver = receive()
+    subscribe(wati, receiver.url, "message", "message_bsuid", "newContactMessageReceived")
+    new = "DE.998877665544332211"
+    written = {}
+    for bsuid, more in ((GRACE_BSUID, {}), (new, {"name": "Nele"})):
+        body = {"bsuid": bsuid, "text": "Is it ready?", **more}
+        written[bsuid] = wati.control("POST", "/inbound", json=body)["message"]["id"]
+    settled(wati)
+    told = {(each["eventType"], each["bsuid"]): each for each in events(receiver)}
+    assert set(told) == {
+        *((name, bsuid) for name in ("message", "message_bsuid") for bsuid in (GRACE_BSUID, new)),
+        ("newContactMessageReceived", new),
+    }
+    assert {each["waId"] for each in told.values()} == {None}
+    assert told["newContactMessageReceived", new]["senderName"] == "Nele"
+    for bsuid, message_id in written.items():
+        event = told["message", bsuid]
+        history = wati("GET", f"/conversations/{bsuid}/messages", params=PAGE).json()["message_list"]
+        assert (history[0]["id"], history[0]["text"], history[0]["owner"]) == (
+            message_id,
+            "Is it ready?",
+            False,
+        )
+        assert (event["id"], event["text"], event["owner"]) == (message_id, "Is it ready?", False)
+        assert event["conversationId"] == history[0]["conversation_id"]
+    contact = wati("GET", f"/contacts/{new}").json()
+    assert (contact["phone"], contact["wa_id"], contact["name"]) == (None, None, "Nele")
 
 
 def test_another_speed_moves_what_is_still_to_come(wati: Caller, receive: Receive) -> None:

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { foreign, h, icon } from "./dom.js";
+import { whom } from "./format.js";
 import { announce, complain } from "./notices.js";
 
 const MOST_BYTES = 16_000_000;
@@ -9,11 +10,11 @@ const MOST_BYTES = 16_000_000;
 /**
  * Say something as a customer.
  *
- * @param {{phone: string|null, channel_phone: string}} talk
+ * @param {{phone: string|null, bsuid: string|null, channel_phone: string}} talk
  * @param {object} message
  */
 export function writeIn(talk, message) {
-  return post("/inbound", { phone: talk.phone, channel: talk.channel_phone, ...message });
+  return post("/inbound", { ...whom(talk), channel: talk.channel_phone, ...message });
 }
 
 /**
@@ -21,9 +22,6 @@ export function writeIn(talk, message) {
  * @param {() => void} afterwards
  */
 export function composer(talk, afterwards) {
-  if (!talk.phone) {
-    return { element: h("p", { class: "composer" }, h("span", { class: "as" }, "This person has no phone number, so nobody can write here as them.")), focus: () => undefined };
-  }
   const box = h("textarea", { rows: "1", "aria-label": `Write as ${talk.name}`, placeholder: "Write as the customer", maxlength: "4096", dir: "auto" });
   const send = h("button", { class: "primary", type: "submit" }, "Send");
   const file = h("input", { type: "file", "aria-label": "Send a file as the customer", tabindex: "0", on: { change: () => void sendFile() } });

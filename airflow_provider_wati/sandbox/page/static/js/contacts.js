@@ -2,6 +2,7 @@
 
 import { get, post } from "./api.js";
 import { empty, foreign, h } from "./dom.js";
+import { whom } from "./format.js";
 import { announce, complain, shown } from "./notices.js";
 import { pagedTable, searchField } from "./paged_table.js";
 import { nameAndNumber } from "./person.js";
@@ -40,10 +41,9 @@ export function contacts() {
   /** @param {Row} row */
   function drawConsent(row) {
     const badge = h("span", { class: row.allow_broadcast ? "badge good" : "badge bad" }, row.allow_broadcast ? "Allowed" : "Not allowed");
-    if (!row.phone) return [badge];
     const words = row.allow_broadcast ? "Withdraw" : "Allow";
     const change = shown(async () => {
-      await post("/contacts", { contacts: [{ phone: row.phone, allow_broadcast: !row.allow_broadcast }] });
+      await post("/contacts", { contacts: [{ ...whom(row), allow_broadcast: !row.allow_broadcast }] });
       announce(row.allow_broadcast ? `${row.name} gets no more campaigns.` : `${row.name} may get campaigns.`);
       await table.refresh();
     });

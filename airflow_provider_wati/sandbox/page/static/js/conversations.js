@@ -42,7 +42,7 @@ export function conversations() {
       else location.hash = `#/conversations/${row.id}`;
     },
   });
-  const add = h("button", { type: "button", on: { click: () => newCustomer(openPhone) } }, "New customer");
+  const add = h("button", { type: "button", on: { click: () => newCustomer(openPerson) } }, "New customer");
   const column = h(
     "section",
     { class: "talk-list", "aria-label": "Conversations" },
@@ -76,9 +76,9 @@ export function conversations() {
     latest = state;
   }
 
-  /** @param {string} phone */
-  async function openPhone(phone) {
-    const found = await get("/page/conversations", { query: phone, limit: 1 });
+  /** @param {string} address */
+  async function openPerson(address) {
+    const found = await get("/page/conversations", { query: address, limit: 1 });
     if (found.rows.length) location.hash = `#/conversations/${found.rows[0].id}`;
   }
 

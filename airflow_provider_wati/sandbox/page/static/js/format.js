@@ -66,6 +66,15 @@ export function address(person) {
   return person.phone ? `+${person.phone}` : person.bsuid || "no number";
 }
 
+/**
+ * Name a person to the control API.
+ *
+ * @param {{phone: string|null, bsuid: string|null}} person
+ */
+export function whom(person) {
+  return person.phone ? { phone: person.phone } : { bsuid: person.bsuid };
+}
+
 /** @param {string} name */
 export function initials(name) {
   // Whole characters: half of one would be a box.

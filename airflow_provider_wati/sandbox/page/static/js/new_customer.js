@@ -1,15 +1,18 @@
-// A form for somebody who has never written: a name, a number and the first words.
+// A form for somebody who has never written: a name, a number or a business-scoped user id, and the first words.
 
 import { get, post } from "./api.js";
 import { fill, h } from "./dom.js";
+import { whom } from "./format.js";
 import { announce, complain } from "./notices.js";
 
+const BSUID = /^[A-Z]{2}\.[0-9]+$/;
+
 /**
- * @param {(phone: string) => void} afterwards
+ * @param {(address: string) => void} afterwards
  */
 export function newCustomer(afterwards) {
   const name = h("input", { name: "name", autocomplete: "off", required: true, dir: "auto" });
-  const phone = h("input", { name: "phone", inputmode: "tel", autocomplete: "off", required: true, placeholder: "12025550190" });
+  const phone = h("input", { name: "phone", autocomplete: "off", required: true, placeholder: "12025550190" });
   const text = h("textarea", { name: "text", rows: "2", required: true, dir: "auto" });
   const channel = h("select", { name: "channel" });
   const wrong = h("p", { class: "badge bad", role: "alert", hidden: true });
@@ -18,7 +21,7 @@ export function newCustomer(afterwards) {
     { method: "dialog" },
     h("h2", { id: "new-customer" }, "New customer"),
     field("Name", name),
-    field("Phone number with country code", phone),
+    field("Phone number with country code, or BSUID", phone),
     field("First message", text),
     field("Channel", channel),
     wrong,
@@ -32,12 +35,13 @@ export function newCustomer(afterwards) {
   });
 
   async function send() {
-    const digits = phone.value.replace(/[\s()+-]/g, "");
+    const given = phone.value.trim();
+    const address = BSUID.test(given) ? given : given.replace(/[\s()+-]/g, "");
     try {
-      await post("/inbound", { name: name.value, phone: digits, text: text.value, channel: channel.value });
+      await post("/inbound", { name: name.value, ...whom(BSUID.test(given) ? { phone: null, bsuid: address } : { phone: address, bsuid: null }), text: text.value, channel: channel.value });
       dialog.close();
       announce(`${name.value} wrote in.`);
-      afterwards(digits);
+      afterwards(address);
     } catch (error) {
       wrong.textContent = error instanceof Error ? error.message : String(error);
       wrong.hidden = false;

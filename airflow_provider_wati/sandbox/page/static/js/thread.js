@@ -111,7 +111,7 @@ export function thread(id, leave) {
     const drawn = JSON.stringify(message);
     const known = elements.get(message.index);
     if (known?.drawn === drawn) return;
-    const made = drawMessage(message, talk?.phone ? (text) => void tap(text) : null);
+    const made = drawMessage(message, talk ? (text) => void tap(text) : null);
     const held = known ? focusables(known.element).indexOf(document.activeElement) : -1;
     if (known) known.element.replaceWith(made);
     else insert(made, message);
