@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, BaseHook, task
+from airflow.sdk import DAG, BaseHook, BaseOperator, task
 
+import airflow_provider_wati
+from airflow_provider_wati.notifications.wati import WatiNotifier
 from airflow_provider_wati.operators.chatbots import WatiStartChatbotOperator
 from airflow_provider_wati.operators.contacts import WatiCreateContactOperator, WatiUpsertContactOperator
 from airflow_provider_wati.operators.messages import (
@@ -92,6 +95,55 @@ SENDS: dict[str, Callable[..., Any]] = {
         phone_number=NEW, name="Hana", custom_params={"city": "Osaka"}, **more
     ),
 }
+
+
+#: They have a test of their own below.
+APART = {WatiAskOperator, WatiSendFileOperator, WatiStartChatbotOperator, SqlToWatiTemplateOperator}
+#: They read, or write what may be written twice: nobody gets anything of it.
+OTHERS = {
+    "WatiAssignConversationOperator",
+    "WatiAssignTeamsOperator",
+    "WatiCancelScheduledCampaignOperator",
+    "WatiGetCampaignOperator",
+    "WatiGetCampaignRecipientsOperator",
+    "WatiGetContactOperator",
+    "WatiGetMediaOperator",
+    "WatiGetTemplateOperator",
+    "WatiSubscribeWebhookOperator",
+    "WatiSyncContactsOperator",
+    "WatiUpdateContactOperator",
+    "WatiUpdateConversationStatusOperator",
+    "SqlToWatiContactsOperator",
+    *(
+        f"Wati{what}To{where}Operator"
+        for what in ("Contacts", "Messages", "CampaignRecipients")
+        for where in ("Sql", "File")
+    ),
+}
+
+
+def operators() -> set[str]:
+    """The operators that users import, by name."""
+    package = Path(airflow_provider_wati.__file__).parent
+    modules = [
+        f"airflow_provider_wati.{file.parent.name}.{file.stem}"
+        for part in ("operators", "transfers")
+        for file in (package / part).glob("[a-z]*.py")
+    ]
+    return {
+        name
+        for module in map(import_module, modules)
+        for name, found in vars(module).items()
+        if isinstance(found, type) and issubclass(found, BaseOperator) and found.__module__ == module.__name__
+        if not name.startswith("_")
+    }
+
+
+def test_every_operator_is_replayed_or_sends_nothing() -> None:
+    """An operator that is added is replayed here, or named as one that sends nothing."""
+    sends = {type(make(task_id="send")).__name__ for make in SENDS.values()}
+    assert operators() == sends | {each.__name__ for each in APART} | OTHERS
+    assert not sends & OTHERS
 
 
 def sites(calls: Iterable[CallSite]) -> set[tuple[str, str]]:
@@ -187,6 +239,24 @@ def test_a_chatbot_stops_rather_than_start_twice(wati: WatiSandbox) -> None:
     assert all("on_unknown='start'" in reason for [reason] in stopped.values())
     with pytest.raises(ReplayError, match="FORGOTTEN: task start"):
         replay(start, wati, crashes={Crash.BEFORE})
+
+
+@needs_task_state_store
+def test_a_notifier_is_never_repeated(wati: WatiSandbox) -> None:
+    """A notification is sent at most once, wherever its process ends or its connection breaks, and its task succeeds."""
+    send = WatiSendTextOperator(
+        task_id="send",
+        target=ADA,
+        text="Your order is packed.",
+        on_success_callback=WatiNotifier(targets=BEN, text="The customer knows."),
+        **RETRIES,
+    )
+    # Killed before WATI acts, it is lost: nobody calls a callback again.
+    sure = set(Crash) - {Crash.BEFORE}
+    found = replay(send, wati, crashes=sure)
+    assert (found.twice, found.forgotten) == (0, 0)
+    told = [call for call in found.calls if not call.is_in_task and not call.is_read]
+    assert {history.crash for history in found.histories if history.call in told} >= sure - {Crash.RETURNED}
 
 
 def test_a_plain_request_is_found_at_once(wati: WatiSandbox) -> None:
