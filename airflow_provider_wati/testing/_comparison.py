@@ -120,16 +120,22 @@ def compare(plain: Outcome, crashed: Outcome, crash: Crash, key: Key, may_stop: 
     has_reason = bool(crashed.failed) and all(
         _task_id(name) in may_stop or crashed.states[name] == "upstream_failed" for name in crashed.failed
     )
+    # What the tasks that have stopped would have sent is not forgotten; what others had to send is.
+    excused = set(crashed.failed) if has_reason else set()
+    due = _count(
+        key,
+        [
+            message
+            for message, sender in zip(plain.messages, plain.senders, strict=True)
+            if sender not in excused
+        ],
+    )
     forgotten = [
-        f"{shown[each]}: {got[each]} instead of {count}"
-        for each, count in expected.items()
-        if got[each] < count
+        f"{shown[each]}: {got[each]} instead of {count}" for each, count in due.items() if got[each] < count
     ]
-    if not crashed.failed or not has_reason:
+    if not has_reason:
         forgotten += _differences(plain, crashed)
         forgotten += [f"task {text}" for text in stopped]
-    else:
-        forgotten = []
     twice = [
         f"{shown[each]}: {count} instead of {expected[each]}"
         for each, count in arrived.items()

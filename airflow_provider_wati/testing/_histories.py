@@ -81,6 +81,7 @@ class Outcome:
     :param states: the final state of each task.
     :param errors: what failed tasks said, by task.
     :param messages: that were sent or are scheduled; cancelled ones are left out.
+    :param senders: the task that sent each of the messages, with its map index; empty for what was there before.
     :param struck: the call at which it crashed; None if there was none.
     :param was_killed: whether a process was killed.
     :param broken: why it could not be run; None if it could.
@@ -91,6 +92,7 @@ class Outcome:
     states: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    senders: list[str] = field(default_factory=list)
     contacts: list[ContactState] = field(default_factory=list)
     struck: CallSite | None = None
     was_killed: bool = False

@@ -62,6 +62,8 @@ class Witness:
         self.struck: CallSite | None = None
         self.workspace: Any = None
         self.is_on = False
+        #: Message -> the task that sent it, with its map index.
+        self.senders: dict[int, str] = {}
         self._shared = shared
         self._strike = strike
 
@@ -81,6 +83,7 @@ class Witness:
             shared.is_in_task,
         )
         self.calls.append(call)
+        app = self._attributing(app, call.task.partition(",")[0])
         if self._strike is None or self._strike.number != call.number:
             await app(scope, receive, send)
             return
@@ -103,6 +106,18 @@ class Witness:
             case Crash.DROPPED:
                 self.workspace.faults.add(Fault("drop", when="after", count=1))
                 await app(scope, receive, send)
+
+    def _attributing(self, app: ASGIApp, sender: str) -> ASGIApp:
+        async def attributing(scope: Scope, receive: Receive, send: Send) -> None:
+            messages = self.workspace.state.messages
+            before = len(messages)
+            try:
+                await app(scope, receive, send)
+            finally:
+                for number in range(before, len(messages)):
+                    self.senders.setdefault(number, sender)
+
+        return attributing
 
     def _deadly(self, send: Send) -> Send:
         async def deadly(message: Message) -> None:
@@ -206,7 +221,9 @@ class _History:
         outcome = self._outcome
         here.sync()
         outcome.calls, outcome.struck = self._witness.calls, self._witness.struck
-        outcome.messages = messages_in(here.server)
+        messages = messages_in(here.server)
+        outcome.messages = list(messages.values())
+        outcome.senders = [self._witness.senders.get(number, "") for number in messages]
         outcome.contacts = contacts_in(here.server)
 
     def _attempts(self, port: int) -> None:
@@ -245,15 +262,15 @@ class _History:
         return progress
 
 
-def messages_in(server: KitServer) -> list[Any]:
-    """Return all messages to customers, those that are scheduled too, and not the cancelled ones."""
+def messages_in(server: KitServer) -> dict[int, Any]:
+    """Return all messages to customers by number, those that are scheduled too, and not the cancelled ones."""
     state = server.state
-    found = []
+    found = {}
     for number in range(len(state.messages)):
         campaign = state.broadcast_of(number)
         content: Any = state.messages.content[number]
         if content.from_business if campaign is None else campaign.cancelled_at is None:
-            found.append(message_of(state, number))
+            found[number] = message_of(state, number)
     return found
 
 

@@ -36,6 +36,7 @@ def outcome(
         states={"send": state},
         errors={} if state == "success" else {"send": "WatiError: no"},
         messages=list(messages),
+        senders=["send"] * len(messages),
         contacts=list(contacts),
         struck=WRITE,
         was_killed=True,
@@ -109,6 +110,16 @@ def test_a_task_that_may_stop_forgets_nobody_and_still_must_not_repeat() -> None
     assert judged(outcome(ADA, state="failed"), "send") == (0, 0)
     assert judged(outcome(ADA, ADA, state="failed"), "send") == (1, 0)
     assert judged(outcome(ADA, state="failed"), "other") == (0, 2)
+
+
+def test_a_task_that_may_stop_does_not_excuse_another_one() -> None:
+    """What another task had to send is forgotten all the same, and so is that of another map index."""
+    plain, crashed = outcome(ADA, BEN), outcome(state="failed")
+    for other in ("tell", "send[1]"):
+        plain.senders = ["send", other]
+        history = compare(plain, crashed, Crash.BEFORE, lambda message: message.phone, {"send"})
+        [forgotten] = history.forgotten
+        assert BEN.phone in forgotten
 
 
 def test_a_message_that_failed_is_no_first_one() -> None:
