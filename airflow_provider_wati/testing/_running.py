@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_wati.testing._decorator import F, decorated
 from airflow_provider_wati.testing._time import Ahead, LocalAhead, pauses_skipped
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.testing._server import KitServer
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-#: The argument under which a decorated function gets the sandbox.
-_ARGUMENT = "wati"
 _SECONDS = 30.0
 
 
@@ -104,27 +99,11 @@ class RunningSandbox:
 
     def __call__(self, function: F) -> F:
         """
-        Decorate a function, which runs with a fresh sandbox each time.
+        Decorate a function, a coroutine function or a generator function, which runs with a fresh sandbox each time.
 
-        :raises TypeError: for a coroutine function or a class.
+        :raises TypeError: for a class or an asynchronous generator function.
         """
-        if inspect.isclass(function) or inspect.iscoroutinefunction(function):
-            raise TypeError(
-                "WatiSandbox decorates plain functions: use `with WatiSandbox() as wati:` inside."
-            )
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with self._fresh() as wati:
-                if _ARGUMENT in signature.parameters:
-                    kwargs.setdefault(_ARGUMENT, wati)
-                return function(*args, **kwargs)
-
-        # pytest takes the arguments of a test for fixtures.
-        shown = [each for each in signature.parameters.values() if each.name != _ARGUMENT]
-        run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # as inspect reads it
-        return run  # type: ignore[return-value] # it takes what the function takes, but for `wati`
+        return decorated(function, self._fresh)
 
     def _fresh(self) -> Self:
         return type(self)(
@@ -190,8 +169,13 @@ class RunningSandbox:
 
         Scheduled campaigns start, messages are delivered, the 24 hours after a customer's message end.
 
-        :param by: how long.
+        :param by: how long; back if it is negative.
+        :raises ValueError: for a time before the year 1 or after the year 9999.
         """
+        try:
+            _ = self.now + by
+        except OverflowError:
+            raise ValueError(f"move_clock() leads out of the years 1 to 9999: {by}.") from None
         self.ahead.seconds += by.total_seconds()
         self.sync()
 
@@ -235,7 +219,15 @@ def call_control(url: str, method: str, path: str, body: Any = None) -> Any:
             return json.load(response)
     except HTTPError as error:
         with error:
-            raise ValueError(json.load(error).get("message", str(error))) from None
+            raise ValueError(_message_of(error.read()) or str(error)) from None
+
+
+def _message_of(answer: bytes) -> str:
+    """Return what the sandbox says is wrong; nothing if the answer is not in its form."""
+    try:
+        return str(json.loads(answer)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 @contextmanager

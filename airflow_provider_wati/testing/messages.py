@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 _MAX_SHOWN = 10
+_PHONE = re.compile(r"[1-9][0-9]{6,14}")
+_BSUID = re.compile(r"[A-Z]{2}\.[0-9]+")
+_SEPARATORS = re.compile(r"[\W_]+")
 #: How much a field that differs counts against a message. A message to the same person comes nearest.
 _WEIGHTS = {"phone": 4.0, "template": 3.0, "text": 2.0, "campaign": 1.0, "kind": 1.0}
 _PARAM_WEIGHT = 1.0
@@ -109,6 +112,32 @@ class Expectation:
             yield f"params[{param!r}]", repr(value)
         if self.text is not None:
             yield "text", repr(self.text.pattern if isinstance(self.text, re.Pattern) else self.text)
+
+
+def person(given: str, known: Collection[str] = ()) -> str:
+    """
+    Return a phone number as digits, or a BSUID as it is.
+
+    Anything else would be nobody, of whom every test could say that they received nothing.
+
+    :param given: digits with the country code; ``+`` and separators of any kind are ignored.
+    :param known: phone numbers of contacts: one that ends with what is given shows that the country code is missing.
+    :raises ValueError: for what is neither, and for a phone number without its country code.
+    """
+    if not isinstance(given, str):
+        raise ValueError(f"A phone number is a str such as '12025550143', not {type(given).__name__}.")
+    if _BSUID.fullmatch(given):
+        return given
+    digits = _SEPARATORS.sub("", given)
+    if not _PHONE.fullmatch(digits):
+        raise ValueError(
+            f"{given!r} is no phone number: write 7 to 15 digits that begin with the country code (without 00), or a BSUID."
+        )
+    if known and digits not in known:
+        whole = next((each for each in tuple(known) if each.endswith(digits)), None)
+        if whole is not None:
+            raise ValueError(f"{given!r} lacks its country code: there is a contact {whole}.")
+    return digits
 
 
 def nearest(expectation: Expectation, messages: Sequence[Message]) -> Message | None:

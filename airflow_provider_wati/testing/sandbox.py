@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_provider_wati.testing._running import RunningSandbox, kit
-from airflow_provider_wati.testing.messages import Expectation, Message, explain, unexpected
+from airflow_provider_wati.testing.messages import Expectation, Message, explain, person, unexpected
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-#: The argument under which a decorated function gets the sandbox.
-_ARGUMENT = "wati"
-#: A business-scoped user id, of somebody who hides the phone number.
-_BSUID = re.compile(r"[A-Z]{2}\.[0-9]+")
 _PLACEHOLDER = re.compile(r"{{\s*(\w+)\s*}}")
-_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +63,10 @@ class WatiSandbox(RunningSandbox):
         """
         Return the messages that were sent to customers, oldest first; scheduled ones from their time on.
 
-        :param phone: only those to this person; digits with the country code, ``+`` and separators are ignored.
+        :param phone: only those to this person: digits with the country code, ``+`` and separators are ignored; or a BSUID.
         :param template: only those of this template.
         """
-        expectation = Expectation(phone=phone and _address(phone), template=template)
+        expectation = Expectation(phone=self._known(phone), template=template)
         return [message for message in self._sent() if expectation.matches(message)]
 
     def scheduled(self, phone: str | None = None) -> list[Message]:
@@ -90,7 +83,7 @@ class WatiSandbox(RunningSandbox):
             if campaign.cancelled_at is None and campaign.starts_at > workspace.clock.now()
             for number in range(campaign.first, campaign.first + campaign.count)
         ]
-        expectation = Expectation(phone=phone and _address(phone))
+        expectation = Expectation(phone=self._known(phone))
         messages = [parts.message_of(workspace.state, number) for number in numbers]
         return [message for message in messages if expectation.matches(message)]
 
@@ -108,7 +101,7 @@ class WatiSandbox(RunningSandbox):
         """
         Assert that a person has received a message, and how often.
 
-        :param phone: the person; digits with the country code, ``+`` and separators are ignored; or a BSUID.
+        :param phone: the person: digits with the country code, ``+`` and separators are ignored; or a BSUID.
         :param template: the name of its template.
         :param text: the whole text as the person reads it, or a compiled pattern that is found in it.
         :param params: parameters of its template; others may be there too.
@@ -117,10 +110,11 @@ class WatiSandbox(RunningSandbox):
         :param times: how many such messages there are, exactly; None for one at least.
         :return: the messages, oldest first.
         :raises AssertionError: with the message that comes nearest, as a diff, and the calls that failed.
+        :raises ValueError: for what is no phone number, or one without its country code.
         """
         __tracebackhide__ = True
         expectation = Expectation(
-            phone=_address(phone),
+            phone=self._known(phone),
             template=template,
             text=text,
             params={name: str(value) for name, value in (params or {}).items()},
@@ -142,6 +136,7 @@ class WatiSandbox(RunningSandbox):
 
         :param phone: that this person has received none.
         :raises AssertionError: with the messages.
+        :raises ValueError: for what is no phone number, or one without its country code.
         """
         __tracebackhide__ = True
         messages = self.messages(phone)
@@ -160,6 +155,10 @@ class WatiSandbox(RunningSandbox):
             for seen in list(self.server.workspace.requests)
             if method in (None, seen.method) and path in seen.path
         ]
+
+    def _known(self, phone: str | None) -> str | None:
+        """Return whom the phone number of an assertion means; None for everybody."""
+        return None if phone is None else person(phone, self.server.state.by_phone.keys())
 
     def _sent(self) -> list[Message]:
         parts, state = kit(), self.server.state
@@ -191,7 +190,7 @@ class WatiSandbox(RunningSandbox):
         """
         __tracebackhide__ = True
         parts, state = kit(), self.server.state
-        phone = _address(phone)
+        phone = person(phone, self.server.state.by_phone.keys())
         if not any(choice in parts.choices_of(state, number) for number in state.sent(phone=phone)):
             sent = [str(message) for message in self.messages(phone)]
             raise AssertionError(
@@ -207,7 +206,7 @@ class WatiSandbox(RunningSandbox):
         :param after: how long after the message, by the sandbox's clock; 0 for before WATI's answer to the call that
             sends it.
         """
-        self.server.answers.append(kit().Answer(_address(phone), choice, after.total_seconds()))
+        self.server.answers.append(kit().Answer(person(phone), choice, after.total_seconds()))
 
     # What is there
 
@@ -266,6 +265,7 @@ class WatiSandbox(RunningSandbox):
         :raises ValueError: for a fault that does not exist, or an option that does not fit.
         """
         method, _, path = endpoint.rpartition(" ")
+        method = method.strip().upper()
         kind = {"kind": "status", "status": fault} if isinstance(fault, int) else {"kind": fault}
         rule = {**kind, "method": method or "*", "path": f"*{path}", "count": times, **options}
         self.control("POST", "/faults", rule)
@@ -275,12 +275,7 @@ class WatiSandbox(RunningSandbox):
         self.control("DELETE", "/faults")
 
 
-def _address(phone: str) -> str:
-    """Return a phone number as the sandbox writes it; a BSUID as it is."""
-    return phone if _BSUID.fullmatch(phone) else re.sub(r"[\s+()./-]", "", phone)
-
-
 def _whom(phone: str) -> dict[str, str]:
     """Name a person to the sandbox's API."""
-    address = _address(phone)
-    return {"bsuid" if _BSUID.fullmatch(address) else "phone": address}
+    address = person(phone)
+    return {"phone" if address.isdecimal() else "bsuid": address}

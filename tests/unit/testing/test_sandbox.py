@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import os
@@ -7,17 +8,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiUnknownOutcomeError
+from airflow_provider_wati.exceptions import WatiError, WatiUnknownOutcomeError
 from airflow_provider_wati.testing import WatiSandbox
 
 ADA, BEN = "12025550143", "12025550144"
 NEW = "919800000001"
+GRACE = "US.13491208655302741918"
 
 pytest_plugins = ["pytester"]
 
@@ -60,13 +63,59 @@ def test_it_decorates_functions() -> None:
     assert seen[0] is not seen[1]
 
 
-def test_it_does_not_decorate_coroutine_functions() -> None:
-    """A coroutine function would run after the sandbox has stopped, so it is refused."""
+def test_it_decorates_coroutine_and_generator_functions() -> None:
+    """A sandbox runs until a coroutine has ended, and until a fixture that yields has been torn down."""
 
-    async def send() -> None: ...
+    @WatiSandbox()
+    async def send(wati: WatiSandbox) -> int:
+        await asyncio.sleep(0)
+        return len(wati.messages())
 
-    with pytest.raises(TypeError, match="plain functions"):
-        WatiSandbox()(send)
+    @WatiSandbox()
+    def orders(wati: WatiSandbox) -> Iterator[WatiSandbox]:
+        yield wati
+        wati.nothing_received()
+
+    assert inspect.iscoroutinefunction(send)
+    assert asyncio.run(send()) == 0  # type: ignore[call-arg] # the decorator gives it
+    [wati] = orders()  # type: ignore[call-arg] # likewise
+    with pytest.raises(RuntimeError, match="does not run"):
+        wati.messages()
+
+
+def test_it_decorates_methods() -> None:
+    """The sandbox gets to its place among the arguments of methods, static ones too, wherever that is."""
+
+    class Orders:
+        @WatiSandbox()
+        def own(self, wati: WatiSandbox, text: str) -> tuple[object, str, str]:
+            return self, wati.conn_id, text
+
+        @WatiSandbox()
+        @staticmethod
+        def static(wati: WatiSandbox, text: str) -> tuple[str, str]:
+            return wati.conn_id, text
+
+        @WatiSandbox()
+        @classmethod
+        def of_class(cls, text: str, *, wati: WatiSandbox) -> tuple[object, str, str]:
+            return cls, wati.conn_id, text
+
+    orders: Any = Orders()
+    assert orders.own("a") == (orders, "wati_default", "a")
+    assert orders.static("a") == ("wati_default", "a")
+    assert orders.of_class("a") == (Orders, "wati_default", "a")
+
+
+def test_what_it_cannot_decorate_is_refused() -> None:
+    """A class and an asynchronous generator function would not run with it, so they are refused."""
+
+    async def orders() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (int, orders):
+        with pytest.raises(TypeError, match="WatiSandbox decorates functions"):
+            WatiSandbox()(cast("Any", function))
 
 
 def test_it_says_how_to_use_it_when_it_does_not_run() -> None:
@@ -244,3 +293,67 @@ def test_a_project_that_does_not_use_it_is_left_alone(pytester: pytest.Pytester)
     environment: Any = pytester
     environment._monkeypatch.delenv("AIRFLOW_CONN_WATI_DEFAULT", raising=False)
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["+1 (202) 555-0143", "1\u2011202\u2011555\u20110143", "\u202a+1 202 555 0143\u202c", "1.202/555_0143"],
+)
+def test_a_phone_number_is_found_in_any_spelling(given: str) -> None:
+    """Separators, hyphens that do not break and marks of direction, as they come with copied numbers, do not matter."""
+    with WatiSandbox() as wati:
+        wati.client().send_text(ADA, "Hello")
+        wati.received(given)
+        with pytest.raises(AssertionError, match="Expected no message"):
+            wati.nothing_received(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("2025550143", "lacks its country code: there is a contact 12025550143"),
+        ("001 202 555 0143", "is no phone number"),
+        ("Ada", "is no phone number"),
+        ("", "is no phone number"),
+        ("\uff11\uff12\uff10\uff12\uff15\uff15\uff15\uff10\uff11\uff14\uff13", "is no phone number"),
+        (12025550143, "not int"),
+    ],
+)
+def test_nobody_is_said_to_have_received_nothing(given: Any, reason: str) -> None:
+    """What means no person is an error in each assertion: that it received nothing would be true of any DAG."""
+    with WatiSandbox() as wati:
+        wati.client().send_text(ADA, "Hello")
+        for ask in (wati.nothing_received, wati.messages, wati.scheduled, wati.received):
+            with pytest.raises(ValueError, match=reason):
+                ask(given)
+        with pytest.raises(ValueError, match=reason):
+            wati.taps(given, "Yes")
+
+
+def test_a_person_without_a_phone_number_is_named_by_their_bsuid() -> None:
+    """What somebody got who is known by a BSUID only can be asserted."""
+    with WatiSandbox() as wati:
+        wati.nothing_received(GRACE)
+        wati.client().send_text(GRACE, "Hello")
+        assert wati.received(GRACE, text="Hello")[0].phone == GRACE
+        with pytest.raises(AssertionError, match="Expected no message"):
+            wati.nothing_received(GRACE)
+
+
+def test_the_clock_stays_within_the_years_that_dates_have() -> None:
+    """A move beyond the year 9999 is refused, and the sandbox goes on."""
+    with WatiSandbox() as wati:
+        for by in (timedelta.max, -timedelta(days=800_000)):
+            with pytest.raises(ValueError, match="out of the years"):
+                wati.move_clock(by)
+        before = wati.now
+        wati.move_clock(-timedelta(days=2))
+        assert wati.now < before
+
+
+def test_the_method_of_a_fault_is_taken_in_any_case() -> None:
+    """A fault of ``post`` is one of POST, and does not stay without effect."""
+    with WatiSandbox() as wati:
+        wati.fails("post /conversations/messages/text", 400)
+        with pytest.raises(WatiError, match="400"):
+            wati.client().send_text(ADA, "Hello")
