@@ -16,10 +16,11 @@ import requests
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.sandbox.model.records import Media, Note
+from airflow_provider_wati.sandbox.server import SandboxServer
+from tests.ui.browser import Screen
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
-    from tests.ui.browser import Screen
 
 ADA, BEN, DANA = "12025550143", "12025550144", "12025550146"
 NOT_ON_WHATSAPP = "12025131026"
@@ -384,6 +385,52 @@ def test_hostile_texts_are_text(screen: Screen, sandbox: Sandbox) -> None:
     assert answer.headers["Content-Disposition"].startswith("attachment;")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"].startswith("sandbox;")
+
+
+def test_a_long_text_is_shown_in_part_and_a_long_name_pushes_nothing_away(
+    screen: Screen, sandbox: Sandbox
+) -> None:
+    """A text beyond what WhatsApp takes is cut, shown whole on demand, and a long name leaves the box to write in sight."""
+    text = "x" * 4999 + "\N{ROCKET}" + "y" * 1000
+    person = sandbox.state.create_contact("12025550190", "Z" * 5000)
+    talk = sandbox.state.conversation_between(person, sandbox.state.default_channel)
+    sandbox.state.receive(Note(talk, "text", text, from_business=False))
+    for width in (1280, 400):
+        screen.resize(width)
+        screen.open(f"conversations/{talk.id}")
+        screen.find(".message .text")
+        assert screen.texts(".message .text") == ["x" * 4999 + "…"]
+        script = "return document.querySelector('.composer').getBoundingClientRect().bottom <= innerHeight"
+        screen.wait(partial(screen.run, script), "the box to write in is in sight")
+        screen.click(".message .all", "Show all 6,001 characters")
+        screen.wait(lambda: screen.texts(".message .text") == [text], "the whole text is shown")
+
+
+def test_a_sandbox_that_starts_again_is_another_one(screen: Screen) -> None:
+    """Ids begin again at a start, so a page that was open loads again and nothing is written as somebody else."""
+
+    def served(name: str, port: int = 0) -> SandboxServer:
+        server = SandboxServer(port=port)
+        person = server.state.create_contact("12025550190", name)
+        talk = server.state.conversation_between(person, server.state.default_channel)
+        server.state.receive(Note(talk, "text", f"I am {name}", from_business=False))
+        return server
+
+    first = served("Five")
+    own = Screen(screen.chrome, first.url)
+    with first:
+        own.open(f"conversations/{first.state.by_phone['12025550190'].conversations[0].id}")
+        own.find(".message .text", "I am Five")
+        own.type(".composer textarea", "half a")
+        own.wait(lambda: own.run("return window.loadedOnce"), "the page is open")
+    with served("Six", first.port):
+        own.find(".message .text", "I am Six")
+        own.wait(lambda: own.run("return window.loadedOnce === undefined"), "the page loads again")
+        own.find(".composer .as", "You write as Six")
+        assert own.find(".composer textarea").get_attribute("value") == ""
+        own.chrome.get("about:blank")
+    # It has complained about the server that was away.
+    screen.complaints()
 
 
 def test_everything_is_reached_by_the_keyboard(screen: Screen, sandbox: Sandbox) -> None:

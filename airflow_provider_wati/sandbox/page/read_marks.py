@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ class ReadMarks:
         self._workspace = workspace
         self._state: State | None = None
         self._read: dict[int, int] = {}
-        #: Counts the resets that the page has seen: ids begin again after each.
-        self.epoch = 0
+        #: Another number after each reset and each start of the sandbox, because ids begin again then.
+        self.epoch = time.time_ns() // 1_000_000
 
     def _marks(self) -> dict[int, int]:
         if self._state is not self._workspace.state:

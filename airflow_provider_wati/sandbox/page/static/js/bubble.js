@@ -2,7 +2,9 @@
 
 import { mediaAddress } from "./api.js";
 import { foreign, h, icon } from "./dom.js";
-import { dayAndHours, hours, size } from "./format.js";
+import { count, dayAndHours, hours, size } from "./format.js";
+
+const MOST_SHOWN = 5000;
 
 const TICKS = /** @type {Record<string, {icon: "one"|"two", words: string}>} */ ({
   sent: { icon: "one", words: "Sent" },
@@ -31,7 +33,7 @@ export function drawMessage(message, tap) {
     message.sender && h("p", { class: "from" }, foreign(message.sender)),
     message.header && h("p", { class: "head" }, foreign(message.header)),
     message.media && drawMedia(message.media),
-    message.body && h("p", { class: "text", dir: "auto" }, message.body),
+    message.body && drawText(message.body),
     message.footer && h("p", { class: "foot" }, foreign(message.footer)),
     message.reason && h("p", { class: "reason" }, h("span", { class: "code" }, message.reason.code), ` ${message.reason.detail}`),
     h("div", { class: "meta" }, h("time", { title: `${dayAndHours(message.time)} UTC` }, hours(message.time)), message.from_business ? drawTicks(message.status) : null),
@@ -43,6 +45,25 @@ export function drawMessage(message, tap) {
     message.buttons.length ? drawButtons(message.buttons, tap) : null,
     message.list && drawChoices(message.list, tap),
   );
+}
+
+/**
+ * WhatsApp takes 4,096 characters. A word of 100,000 would keep the browser busy for many seconds.
+ *
+ * @param {string} text
+ */
+function drawText(text) {
+  const shown = h("p", { class: "text", dir: "auto" }, text);
+  if (text.length <= MOST_SHOWN) return shown;
+  // Half of a character is not cut off.
+  const end = /[\uD800-\uDBFF]/.test(text[MOST_SHOWN - 1]) ? MOST_SHOWN - 1 : MOST_SHOWN;
+  shown.textContent = `${text.slice(0, end)}…`;
+  const all = h("button", { type: "button", class: "all", on: { click: showAll } }, `Show all ${count(text.length)} characters`);
+  function showAll() {
+    shown.textContent = text;
+    all.remove();
+  }
+  return h("div", {}, shown, all);
 }
 
 /** @param {string} status */
