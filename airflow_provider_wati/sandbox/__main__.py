@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workspace.add_token(name, filter(None, scopes.split(",")))
     with contextlib.ExitStack() as stack:
         data = None
+        if options.data == "":
+            print("--data needs the name of a file.", file=sys.stderr)
+            return 1
         if options.data:
             try:
                 data = stack.enter_context(DataFile(Path(options.data)))

@@ -94,6 +94,8 @@ def _add_time(router: APIRouter, workspace: Workspace) -> None:
     @router.post("/clock")
     async def set_clock(request: Request) -> JSONResponse:
         body = await read_body(request, _clock_request)
+        if not workspace.clock.reaches(body.get("advance", 0)):
+            raise bad_request("advance leads out of the years 1 to 9999.")
         if "speed" in body:
             try:
                 workspace.change_settings(workspace.settings.changed({"speed": body["speed"]}))

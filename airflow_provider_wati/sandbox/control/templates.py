@@ -12,6 +12,7 @@ from airflow_provider_wati.sandbox.api.validation import (
     filled_text,
     nullable,
     object_of,
+    one_of,
     optional,
     text,
 )
@@ -20,13 +21,13 @@ from airflow_provider_wati.sandbox.control.requests import (
     text_values,
 )
 from airflow_provider_wati.sandbox.model import render
-from airflow_provider_wati.sandbox.model.records import Template
+from airflow_provider_wati.sandbox.model.records import TEMPLATE_STATUSES, Template
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 _template_request = object_of(
-    status=optional(filled_text),
+    status=optional(one_of(*TEMPLATE_STATUSES)),
     body=optional(filled_text),
     params=optional(text_values),
     channel=optional(nullable(text)),

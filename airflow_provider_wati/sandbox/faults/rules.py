@@ -118,6 +118,7 @@ class Fault:
                 raise ValueError("location is required")
         if self.kind == "message_failed":
             self.when = "after"
+        self.method = self.method.upper()
         self._check_values()
 
     def _check_values(self) -> None:
@@ -131,6 +132,8 @@ class Fault:
         for name in ("seconds", "retry_after"):
             if not 0 <= (getattr(self, name) or 0) <= _MAX_SECONDS:
                 raise ValueError(f"{name} must be between 0 and {_MAX_SECONDS}")
+        if self.skip < 0 or (self.count is not None and self.count < 1):
+            raise ValueError("skip must be 0 or more, and count 1 or more, or left out for ever")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must be between 0 and 1")
         for name in ("numbers", "errors"):

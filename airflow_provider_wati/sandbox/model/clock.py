@@ -25,6 +25,10 @@ class Clock:
         """Return the current time as seconds since 1970."""
         return self._real() + self._moved
 
+    def reaches(self, seconds: float) -> bool:
+        """Return whether the time so many seconds from now, or before it if they are negative, is one of a date."""
+        return _EARLIEST <= self.now() + seconds <= _LATEST
+
     def advance(self, seconds: float) -> None:
         self._moved += seconds
 

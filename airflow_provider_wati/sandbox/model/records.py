@@ -13,6 +13,10 @@ from airflow_provider_wati.sandbox.model import ids
 Params = tuple[tuple[str | None, ...] | str | None, ...]
 
 
+#: The statuses of a template that the sandbox knows.
+TEMPLATE_STATUSES = ("DRAFT", "PENDING", "APPROVED", "REJECTED", "PAUSED", "DISABLED", "DELETED")
+
+
 @dataclass(slots=True, eq=False)
 class Channel:
     """

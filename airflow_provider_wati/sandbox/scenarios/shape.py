@@ -18,6 +18,7 @@ from airflow_provider_wati.sandbox.api.validation import (
 from airflow_provider_wati.sandbox.errors import bad_request
 from airflow_provider_wati.sandbox.model.delivery import Affected
 from airflow_provider_wati.sandbox.model.ids import BSUID, PHONE
+from airflow_provider_wati.sandbox.model.records import TEMPLATE_STATUSES
 from airflow_provider_wati.sandbox.model.status import FAILURE_CODES
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ _template = object_of(
     body=required(filled_text),
     params=optional(_texts),
     channels=optional(_filled_list(filled_text, _MOST_CHANNELS)),
-    status=optional(one_of("APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED", "DELETED")),
+    status=optional(one_of(*TEMPLATE_STATUSES[1:])),
     category=optional(one_of("UTILITY", "MARKETING", "AUTHENTICATION")),
     language=optional(filled_text),
     header=optional(filled_text),

@@ -50,3 +50,13 @@ def test_settings_from_the_start_survive_a_reset(start_sandbox: Any) -> None:
     assert wati.server.endpoint.endswith("/424242")
     assert wati("GET", f"/contacts/{NOBODY}").status_code == 400
     assert wati.v1("GET", "/whatsApp/messages/14155550100/no-such-message").status_code == 400
+
+
+def test_the_clock_stays_within_the_years_that_dates_have(wati: Caller) -> None:
+    """Moves are refused that lead beyond the years of a date, from which no move would lead back."""
+    for advance in (3e11, -1e11):
+        url = f"{wati.server.url}/_sandbox/clock"
+        answer = requests.post(url, json={"advance": advance}, timeout=30)
+        assert answer.status_code == 400
+        assert "years 1 to 9999" in answer.json()["message"]
+    wati.control("POST", "/clock", json={"advance": -86_400.5})

@@ -20,6 +20,12 @@ def test_which_calls_a_fault_matches(wati: Caller) -> None:
     assert (fault["seen"], fault["fired"]) == (5, 2)
 
 
+def test_the_method_of_a_fault_is_taken_in_any_case(wati: Caller) -> None:
+    """A rule for ``get`` is one for GET, and does not stay without effect."""
+    wati.fault("status", method="get", path="*/credits", status=503)
+    assert wati("GET", "/account/credits").status_code == 503
+
+
 def test_a_fault_can_match_the_body(wati: Caller) -> None:
     """A fault matches a text in the request body."""
     wati.fault("status", path=SEND, contains=BEN, status=503)
@@ -57,6 +63,9 @@ def test_faults_are_removed_one_by_one_and_together(wati: Caller) -> None:
         {"kind": "redirect"},
         {"kind": "drop", "probability": 1.5},
         {"kind": "drop", "probability": -0.1},
+        {"kind": "drop", "count": 0},
+        {"kind": "drop", "count": -1},
+        {"kind": "drop", "skip": -1},
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(wati: Caller, rule: dict[str, object]) -> None:

@@ -82,6 +82,12 @@ def test_a_foreign_file_is_refused_by_the_command_and_stays(
     assert path.read_bytes() == content
 
 
+def test_no_file_is_not_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty name, as of a variable that is not set, is refused: the data would be kept nowhere."""
+    assert main(["--data", "", "--port", "0"]) == 1
+    assert "--data needs the name of a file" in capsys.readouterr().err
+
+
 def test_another_version_is_refused(path: Path) -> None:
     """A file of a newer format is refused with both versions."""
     raw = written(path).replace(b'"version":1', b'"version":2')
