@@ -33,8 +33,9 @@ pytest_plugins = ["tests.support.sends", "tests.support.tasks", "tests.support.l
 NO_PACING: dict[str, Any] = {"rate_limits": {"*": None}}
 
 #: Airflow 3.1 and 3.2 have no ``task_state_store``, so there a send remembers under a ``state_path`` or not at all.
+HAS_TASK_STATE_STORE = Version(version("apache-airflow")) >= Version("3.3")
 needs_task_state_store = pytest.mark.skipif(
-    Version(version("apache-airflow")) < Version("3.3"), reason="Airflow keeps state for tasks from 3.3 on"
+    not HAS_TASK_STATE_STORE, reason="Airflow keeps state for tasks from 3.3 on"
 )
 
 

@@ -45,7 +45,7 @@ from airflow_provider_wati.operators.templates import (
 )
 from airflow_provider_wati.testing import CallSite, Crash, Replay, ReplayError, WatiSandbox, replay
 from airflow_provider_wati.transfers.sql_to_wati import SqlToWatiTemplateOperator
-from tests.conftest import needs_task_state_store
+from tests.conftest import HAS_TASK_STATE_STORE, needs_task_state_store
 
 ADA, BEN, NEW = "12025550143", "12025550144", "12025550190"
 GRACE = "US.13491208655302741918"
@@ -57,10 +57,24 @@ PARAMS = {"name": "name", "order_id": "order_id", "status": "status"}
 RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(minutes=5)}
 
 
+Prepare = Callable[[WatiSandbox], None] | None
+
+
 @pytest.fixture
 def wati() -> Iterator[WatiSandbox]:
     with WatiSandbox() as wati:
         yield wati
+
+
+def own_state(folder: Path) -> None:
+    """Give a run a state_path of its own: `prepare` is called in the process of the run, and the tasks inherit it."""
+    os.environ["AIRFLOW__WATI__STATE_PATH"] = tempfile.mkdtemp(prefix="state-", dir=folder)
+
+
+@pytest.fixture
+def remember(tmp_path: Path) -> Prepare:
+    """What prepares a run where Airflow has no store, so that a send that is tried again has somewhere to remember."""
+    return None if HAS_TASK_STATE_STORE else lambda _: own_state(tmp_path)
 
 
 def people(key: str) -> list[dict[str, Any]]:
@@ -164,10 +178,17 @@ def check(found: Replay, calls: int = 1) -> None:
 
 
 @pytest.mark.parametrize("name", SENDS)
-@needs_task_state_store
-def test_a_send_with_retries(name: str, wati: WatiSandbox) -> None:
+def test_a_send_with_retries(name: str, wati: WatiSandbox, remember: Prepare) -> None:
     """Whatever call a send is killed at, Airflow's retry messages nobody twice and forgets nobody."""
-    check(replay(SENDS[name](task_id="send", **RETRIES), wati))
+    check(replay(SENDS[name](task_id="send", **RETRIES), wati, prepare=remember))
+
+
+@pytest.mark.parametrize("name", ["text", "template"])
+@needs_task_state_store
+def test_a_send_with_a_state_path(name: str, wati: WatiSandbox, tmp_path: Path) -> None:
+    """The same holds where a directory remembers the send in place of Airflow's store."""
+    send = SENDS[name](task_id="send", **RETRIES)
+    check(replay(send, wati, prepare=lambda _: own_state(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["text", "template"])
@@ -179,15 +200,16 @@ def test_a_send_that_is_cleared(name: str, wati: WatiSandbox) -> None:
     assert all("somebody cleared send" in history.steps for history in killed)
 
 
-@needs_task_state_store
-def test_a_file(wati: WatiSandbox, tmp_path: Path) -> None:
+def test_a_file(wati: WatiSandbox, tmp_path: Path, remember: Prepare) -> None:
     """A file whose upload is cut off anywhere arrives once."""
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4 an invoice")
-    check(replay(WatiSendFileOperator(task_id="send", target=ADA, path=f"{tmp_path}/a.pdf", **RETRIES), wati))
+    send = WatiSendFileOperator(task_id="send", target=ADA, path=f"{tmp_path}/a.pdf", **RETRIES)
+    check(replay(send, wati, prepare=remember))
 
 
-@needs_task_state_store
-def test_rows_of_a_database(wati: WatiSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_a_database(
+    wati: WatiSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remember: Prepare
+) -> None:
     """A send of rows that SQL reads messages everybody once."""
     shop = {"conn_type": "sqlite", "host": str(tmp_path / "shop.db")}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(shop))
@@ -203,12 +225,11 @@ def test_rows_of_a_database(wati: WatiSandbox, tmp_path: Path, monkeypatch: pyte
         param_columns=PARAMS,
         **RETRIES,
     )
-    check(replay(send, wati))
+    check(replay(send, wati, prepare=remember))
 
 
-@needs_task_state_store
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_question(deferrable: bool, wati: WatiSandbox) -> None:
+def test_a_question(deferrable: bool, wati: WatiSandbox, remember: Prepare) -> None:
     """A question is asked once and its answer found, whatever call is cut off, also in the triggerer."""
     # A deferred task is answered when it has looked once, so that the triggerer finds the answer.
     wati.answers(ADA, "Yes", after=timedelta(minutes=1 if deferrable else 0))
@@ -221,28 +242,26 @@ def test_a_question(deferrable: bool, wati: WatiSandbox) -> None:
         deferrable=deferrable,
         **RETRIES,
     )
-    found = replay(ask, wati)
+    found = replay(ask, wati, prepare=remember)
     check(found, calls=2)
     assert any("trigger" in call.task for call in found.calls) is deferrable
 
 
-@needs_task_state_store
-def test_a_chatbot_stops_rather_than_start_twice(wati: WatiSandbox) -> None:
+def test_a_chatbot_stops_rather_than_start_twice(wati: WatiSandbox, remember: Prepare) -> None:
     """A chatbot whose start may have been lost is not started again: the task fails for good, and says why."""
     start = WatiStartChatbotOperator(
         task_id="start", target=ADA, chatbot_id="65b7a1c2c4a7b07000000001", **RETRIES
     )
-    found = replay(start, wati, may_stop={"start"})
+    found = replay(start, wati, prepare=remember, may_stop={"start"})
     check(found)
     stopped = {history.crash: history.stopped for history in found.histories if history.stopped}
     assert set(stopped) == {Crash.BEFORE, Crash.UNANSWERED, Crash.ANSWERED, Crash.DROPPED}
     assert all("on_unknown='start'" in reason for [reason] in stopped.values())
     with pytest.raises(ReplayError, match="FORGOTTEN: task start"):
-        replay(start, wati, crashes={Crash.BEFORE})
+        replay(start, wati, prepare=remember, crashes={Crash.BEFORE})
 
 
-@needs_task_state_store
-def test_a_notifier_is_never_repeated(wati: WatiSandbox) -> None:
+def test_a_notifier_is_never_repeated(wati: WatiSandbox, remember: Prepare) -> None:
     """A notification is sent at most once, wherever its process ends or its connection breaks, and its task succeeds."""
     send = WatiSendTextOperator(
         task_id="send",
@@ -253,7 +272,7 @@ def test_a_notifier_is_never_repeated(wati: WatiSandbox) -> None:
     )
     # Killed before WATI acts, it is lost: nobody calls a callback again.
     sure = set(Crash) - {Crash.BEFORE}
-    found = replay(send, wati, crashes=sure)
+    found = replay(send, wati, prepare=remember, crashes=sure)
     assert (found.twice, found.forgotten) == (0, 0)
     told = [call for call in found.calls if not call.is_in_task and not call.is_read]
     assert {history.crash for history in found.histories if history.call in told} >= sure - {Crash.RETURNED}

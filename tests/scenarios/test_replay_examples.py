@@ -21,9 +21,9 @@ import pytest
 
 from airflow_provider_wati.testing import Crash, WatiSandbox, replay
 from airflow_provider_wati.testing.crash_replay import EXHAUSTIVE
-from tests.conftest import needs_task_state_store
+from tests.conftest import HAS_TASK_STATE_STORE
 from tests.docs.test_examples import EXAMPLES as ALL_EXAMPLES, dag_of
-from tests.scenarios.test_replay import sites
+from tests.scenarios.test_replay import own_state, sites
 
 ADA, BEN, CHITRA = "12025550143", "12025550144", "12025550145"
 
@@ -82,7 +82,6 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-@needs_task_state_store
 def test_an_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call site of each example can be the last one of a process, and nobody is messaged twice or forgotten."""
     example = EXAMPLES[name]
@@ -91,6 +90,8 @@ def test_an_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     conf = {**example.conf, **({"directory": str(tmp_path / "files")} if "directory" in dag.params else {})}
 
     def prepare(wati: WatiSandbox) -> None:
+        if not HAS_TASK_STATE_STORE:
+            own_state(tmp_path)
         if example.has_files:
             shutil.rmtree(tmp_path / "files", ignore_errors=True)
             shop()
