@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW ?= 3.3.2
 
-.PHONY: help demo airflow sandbox test quick lint types unit histories fuzz coverage mutation floors bench docs dist release-check format clean
+.PHONY: help demo airflow sandbox test quick lint types unit histories fuzz coverage mutation floors matrix bench docs dist release-check format clean
 
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make coverage lines and branches that the tests of make quick reach (about 2 minutes)"
 	@echo "make mutation the share of small faults in the policy modules that their tests notice (about 15 minutes)"
 	@echo "make floors   make quick on Airflow 3.1.0 with the oldest of each dependency"
+	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (about 25 minutes)"
 	@echo "make dist     the wheel and the sdist, in dist"
 	@echo "make bench    figures: imports, template sends, contact syncs, deferred sensors, beside their floors (about 15 minutes)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
@@ -78,6 +79,9 @@ mutation: $(VENV)/ready
 floors: $(VENV)/ready
 	HISTORIES=200 $(BIN)/python scripts/floors.py -q $(QUICK) tests/unit/test_provider_info.py
 
+matrix: $(VENV)/ready
+	$(BIN)/python scripts/matrix.py
+
 bench: $(VENV)/ready
 	$(BIN)/python scripts/bench.py
 
@@ -97,4 +101,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .floors .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors .matrix .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import closing
@@ -96,7 +97,12 @@ class WatiHook(BaseHook):
 
         :raises WatiConfigurationError: when a field is missing or cannot be used.
         """
-        self.settings = _masked(settings_of(await self.aget_connection(self.wati_conn_id)))
+        try:
+            connection = await self.aget_connection(self.wati_conn_id)
+        except ImportError:
+            # Airflow 3.1.0 outside its triggerer looks for the triggerer's channel before it looks for the connection.
+            connection = await asyncio.to_thread(self.get_connection, self.wati_conn_id)
+        self.settings = _masked(settings_of(connection))
 
     @cached_property
     def client(self) -> WatiClient:
