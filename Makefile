@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AIRFLOW ?= 3.3.2
 
-.PHONY: help demo airflow sandbox test quick lint types unit histories fuzz coverage mutation floors matrix bench docs dist release-check format clean
+.PHONY: help demo airflow sandbox test quick lint types unit histories fuzz coverage mutation floors matrix cluster bench docs dist release-check format clean
 
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make mutation the share of small faults in the policy modules that their tests notice (about 15 minutes)"
 	@echo "make floors   make quick on Airflow 3.1.0 with the oldest of each dependency"
 	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (about 25 minutes)"
+	@echo "make cluster  a send by Celery's workers, one of which is killed: CLUSTER_ROWS (20000) people (about 3 minutes)"
 	@echo "make dist     the wheel and the sdist, in dist"
 	@echo "make bench    figures: imports, template sends, contact syncs, deferred sensors, beside their floors (about 15 minutes)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
@@ -82,6 +83,15 @@ floors: $(VENV)/ready
 matrix: $(VENV)/ready
 	$(BIN)/python scripts/matrix.py
 
+# An environment of its own: the clients of Celery and S3 want older versions of what the other tests have.
+.cluster/ready: $(VENV)/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cluster
+	$(BIN)/uv pip install --quiet --python .cluster/bin/python --editable '.[sandbox]' --group dev --group cluster 'apache-airflow==$(AIRFLOW)'
+	touch $@
+
+cluster: .cluster/ready
+	.cluster/bin/python -m pytest -q -rs tests/airflow/test_cluster.py
+
 bench: $(VENV)/ready
 	$(BIN)/python scripts/bench.py
 
@@ -101,4 +111,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .floors .matrix .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors .matrix .cluster .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -108,6 +108,17 @@ class Deployment:
         """End a part at once, with its processes."""
         self._kill(self._processes.pop(name))
 
+    def start_worker(self, name: str, concurrency: int, **variables: str) -> None:
+        """
+        Start a Celery worker.
+
+        :param concurrency: how many tasks it runs at once.
+        :param variables: environment of its own.
+        """
+        options = ("--concurrency", str(concurrency), "--celery-hostname", f"{name}@%h", "--skip-serve-logs")
+        pid = ("--pid", str(self._home / f"{name}.pid"))
+        self._begin("celery", "worker", *options, *pid, name=name, **variables)
+
     def pid(self, name: str) -> int:
         """Return the process of a part."""
         return self._processes[name].pid
@@ -127,11 +138,14 @@ class Deployment:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
 
-    def _begin(self, *arguments: str, without: str = "") -> None:
-        with (self._home / f"{arguments[0]}.log").open("ab") as log:
-            self._processes[arguments[0]] = subprocess.Popen(
+    def _begin(self, *arguments: str, without: str = "", name: str = "", **variables: str) -> None:
+        """Begin a part of Airflow, under the name of its command or another one, with further variables."""
+        part = name or arguments[0]
+        env = {name: value for name, value in self._env.items() if name != without}
+        with (self._home / f"{part}.log").open("ab") as log:
+            self._processes[part] = subprocess.Popen(
                 self._command(*arguments),
-                env={name: value for name, value in self._env.items() if name != without},
+                env=env | variables,
                 cwd=self._home,
                 stdout=log,
                 stderr=subprocess.STDOUT,

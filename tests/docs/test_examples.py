@@ -516,6 +516,20 @@ def test_nothing_is_resent_when_the_first_send_failed(
     assert statuses_of(outcomes) == {"1001": "rejected", "1002": "invalid", "1003": "rejected"}
 
 
+def test_sharded_send(run_example: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Everybody in the table is messaged once, and the outcomes of the shards are those of the table."""
+    states = run_example("wati_sharded_send", directory=str(tmp_path))
+    assert all_succeeded(states)
+    assert sum(name.startswith("send[") for name in states) == 8
+    for phone, name, order_id in ((ADA, "Ada", "1001"), (BEN, "Ben", "1002"), (CHITRA, "Chitra", "1003")):
+        assert sandbox.texts_to(phone)[-1:] == [f"Hi {name}, your order {order_id} is on its way."]
+    outcomes = []
+    for file in tmp_path.glob("*/outcomes-*.csv"):
+        with file.open(newline="") as lines:
+            outcomes += [(row["row"], row["target"], row["status"]) for row in csv.DictReader(lines)]
+    assert sorted(outcomes) == [("1", ADA, "accepted"), ("2", BEN, "accepted"), ("3", CHITRA, "accepted")]
+
+
 def test_alerts(run_example: Run, sandbox: Sandbox) -> None:
     """A run that succeeds alerts nobody; one that breaks sends one text about the task and one template about the run."""
     before = {phone: sandbox.texts_to(phone) for phone in (ADA, BEN)}

@@ -147,5 +147,5 @@ def test_every_tool_is_named() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text().partition("## For development")[2]
     cells = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     assert sorted(re.findall(r"`([\w-]+)`", cells)) == sorted(
-        {re.split(r"[><=]", each)[0] for each in requirements("groups")}
+        {re.split(r"[\[><=]", each)[0] for each in requirements("groups")}
     )
