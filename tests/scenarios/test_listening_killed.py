@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from packaging.version import Version
 from airflow_provider_wati.listening.claims import Claims
 from airflow_provider_wati.state.asset_state import asset_lock, asset_state
 from tests.conftest import NO_PACING
+from tests.support.customers import Customers
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -34,26 +34,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
     Version(version("apache-airflow")) < Version("3.3"), reason="Airflow shares streams from 3.3 on"
 )
-
-
-class Writers:
-    """Customers who write all the time, as many messages as they may so far."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.ids: list[str] = []
-        self.goal = 0
-        self._sandbox = sandbox
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        self._thread.start()
-
-    def _write(self) -> None:
-        while len(self.ids) < MESSAGES:
-            if len(self.ids) >= self.goal:
-                time.sleep(0.01)
-                continue
-            n = len(self.ids)
-            body = {"phone": str(919_800_000_001 + n % 40), "text": f"message {n}"}
-            self.ids.append(self._sandbox.control("POST", "/inbound", body)["message"]["id"])
 
 
 def events_in(database: Path) -> list[list[str]]:
@@ -95,27 +75,29 @@ def test_messages_survive_kills_of_what_listens(sandbox: Sandbox, tmp_path: Path
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(connection_json),
     }
     command = [sys.executable, "-m", "tests.support.killed_listener", str(database), str(state)]
-    writers = Writers(sandbox)
-    with subprocess.Popen(
-        command,
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as program:
+    with (
+        Customers(sandbox) as customers,
+        subprocess.Popen(
+            command,
+            env=environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        ) as program,
+    ):
         assert program.stdin is not None
         assert program.stdout is not None
         for kill in range(KILLS + 1):
             had = len(events_in(database))
             program.stdin.write("\n")
             listener = int(program.stdout.readline())
-            writers.goal = MESSAGES * (kill + 1) // (KILLS + 1)
+            customers.begin(MESSAGES * (kill + 1) // (KILLS + 1))
             wait_until(lambda before=had: len(events_in(database)) > before, "an event")
             if kill == KILLS:
-                wait_until(lambda: len(writers.ids) == MESSAGES, "the last message to be written")
-                wait_until(lambda: set(writers.ids) <= ids_in(database), "all messages")
+                wait_until(customers.have_written, "the last message to be written")
+                wait_until(lambda: set(customers.ids) <= ids_in(database), "all messages")
             # Right after an event is stored, before or after it is confirmed, or in a later poll.
             time.sleep(dice.choice([0.0, 0.02, 0.05, 0.1, 0.5, 1.0, 2.0]))
             os.kill(listener, signal.SIGKILL)
@@ -131,4 +113,4 @@ def test_messages_survive_kills_of_what_listens(sandbox: Sandbox, tmp_path: Path
     print(
         f"{MESSAGES} messages, {KILLS + 1} kills, {len(events)} events, {listed - MESSAGES} repeats dropped"
     )
-    assert runs == Counter(dict.fromkeys(writers.ids, 1))
+    assert runs == Counter(dict.fromkeys(customers.ids, 1))

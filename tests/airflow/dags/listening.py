@@ -31,8 +31,11 @@ def take(triggering_asset_events: Any = None, run_id: Any = None) -> None:
         "new": [message["id"] for message in got],
         "all": [message["id"] for message in messages_of(triggering_asset_events)],
     }
-    with (Path(os.environ["TEST_SHARED"]) / "listening.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    # One file for each run, complete from the beginning: runs write at the same time, and the test reads meanwhile.
+    folder = Path(os.environ["TEST_SHARED"])
+    written = folder / f"{run_id}.written"
+    written.write_text(json.dumps(record))
+    written.rename(folder / f"{run_id}.json")
 
 
 def watched(n: int) -> Asset:
