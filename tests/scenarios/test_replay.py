@@ -2,7 +2,7 @@
 The kit's replay over each of our own sends: crash at each call of WATI's API, try again, nobody twice,
 nobody forgotten.
 
-``WATI_REPLAY=all`` crashes in every way at every call, those that read too.
+``WATI_REPLAY=all`` crashes in every way at every call, those that read too; ``-rP`` shows how many there were.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def sites(calls: Iterable[CallSite]) -> set[tuple[str, str]]:
 
 def check(found: Replay, calls: int = 1) -> None:
     """Hold a replay to what it stands for: there was something to crash, at each call, and nobody was hit."""
+    print(found)
     assert (found.twice, found.forgotten) == (0, 0)
     assert len(found.calls) >= calls
     assert sites(history.call for history in found.histories) == sites(found.calls)

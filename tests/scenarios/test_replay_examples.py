@@ -107,6 +107,7 @@ def test_an_example(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             crashes=None if os.environ.get(EXHAUSTIVE) == "all" else {Crash.ANSWERED},
             jobs=1 if example.has_files else None,
         )
+    print(found)
     assert (found.twice, found.forgotten) == (0, 0)
     assert sites(history.call for history in found.histories) == sites(found.calls)
 
