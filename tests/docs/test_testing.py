@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.docs.test_docs import python_blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "testing.md"
-DAG, TEST, SANDBOX, _ = python_blocks(PAGE)
+DAG, TEST, SANDBOX, _, PREPARE = python_blocks(PAGE)
 #: Seconds that a fresh environment and its test may take on a slow machine.
 PATIENCE = 900
 
@@ -61,6 +63,20 @@ def test_the_sandbox_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
         exec(failing, {})
     [shown] = re.findall(r"^```text\nAssertionError: (.*?)\n```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert str(raised.value) == shown
+
+
+def test_a_run_gets_a_state_path_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The function of the page names an empty directory, another one with each run."""
+    monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(PREPARE, names)
+    found = set()
+    for _ in range(2):
+        names["prepare"](None)
+        found.add(os.environ["AIRFLOW__WATI__STATE_PATH"])
+    assert {str(each) for each in tmp_path.iterdir()} == found
+    assert len(found) == 2
 
 
 def test_the_page_names_every_method_and_crash() -> None:
