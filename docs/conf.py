@@ -42,6 +42,8 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_title = f"{project} {release}"
 html_show_sphinx = False
 html_copy_source = False

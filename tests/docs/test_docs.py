@@ -10,8 +10,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -201,23 +203,91 @@ def test_every_example_is_listed() -> None:
     assert sorted(listed) == sorted(file.stem for file in EXAMPLES.glob("*.py"))
 
 
-def test_the_docs_build_without_a_warning_and_without_network(tmp_path: Path) -> None:
-    """Sphinx builds the documentation without a warning and without network."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as HTML, built with warnings as errors and without network."""
     for package in ("sphinx", "myst_parser", "furo"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: the docs are built with the dependency group docs")
+    folder = tmp_path_factory.mktemp("site")
     nowhere = "http://127.0.0.1:9"
     environment = {**os.environ, "http_proxy": nowhere, "https_proxy": nowhere, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(DOCS)]
     done = subprocess.run(
-        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+        [*command, str(folder)], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_docs_build_without_a_warning_and_without_network(site: Path) -> None:
+    """Sphinx builds a page of each file, with each operator on its page."""
     for page in PAGES:
-        assert (tmp_path / page.name).with_suffix(".html").is_file()
+        assert (site / page.name).with_suffix(".html").is_file()
     for name, module in OPERATORS.items():
-        page_html = (tmp_path / f"{page_of(name)}.html").read_text()
+        page_html = (site / f"{page_of(name)}.html").read_text()
         assert f'id="{module}.{name}"' in page_html
+
+
+class Links(HTMLParser):
+    """Collects the places of a page that can be linked to, and what it links to or shows."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value for name, value in attrs if value is not None}
+        self.ids |= {found[name] for name in ("id", "name") if name in found}
+        self.links += [found[name] for name in ("href", "src") if name in found]
+
+
+def dead_links(site: Path) -> Iterator[str]:
+    """Yield the links of a site to its own pages, files and headings that lead nowhere."""
+    pages = {page: Links(page) for page in site.rglob("*.html")}
+    for page, content in pages.items():
+        for link in content.links:
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                continue
+            target = (page.parent / unquote(url.path)).resolve() if url.path else page
+            is_there = target.is_file() if not url.fragment else target in pages
+            if not is_there or (url.fragment and unquote(url.fragment) not in pages[target].ids):
+                yield f"{page.relative_to(site)}: {link}"
+
+
+def test_a_dead_link_of_a_site_is_found(tmp_path: Path) -> None:
+    """The check of the site finds missing pages, headings and images."""
+    (tmp_path / "a.html").write_text(
+        '<h1 id="a">A</h1><a href="#a">1</a><a href="b/c.html#d%20e">2</a><a href="https://example.com">3</a>'
+        '<a href="#b">4</a><a href="c.html">5</a><img src="d.png"><a href="b/c.html#a">6</a>'
+    )
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.html").write_text('<h1 id="d e">C</h1><a href="../a.html">7</a>')
+    assert sorted(dead_links(tmp_path)) == [
+        "a.html: #b",
+        "a.html: b/c.html#a",
+        "a.html: c.html",
+        "a.html: d.png",
+    ]
+
+
+def test_no_link_of_the_site_is_dead(site: Path) -> None:
+    """Every link of the built pages to a page, a heading or an image leads there, also those that Sphinx makes."""
+    # What these lead to is made by the page's own script, or is Sphinx's list of nothing.
+    assert [link for link in dead_links(site) if not link.endswith(": #")] == []
+
+
+def test_the_reference_lists_every_operator_and_the_client() -> None:
+    """The API reference names each operator once, and describes what the client exports."""
+    from airflow_provider_wati import client
+
+    page = (DOCS / "api.md").read_text()
+    named = re.findall(r"`((?:SqlTo)?Wati\w+(?:Operator|Sensor))`", page)
+    assert sorted(named) == sorted(OPERATORS)
+    assert {name for name in client.__all__ if f".{name}\n" not in page} == set()
 
 
 def rows_of(page: str, heading: str) -> list[list[str]]:

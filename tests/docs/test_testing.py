@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wati.testing import Crash, WatiSandbox
+from airflow_provider_wati.testing import Crash, WatiSandbox, replay
 from tests.conftest import needs_task_state_store
 from tests.docs.test_docs import python_blocks
 
@@ -131,3 +131,22 @@ def is_offline(said: str) -> bool:
     return bool(
         re.search(r"(?i)dns error|error sending request|connect|network|timed out|resolve host", said)
     )
+
+
+@needs_task_state_store
+def test_the_report_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page shows is how the report on the hand-written task of migrating.md begins, but for its times."""
+    from tests.docs.test_docs import dag_in
+
+    (tmp_path / "dags").mkdir()
+    monkeypatch.chdir(tmp_path)
+    by_hand, _ = python_blocks(ROOT / "docs" / "migrating.md")
+    dag = dag_in(by_hand, Path("dags/shop.py"))
+    with WatiSandbox() as wati, pytest.raises(AssertionError) as raised:
+        replay(dag, wati)
+    [shown] = re.findall(r"^```text\n(Replay of .*?)\n```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert without_times(str(raised.value)).startswith(without_times(shown))
+
+
+def without_times(report: str) -> str:
+    return re.sub(r"\d\d:\d\d:\d\d|\d+\.\d s", "TIME", report)
