@@ -138,3 +138,19 @@ def test_airflow_finds_the_hook_and_warns_of_nothing_in_it(tmp_path: Path) -> No
     assert (answer["attribute"], answer["package"]) == ("wati_conn_id", "airflow-provider-wati")
     assert answer["testable"] is True
     assert [warning for warning in answer["warnings"] if "wati" in warning.lower()] == []
+
+
+@pytest.mark.parametrize("part", ["operators", "sensors", "triggers", "hooks", "transfers", "notifications"])
+def test_every_public_module_is_named(part: str) -> None:
+    """The provider info names each public module of a part of the package, and no other."""
+    info = get_provider_info()
+    if part == "transfers":
+        named = [entry["python-module"] for entry in info[part]]
+    elif part == "notifications":
+        named = [name.rpartition(".")[0] for name in info[part]]
+    else:
+        named = [module for entry in info[part] for module in entry["python-modules"]]
+    files = (CHECKOUT / "airflow_provider_wati" / part).glob("[a-z]*.py")
+    there = [f"airflow_provider_wati.{part}.{file.stem}" for file in files]
+    private = {"airflow_provider_wati.hooks.settings"}
+    assert sorted(named) == sorted(set(there) - private)
