@@ -181,14 +181,14 @@ class _Response(HTTPResponse):
 class BoundedConnection(HTTPConnection):
     """A connection whose connecting, sending and receiving end by the deadline of the call."""
 
-    response_class = _Response
+    response_class: type[HTTPResponse] = _Response
 
     def _new_conn(self) -> socket.socket:
         bounds = _current.get()
         if bounds is None:
             return super()._new_conn()
         seconds = max(_SHORTEST_TIMEOUT, bounds.seconds_left())
-        self.timeout = min(seconds, self.timeout or seconds)
+        self.timeout: float | None = min(seconds, self.timeout or seconds)
         # The resolver of the machine takes no timeout, and urllib3 tries each address of a host with the whole of its own.
         connecting: Future[socket.socket] = Future()
         threading.Thread(

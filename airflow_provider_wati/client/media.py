@@ -29,11 +29,11 @@ class Media:
         headers = Headers()
         headers["Content-Type"] = response.headers.get("Content-Type", "application/octet-stream")
         headers["Content-Disposition"] = response.headers.get("Content-Disposition", "attachment")
-        self.content_type = headers.get_content_type()
-        self.file_name = _file_name(headers)
+        self.content_type: str = headers.get_content_type()
+        self.file_name: str | None = _file_name(headers)
         length = response.headers.get("Content-Length", "")
         is_plain = length.isdecimal() and "Content-Encoding" not in response.headers
-        self.size = int(length) if is_plain and len(length) <= _LONGEST_LENGTH else None
+        self.size: int | None = int(length) if is_plain and len(length) <= _LONGEST_LENGTH else None
 
     def iter_bytes(self, chunk_size: int = PIECE) -> Iterator[bytes]:
         """

@@ -35,7 +35,7 @@ class MultipartUpload:
         part = RequestField("file", b"", filename=file_name)
         part.make_multipart(content_type=content_type)
         head += f"--{boundary}\r\n{part.render_headers()}".encode()
-        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.content_type: str = f"multipart/form-data; boundary={boundary}"
         self._file = file
         self._pending = head
         self._tail = f"\r\n--{boundary}--\r\n".encode()

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_wati.client.responses import is_too_deep, normalise
 from airflow_provider_wati.exceptions import WatiResponseError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: The most rows that WATI gives in one page.
 PAGE_SIZE = 100

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
 
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: What a file of counts raises when it cannot be used, whatever it holds.
 _FILE_ERRORS = (OSError, sqlite3.Error, TypeError, ValueError)

@@ -18,7 +18,7 @@ from airflow_provider_wati.client.types import Contact, CostEstimate, DeletedCon
 from airflow_provider_wati.exceptions import WatiRejectedError, WatiResponseError
 from airflow_provider_wati.masking import mask_numbers
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Shape = TypeVar("Shape", bound=Mapping[str, Any])
 

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import SendHooks
     from airflow_provider_wati.clock import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from airflow_provider_wati.client.endpoint import Endpoint
 from airflow_provider_wati.client.media import Media
 from airflow_provider_wati.client.multipart import MultipartUpload
 from airflow_provider_wati.client.paging import PAGE_SIZE, iter_pages
-from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, rate_limits_of
+from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, RateLimit, rate_limits_of
 from airflow_provider_wati.client.retry import Safety
 from airflow_provider_wati.client.target import CHATBOTS, CONTACTS, CONVERSATIONS, Target
 from airflow_provider_wati.client.token import AccessToken, refuse_copies
@@ -121,8 +121,8 @@ class WatiClient:
         clock: Clock = SYSTEM_CLOCK,
         adapter: BaseAdapter | None = None,
     ) -> None:
-        self.endpoint = Endpoint.parse(endpoint, tenant_id)
-        self.channel = channel.strip() or None if channel is not None else None
+        self.endpoint: Endpoint = Endpoint.parse(endpoint, tenant_id)
+        self.channel: str | None = channel.strip() or None if channel is not None else None
         if self.channel:
             checks.whole_text(self.channel, "channel")
         connect, read = (timeout, timeout) if isinstance(timeout, (int, float)) else timeout
@@ -131,9 +131,9 @@ class WatiClient:
                 f"timeout is {timeout!r}: give seconds, or [connect, read], above 0."
             )
         #: Seconds to connect, and to wait for each piece of an answer.
-        self.timeout = (float(connect), float(read))
+        self.timeout: tuple[float, float] = (float(connect), float(read))
         #: The pace of each group of endpoints.
-        self.rate_limits = rate_limits_of(plan, rate_limits)
+        self.rate_limits: dict[EndpointGroup, RateLimit] = rate_limits_of(plan, rate_limits)
         self._transport = Transport(
             self.endpoint,
             AccessToken.of(token),

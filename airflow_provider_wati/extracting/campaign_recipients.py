@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Campaign, CampaignRecipient
     from airflow_provider_wati.clock import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: WhatsApp keeps an undelivered message for 30 days; after that, only reads and replies come in.
 FOLLOWED_FOR = timedelta(days=31)
@@ -147,7 +147,7 @@ class CampaignRecipientsExtract:
         self._all_settled = True
         #: How long a look at a campaign counts, because events bring what is new; None where none come.
         self.pause: timedelta | None = None
-        self.skipped = 0
+        self.skipped: int = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
         """Return a state without the looks at the campaigns that this extract reads."""

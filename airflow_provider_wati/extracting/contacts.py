@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Contact
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TEXTS = (
     "wa_id", "phone", "bsuid", "username", "name", "display_name", "contact_status", "source", "channel_id",
@@ -76,7 +76,7 @@ class ContactsExtract:
 
     def __init__(self, client: WatiClient) -> None:
         self._client = client
-        self.skipped = 0
+        self.skipped: int = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
         """Return an empty state."""

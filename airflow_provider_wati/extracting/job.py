@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
     from airflow_provider_wati.extracting.rows import Extract
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Rows that are stored together.
 CHUNK = 5_000

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Conversation, Message
     from airflow_provider_wati.clock import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Of the conversation, as its list has them; WATI documents the channel type only.
 _OF_CONVERSATION = ("channel_type", "wa_id", "contact_id")
@@ -104,7 +104,7 @@ class MessagesExtract:
         self._clock = clock
         self._message_order = NewestFirst(_FALLS_OF_MESSAGES, _OLD_MESSAGES)
         self._unread = Unread("conversation")
-        self.skipped = 0
+        self.skipped: int = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
         """Return an empty state."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.endpoint import Endpoint
     from airflow_provider_wati.listening.received_statuses import ReceivedStatuses
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Seconds that a test of the connection waits to connect, and for each piece of the answer: someone is watching.
 PATIENCE = (3.0, 4.5)

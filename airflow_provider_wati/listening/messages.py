@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
     from airflow_provider_wati.listening.types import InboundMessage
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: WATI may list a message so late. Once in this time, a poll reads the whole of it again.
 OVERLAP = timedelta(hours=1)

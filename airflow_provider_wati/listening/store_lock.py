@@ -14,7 +14,7 @@ from airflow_provider_wati.exceptions import WatiError
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Seconds from the first look to the end of the write, at most. A slower one may have replaced the mark of the one that holds the lock.
 SLOWEST_WRITE = 2.5

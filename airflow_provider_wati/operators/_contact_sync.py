@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_wati.operators._rows import RowsOperator
@@ -73,8 +74,8 @@ class ContactSyncOperator(RowsOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"attribute_columns": "json"}
     key_name = "sync_key"
-    outcome_columns = SYNC_COLUMNS
-    statuses = SyncStatus
+    outcome_columns: ClassVar[Sequence[str]] = SYNC_COLUMNS
+    statuses: ClassVar[type[StrEnum]] = SyncStatus
     counted = "rows and people no longer in them"
 
     def __init__(

@@ -6,6 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_wati.exceptions import WatiValidationError
@@ -93,8 +94,8 @@ class WatiBulkSendOperator(RowsOperator):
     )
     redacted_fields: ClassVar[Sequence[str]] = ("suppress",)
     key_name = "send_key"
-    outcome_columns = SEND_COLUMNS
-    statuses = SendStatus
+    outcome_columns: ClassVar[Sequence[str]] = SEND_COLUMNS
+    statuses: ClassVar[type[StrEnum]] = SendStatus
 
     def __init__(
         self,

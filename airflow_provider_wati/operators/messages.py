@@ -398,7 +398,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
         self.answer_timeout = answer_timeout
         self.poke_interval = poke_interval
         self.on_timeout = on_timeout
-        self.deferrable = is_deferrable(deferrable)
+        self.deferrable: bool = is_deferrable(deferrable)
         self._failed_looks = 0
 
     def content(self) -> MessageContent:

@@ -6,6 +6,7 @@ Every process of Airflow loads its plugins, so nothing heavy is imported before 
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
@@ -22,12 +23,12 @@ def _base_path() -> str:
 class WatiWebhooksPlugin(AirflowPlugin):
     """Receives webhooks at ``/wati/webhooks/{conn_id}/{secret}`` and lists them at ``/wati/deliveries``."""
 
-    name = "wati_webhooks"
-    fastapi_apps = [{"name": "WATI webhooks", "app": LazyApp(), "url_prefix": URL_PREFIX}]
-    fastapi_root_middlewares = [
+    name: str | None = "wati_webhooks"
+    fastapi_apps: list[Any] = [{"name": "WATI webhooks", "app": LazyApp(), "url_prefix": URL_PREFIX}]
+    fastapi_root_middlewares: list[Any] = [
         {"name": "WATI webhooks", "middleware": WebhookGate, "args": [], "kwargs": {}}
     ]
-    external_views = [
+    external_views: list[Any] = [
         {
             "name": "WATI Deliveries",
             "href": f"{_base_path()}{URL_PREFIX}/deliveries",

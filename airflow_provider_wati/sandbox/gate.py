@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.faults.rules import Fault
     from airflow_provider_wati.sandbox.workspace import Workspace
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _API_PATH = re.compile(r"/api/|/[^/]+/api/")
 

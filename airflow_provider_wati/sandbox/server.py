@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.scenarios import Scenario
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 #: Longer than any client keeps an idle connection, so that the sandbox is never the one to close first.
@@ -149,8 +149,8 @@ class SandboxServer:
         allowed_hosts: Iterable[str] = (),
     ) -> None:
         self.token = token
-        self.workspace = workspace or Workspace(token, settings or Settings(), scenario)
-        self.app = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
+        self.workspace: Workspace = workspace or Workspace(token, settings or Settings(), scenario)
+        self.app: ASGIApp = create_app(self.workspace, verbose=verbose, allowed_hosts=allowed_hosts)
         self._data = None if data is None else DataFile(data)
         if self._data is not None:
             self._data.lock()

@@ -57,12 +57,12 @@ class Workspace:
         self._token = token
         self._first_settings = settings
         self._scenario = scenario
-        self.settings = settings
+        self.settings: Settings = settings
         #: Called when there are webhooks to send; set by what sends them.
         self.on_webhook_work: Callable[[], None] | None = None
         #: Counts the calls that may have changed something, so that the page can tell whether it is up to date.
         self.revision = 0
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         self.reset()
 
     def reset(self, *, seed: bool = True) -> None:
@@ -78,17 +78,19 @@ class Workspace:
         """Go on with this data and its clock, and with nothing else of what was before."""
         self.clock = state.clock
         self.tokens: dict[str, frozenset[str]] = {self._token: _EVERY_SCOPE}
-        self.faults = FaultRules()
-        self.limiter = RateLimiter()
+        self.faults: FaultRules = FaultRules()
+        self.limiter: RateLimiter = RateLimiter()
         self.requests: deque[SeenRequest] = deque(maxlen=_REQUESTS_KEPT)
         deliveries = Deliveries(lambda: state.webhooks, self._first_settings)
         deliveries.wake = self.look_for_webhooks
         # After the seed, which is nothing that happens.
         recorder = Recorder(state, deliveries)
         state.listener = recorder
-        self.replies = Replies(state)
+        self.replies: Replies = Replies(state)
         state.on_campaign = self.replies.plan
-        self.state, self.deliveries, self.recorder = state, deliveries, recorder
+        self.state: State = state
+        self.deliveries: Deliveries = deliveries
+        self.recorder: Recorder = recorder
         self.change_settings(self._first_settings)
 
     def change_settings(self, settings: Settings) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Message
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: WATI's clock and the worker's, once their known difference is taken off.
 _CLOCKS_DIFFER_BY = timedelta(seconds=60)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.queue import Batch, SendQueue
     from airflow_provider_wati.sending.schedule import Timetable
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Answers lost one after the other, before nothing more is posted until one of the calls is reconciled.
 MOST_LOST = 2

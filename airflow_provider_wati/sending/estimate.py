@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import MessageTemplate
     from airflow_provider_wati.sending.queue import SendQueue
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def estimate_of(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.tables.sharding import Shard
     from airflow_provider_wati.tables.values import Row
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE = 1_000
 #: What becomes of a call whose answer was lost and that WATI does not show within the grace.
@@ -151,7 +151,7 @@ class SendJob:
         )
         self._consent = Consent(self.client, self._queue, self.consent_max_calls, self.channel)
         #: Whether the rows have been read to the end; until then there are others of which nothing is told.
-        self.has_all_rows = False
+        self.has_all_rows: bool = False
         self._template = TemplateCheck(None)
         self._estimate: dict[str, Any] = {}
         self._started = self.clock.monotonic()

@@ -194,14 +194,14 @@ class Journal:
         self._store = store
         self._clock = clock
         self._reads_only = reads_only
-        self.session = new_session()
+        self.session: str = new_session()
         self._calls = 0
         #: The openings of earlier attempts.
         self.openings: list[Opening] = []
         #: Whether an earlier attempt may have sent something of which this journal knows nothing.
-        self.is_lost = False
+        self.is_lost: bool = False
         #: Whether others may have sent something under this key, without a journal.
-        self.is_uncertain = False
+        self.is_uncertain: bool = False
         #: The digest of the people of a mapped task when it was known that nobody was in another one; None before.
         self.rows_digest: str | None = None
         #: The calls of this send, oldest first; those of this attempt are added as they are made.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.queue import SendQueue
 
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # WhatsApp refuses the whole message for these (error 132018 among others); more than four is a run.
 _NOT_IN_A_PARAMETER = re.compile(r"[\r\n\t]| {5,}")

@@ -90,7 +90,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
                 self._add(chunk, first)
             first += len(chunk)
         self._db.execute("UPDATE rows SET status = 'invalid' WHERE reason IS NOT NULL")
-        self.has_keys = self._any("key IS NOT NULL")
+        self.has_keys: bool = self._any("key IS NOT NULL")
         if self.has_keys:
             # Without a key it could not be told from another message to the same person.
             self._db.execute(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Entry, Journal
     from airflow_provider_wati.sending.queue import SendQueue
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Stands for the calls of attempts whose journal is gone.
 LOST_CALLS = -1

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
     from airflow_provider_wati.sending.journal import Journal
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

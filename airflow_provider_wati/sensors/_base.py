@@ -55,7 +55,7 @@ class WatiSensor(WatiOperator, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        self.deferrable = is_deferrable(deferrable)
+        self.deferrable: bool = is_deferrable(deferrable)
         self._waits_for: Condition | None = None
         self._result: dict[str, Any] = {}
         self._failed_looks = 0

@@ -34,7 +34,7 @@ class DirectoryJournalStore:
     :param reads_only: whether this attempt has no say, as a dry run has none.
     """
 
-    limits = StoreLimits(has_siblings=True)
+    limits: StoreLimits = StoreLimits(has_siblings=True)
 
     def __init__(
         self, root: StateDirectory, send: str, member: str, token: str, *, reads_only: bool = False
@@ -125,7 +125,7 @@ class TaskJournalStore:
     """
 
     # Airflow warns about values over 65,535 bytes; a person takes 11.
-    limits = StoreLimits(
+    limits: StoreLimits = StoreLimits(
         people_per_entry=5_000,
         people=50_000,
         remedy=(
@@ -163,7 +163,7 @@ class TaskJournalStore:
 class AttemptJournalStore:
     """Keeps records in memory, for one attempt: Airflow 3.1 and 3.2 without a ``state_path``."""
 
-    limits = StoreLimits()
+    limits: StoreLimits = StoreLimits()
 
     def __init__(self) -> None:
         self._records: list[str] = []

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.tables.values import Row
 
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MODES = ("upsert", "update", "insert")
 ON_REMOVED = ("ignore", "clear")
@@ -104,7 +104,7 @@ class ContactSync:
             self.client, WriteQueue(self._tables), self._attributes, self.mode, self._after_outcome
         )
         #: Whether the rows have been read to the end; until then the outcomes lack some of them.
-        self.has_all_rows = False
+        self.has_all_rows: bool = False
         self._contacts = 0
         # Whether the snapshot has to be stored though nothing is written.
         self._news = False

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact
     from airflow_provider_wati.syncing.write_queue import WriteQueue
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Contacts in one update. WATI states no limit; 100 are known to work.
 BATCH = 100
@@ -95,8 +95,8 @@ class ContactWriter:
         #: Who was refused since a write has worked, for a cause that may concern everybody.
         self._refused: list[Person] = []
         #: Calls that were made, look-ups and writes.
-        self.reads = 0
-        self.writes = 0
+        self.reads: int = 0
+        self.writes: int = 0
 
     def write(self) -> None:
         """

@@ -65,7 +65,7 @@ class WatiTrigger(BaseTrigger):
         self.wati_conn_id = wati_conn_id
         self.deadline = deadline
         self.poll_interval = poll_interval
-        self.condition = self.condition_type(**condition)
+        self.condition: Condition = self.condition_type(**condition)
         self._result = self.condition.unseen()
         self._failed_looks = 0
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
 from airflow_provider_wati.triggers._base import WatiTrigger
 from airflow_provider_wati.waiting.campaigns import CampaignCondition
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.waiting.condition import Condition
 
 
 class WatiCampaignTrigger(WatiTrigger):
@@ -14,4 +20,4 @@ class WatiCampaignTrigger(WatiTrigger):
     :class:`.CampaignCondition`.
     """
 
-    condition_type = CampaignCondition
+    condition_type: ClassVar[Callable[..., Condition]] = CampaignCondition

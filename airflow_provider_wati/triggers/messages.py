@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.listening.types import InboundMessage
     from airflow_provider_wati.triggers._message_stream import MessageStream, Watch
+    from airflow_provider_wati.waiting.condition import Condition
 
 
 class WatiReplyTrigger(WatiTrigger):
@@ -30,7 +31,7 @@ class WatiReplyTrigger(WatiTrigger):
     :class:`.ReplyCondition`.
     """
 
-    condition_type = ReplyCondition
+    condition_type: ClassVar[Callable[..., Condition]] = ReplyCondition
 
 
 class WatiAnswerTrigger(WatiTrigger):
@@ -41,7 +42,7 @@ class WatiAnswerTrigger(WatiTrigger):
     :class:`.AnswerCondition`. The event also has ``condition`` and ``deadline``.
     """
 
-    condition_type = AnswerCondition
+    condition_type: ClassVar[Callable[..., Condition]] = AnswerCondition
 
     def _event(self, ending: Ending, reason: str) -> dict[str, Any]:
         # What the deferral hands over gets lost in `dag.test()`, and the operator looks once more after a timeout.
@@ -82,8 +83,8 @@ class WatiMessageTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call] # Airflow has no type for it
         self.wati_conn_id = wati_conn_id
-        self.poll_interval = _seconds("poll_interval", poll_interval, least=1.0)
-        self.look_back = _seconds("look_back", look_back, least=0.0)
+        self.poll_interval: float = _seconds("poll_interval", poll_interval, least=1.0)
+        self.look_back: float = _seconds("look_back", look_back, least=0.0)
         self.state_path = state_path
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

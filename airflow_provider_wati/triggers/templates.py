@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
 from airflow_provider_wati.triggers._base import WatiTrigger
 from airflow_provider_wati.waiting.templates import TemplateCondition
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.waiting.condition import Condition
 
 
 class WatiTemplateApprovedTrigger(WatiTrigger):
@@ -14,4 +20,4 @@ class WatiTemplateApprovedTrigger(WatiTrigger):
     :class:`.TemplateCondition`.
     """
 
-    condition_type = TemplateCondition
+    condition_type: ClassVar[Callable[..., Condition]] = TemplateCondition

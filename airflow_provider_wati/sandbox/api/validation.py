@@ -120,7 +120,7 @@ def _join(where: str, name: str) -> str:
 
 
 #: A custom attribute of a contact: both texts are required.
-contact_param = object_of(name=required(filled_text), value=required(text))
+contact_param: Check = object_of(name=required(filled_text), value=required(text))
 
 
 async def json_body(request: Request, check: Check) -> dict[str, Any]:

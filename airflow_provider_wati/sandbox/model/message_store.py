@@ -19,11 +19,11 @@ class MessageStore:
     """
 
     def __init__(self) -> None:
-        self.contact = array("I")
+        self.contact: array[int] = array("I")
         #: Number of the broadcast plus one; zero for what was not sent by a broadcast.
-        self.broadcast = array("I")
-        self.created = array("d")
-        self.fate = bytearray()
+        self.broadcast: array[int] = array("I")
+        self.created: array[float] = array("d")
+        self.fate: bytearray = bytearray()
         self.local_id: list[str] = []
         self.content: list[Note | Params] = []
         self._by_local_id: dict[str, int] = {}

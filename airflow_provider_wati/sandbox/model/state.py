@@ -57,10 +57,10 @@ class State:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.speed = 1.0
-        self.timeline = Timeline(failed_share=0.0)
+        self.speed: float = 1.0
+        self.timeline: Timeline = Timeline(failed_share=0.0)
         #: What becomes of messages that nothing else decides about.
-        self.delivery = Delivery()
+        self.delivery: Delivery = Delivery()
 
         self.channels: list[Channel] = []
         self.templates: list[Template] = []
@@ -74,7 +74,7 @@ class State:
         self.by_phone: dict[str, Contact] = {}
         self.by_bsuid: dict[str, Contact] = {}
         self.conversations: list[Conversation] = []
-        self.messages = MessageStore()
+        self.messages: MessageStore = MessageStore()
         self.broadcasts: list[Broadcast] = []
         #: Campaigns that a slow listing keeps back for a while.
         self.hidden_broadcasts: list[Broadcast] = []
@@ -87,7 +87,7 @@ class State:
         #: Every contact by number, deleted ones too.
         self.everybody: list[Contact] = []
         #: How many tickets there have been.
-        self.tickets = 0
+        self.tickets: int = 0
         #: By number; the latest activity last.
         self.by_activity: dict[int, Conversation] = {}
         #: Start and number of the campaigns that have not begun, as a heap.

@@ -114,9 +114,9 @@ class Timeline:
         } | {fate: _failing_course(failure) for fate, failure in _FAILURE_OF.items()}
         arrivals = [pace.delivered_after(fate) or 0.0 for fate in range(ORDINARY_FATES)]
         #: By this age every message has left the queue and has reached the phone or failed, but those that never do.
-        self.settled_after = max(SETTLED_AFTER, *arrivals)
+        self.settled_after: float = max(SETTLED_AFTER, *arrivals)
         #: After this age nothing changes any more.
-        self.longest = max(ages[-1] for ages, _ in self._courses.values())
+        self.longest: float = max(ages[-1] for ages, _ in self._courses.values())
 
     def standing(self, fate: int, age: float) -> Standing:
         """Return where a message of this fate stands ``age`` seconds after it was sent."""

@@ -28,7 +28,7 @@ class ReadMarks:
         self._state: State | None = None
         self._read: dict[int, int] = {}
         #: Another number after each reset and each start of the sandbox, because ids begin again then.
-        self.epoch = time.time_ns() // 1_000_000
+        self.epoch: int = time.time_ns() // 1_000_000
 
     def _marks(self) -> dict[int, int]:
         if self._state is not self._workspace.state:

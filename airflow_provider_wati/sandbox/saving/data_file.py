@@ -38,7 +38,7 @@ class DataFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path: Path = path.resolve()
         self._lock: int | None = None
 
     def __enter__(self) -> DataFile:

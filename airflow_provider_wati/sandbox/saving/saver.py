@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.saving.data_file import DataFile
     from airflow_provider_wati.sandbox.workspace import Workspace
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: Seconds between two saves; what came since the last one is lost when the process is killed.
 PAUSE = 2.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.model.records import Channel, Webhook
     from airflow_provider_wati.sandbox.settings import Settings
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 RETRIES = 144
 RETRY_SECONDS = 600.0
@@ -142,9 +142,9 @@ class Deliveries:
         self._later: Agenda[Delivery] = Agenda(settings.speed)
         self.lanes: dict[tuple[int, int], Lane] = {}
         self._latest: OrderedDict[int, Delivery] = OrderedDict()
-        self.waiting = 0
-        self.dropped = 0
-        self.under_way = 0
+        self.waiting: int = 0
+        self.dropped: int = 0
+        self.under_way: int = 0
         #: Called when there is something new to send.
         self.wake: Callable[[], None] = lambda: None
 

@@ -45,7 +45,7 @@ class Recorder:
     def __init__(self, state: State, deliveries: Deliveries) -> None:
         self._state = state
         self._deliveries = deliveries
-        self.courses = Courses(state)
+        self.courses: Courses = Courses(state)
 
     # What happens
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sandbox.webhooks.deliveries import Deliveries, Delivery, Lane
     from airflow_provider_wati.sandbox.workspace import Workspace
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 #: How often the clock is looked at while somebody is subscribed: a test may move it at any time.
 _LOOK_SECONDS = 0.05
