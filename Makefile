@@ -103,12 +103,14 @@ dist: $(VENV)/ready
 
 # TAG is v and the version: what is published under a tag is the version that the tag names, and its changelog says so.
 release-check: $(VENV)/ready
-	test "$(TAG)" = "v$$($(BIN)/python -c 'from airflow_provider_wati import __version__; print(__version__)')"
-	grep -q "^## $(TAG:v%=%)" CHANGELOG.md
+	@found="v$$($(BIN)/python -c 'from airflow_provider_wati import __version__; print(__version__)')"; \
+	test "$(TAG)" = "$$found" || { echo "TAG is '$(TAG)', and the version of the package is $$found."; exit 1; }
+	@grep -q "^## $(TAG:v%=%)\b" CHANGELOG.md || \
+	{ echo "CHANGELOG.md has no section $(TAG:v%=%): give the unreleased one that version and the day."; exit 1; }
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .floors .matrix .cluster .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .floors .matrix .cluster .bench .coverage dist .demo .airflow docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
