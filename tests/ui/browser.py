@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-PATIENCE = 40.0
+PATIENCE = 60.0
 #: What axe-core calls a fault that keeps people from using a page.
 GRAVE = ("serious", "critical")
 _ARGUMENTS = (
@@ -73,11 +73,13 @@ class Screen:
 
     :param chrome: the browser.
     :param url: of the sandbox, without a slash at the end.
+    :param patience: seconds in which what is waited for has to happen.
     """
 
-    def __init__(self, chrome: Chrome, url: str) -> None:
+    def __init__(self, chrome: Chrome, url: str, patience: float = PATIENCE) -> None:
         self.chrome = chrome
         self.url = url
+        self._patience = patience
 
     def resize(self, width: int, height: int = 800, *, scheme: str = "light") -> None:
         self.chrome.execute_cdp_cmd(
@@ -107,7 +109,7 @@ class Screen:
         from selenium.webdriver.support.ui import WebDriverWait
 
         waiting = WebDriverWait(
-            self.chrome, PATIENCE, 0.05, ignored_exceptions=[StaleElementReferenceException]
+            self.chrome, self._patience, 0.05, ignored_exceptions=[StaleElementReferenceException]
         )
         try:
             return waiting.until(lambda _: condition())

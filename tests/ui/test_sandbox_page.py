@@ -175,6 +175,25 @@ def test_a_tap_is_an_answer_in_the_api(screen: Screen, sandbox: Sandbox) -> None
     screen.assert_never_reloaded()
 
 
+def test_a_button_that_is_pressed_while_the_ticks_change_is_tapped(screen: Screen, sandbox: Sandbox) -> None:
+    """The ticks of a message change between the press and the release of a button: it is tapped all the same."""
+    from selenium.webdriver import ActionChains
+
+    sandbox.control("POST", "/clock", {"frozen": True})
+    request = {"type": "buttons", "button_message": {"body": "Today?", "buttons": [{"text": "Yes, today"}]}}
+    talk = sandbox.state.by_phone[ADA].conversations[0]
+    sandbox.state.say(Note(talk, "interactive", "Today?", interactive=request))
+    screen.open(f"conversations/{talk.id}")
+    button = screen.find(".replies button", "Yes, today")
+    ActionChains(screen.chrome).click_and_hold(button).perform()
+    for status, seconds in (("sending", 1), ("sent", 1), ("delivered", 8)):
+        sandbox.control("POST", "/clock", {"advance": seconds})
+        screen.wait(partial(screen.look, f".message[data-status={status}]", "Today?"), f"it is {status}")
+    ActionChains(screen.chrome).release().perform()
+    screen.find(".message.mine", "Yes, today")
+    assert inbound(sandbox, ADA)[0] == ("interactive", "Yes, today")
+
+
 def test_one_writes_as_the_customer(screen: Screen, sandbox: Sandbox, tmp_path: Path) -> None:
     """Text, files and new customers come in through the page as they would from a phone."""
     screen.open()

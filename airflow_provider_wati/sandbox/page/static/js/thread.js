@@ -19,7 +19,7 @@ const HOUR = 3600;
  */
 export function thread(id, leave) {
   const path = `/page/conversations/${id}`;
-  /** @type {Map<number, {drawn: string, element: HTMLElement}>} */
+  /** @type {Map<number, {drawn: string, choices: string, element: HTMLElement}>} */
   const elements = new Map();
   /** @type {import("./types.js").ConversationRow|null} */
   let talk = null;
@@ -112,12 +112,29 @@ export function thread(id, leave) {
     const known = elements.get(message.index);
     if (known?.drawn === drawn) return;
     const made = drawMessage(message, talk ? (text) => void tap(text) : null);
-    const held = known ? focusables(known.element).indexOf(document.activeElement) : -1;
+    const choices = JSON.stringify([message.buttons, message.list]);
+    if (known?.choices === choices) {
+      renew(known.element, made);
+      elements.set(message.index, { drawn, choices, element: known.element });
+      return;
+    }
     if (known) known.element.replaceWith(made);
     else insert(made, message);
-    // A button that was about to be pressed keeps the focus when the ticks change.
-    if (held >= 0) focusables(made)[held]?.focus();
-    elements.set(message.index, { drawn, element: made });
+    elements.set(message.index, { drawn, choices, element: made });
+  }
+
+  /**
+   * Show a message as it is now, and leave its buttons and its list alone: one that is pressed just then would not be tapped.
+   *
+   * @param {HTMLElement} element @param {HTMLElement} made
+   */
+  function renew(element, made) {
+    const [old, bubble] = [element, made].map((each) => /** @type {HTMLElement} */ (each.querySelector(".bubble")));
+    const held = focusables(old).indexOf(document.activeElement);
+    old.replaceWith(bubble);
+    if (held >= 0) focusables(bubble)[held]?.focus();
+    element.className = made.className;
+    element.dataset.status = made.dataset.status;
   }
 
   /** @param {HTMLElement} made @param {import("./types.js").Bubble} message */
