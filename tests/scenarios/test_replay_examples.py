@@ -67,6 +67,7 @@ EXAMPLES = {
     "wati_rich_messages": Example(has_files=True, may_stop=("start_chatbot",)),
     "wati_route_vip": Example(),
     "wati_wait": Example(prepare=writes_back, speed=1000),
+    "wati_sharded_send": Example(has_files=True),
     "wati_welcome_lead": Example(),
     "wati_order_updates": Example(),
     "wati_orders_from_warehouse": Example(has_files=True, speed=1000),
