@@ -85,8 +85,14 @@ class Series:
 
 
 SERIES = (
-    # It has no upper bound for structlog, and does not start with a newer one.
-    Series("3.1.0", ("apache-airflow==3.1.0", "structlog==25.4.0"), "3.11", "3.13"),
+    # Without upper bounds for these: it does not start with a newer structlog, and its object storage fails with a newer
+    # universal-pathlib.
+    Series(
+        "3.1.0",
+        ("apache-airflow==3.1.0", "structlog==25.4.0", "universal-pathlib==0.2.6"),
+        "3.11",
+        "3.13",
+    ),
     Series("3.1", ("apache-airflow==3.1.*",), "3.13", "3.13"),
     Series("3.2", ("apache-airflow==3.2.*",), "3.12"),
     Series("3.3", ("apache-airflow==3.3.*",), "3.14"),
