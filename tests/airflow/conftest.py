@@ -25,6 +25,7 @@ from tests.conftest import NO_PACING, Sandbox
 FOLDER = Path(__file__).parent / "dags"
 #: Seconds that a run may take on a slow machine; ``AIRFLOW_PATIENCE`` is for one that does much else.
 PATIENCE = float(os.environ.get("AIRFLOW_PATIENCE", "240"))
+CALL_TIMEOUTS = (30.0, 30.0)
 FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -319,12 +320,20 @@ def wait_for(
         time.sleep(every)
 
 
-def connection_to(sandbox: Sandbox, *, token: str | None = None, read_timeout: float = 2) -> dict[str, Any]:
+def connection_to(
+    sandbox: Sandbox, *, token: str | None = None, timeouts: tuple[float, float] = CALL_TIMEOUTS
+) -> dict[str, Any]:
+    """
+    Return a connection.
+
+    :param timeouts: seconds for connecting and reading. The sandbox shares a busy machine with Airflow, and a send that
+        runs into them waits for the grace.
+    """
     return {
         "conn_type": "wati",
         "host": sandbox.endpoint,
         "password": token or sandbox.token,
-        "extra": {**NO_PACING, "timeout": [1, read_timeout]},
+        "extra": {**NO_PACING, "timeout": list(timeouts)},
     }
 
 
@@ -361,11 +370,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def call_timeouts() -> tuple[float, float]:
+    """Return the timeouts of the connection; a file whose DAGs have a short grace has shorter ones."""
+    return CALL_TIMEOUTS
+
+
+@pytest.fixture(scope="module")
 def deployment(
-    deployed_sandbox: Sandbox, shared: Path, tmp_path_factory: pytest.TempPathFactory
+    deployed_sandbox: Sandbox,
+    shared: Path,
+    call_timeouts: tuple[float, float],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     """Airflow with all its parts; its connection ``wati_default`` is the sandbox."""
-    connection = connection_to(deployed_sandbox)
+    connection = connection_to(deployed_sandbox, timeouts=call_timeouts)
     airflow = Deployment(tmp_path_factory.mktemp("home"), connection, {"TEST_SHARED": str(shared)})
     try:
         airflow.start()

@@ -210,10 +210,10 @@ class Matrix:
                 self._creates[phone] = counter
 
     def _connection(self) -> dict[str, Any]:
-        return connection_to(self.sandbox, read_timeout=READ_TIMEOUT)
+        return connection_to(self.sandbox, timeouts=(1.0, READ_TIMEOUT))
 
     def _options(self) -> dict[str, str]:
-        blind = connection_to(self.sandbox, token="blind", read_timeout=READ_TIMEOUT)
+        blind = connection_to(self.sandbox, token="blind", timeouts=(1.0, READ_TIMEOUT))
         return {
             "TEST_SHARED": str(self.shared),
             "AIRFLOW_CONN_WATI_BLIND": json.dumps(blind),

@@ -235,7 +235,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             Sandbox(settings=Settings(plan="growth", retry_after="seconds"), wrap=calls.around)
         )
         assert isinstance(sandbox, Sandbox)
-        connection = connection_to(sandbox, read_timeout=10)
+        connection = connection_to(sandbox)
         connection["extra"] = {"timeout": [2, 10], "rate_limit_storage": redis.removesuffix("/0") + "/1"}
         results = database["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
         options = database | {

@@ -40,6 +40,12 @@ REACH = 1_500
 Rows = list[tuple[str, str, int]]
 
 
+@pytest.fixture(scope="module")
+def call_timeouts() -> tuple[float, float]:
+    """Return shorter ones than the grace of the DAGs, 4 seconds."""
+    return (1.0, 2.0)
+
+
 def people(name: str, first: int, count: int) -> Rows:
     return [(f"+{FIRST_PHONE[name] + n}", f"Person {n}", n) for n in range(first, first + count)]
 

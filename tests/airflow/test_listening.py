@@ -87,7 +87,7 @@ def listening(
     options = {"TEST_SHARED": str(shared), "TEST_WATCHERS": str(WATCHERS)}
     if not HAS_STREAMS:
         options["TEST_STATE_PATH"] = str(shared / "state")
-    connection = connection_to(deployed_sandbox, read_timeout=10)
+    connection = connection_to(deployed_sandbox)
     options["AIRFLOW_CONN_POLLED"] = json.dumps(connection)
     airflow = Deployment(home, connection, options)
     # No worker is killed here. A task that is taken for dead may have messages that it has not written down yet.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow.conftest import wait_for
+from tests.airflow.conftest import PATIENCE, wait_for
 from tests.conftest import needs_task_state_store
 from tests.ui.browser import Screen, chromium, missing_for_browser_tests
 
@@ -30,7 +30,8 @@ def screen(deployed_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) 
         pytest.skip(missing)
     deployed_sandbox.reset()
     with chromium(tmp_path_factory.mktemp("chromium")) as chrome:
-        shown = Screen(chrome, deployed_sandbox.url)
+        # What the page shows here comes of a run of Airflow.
+        shown = Screen(chrome, deployed_sandbox.url, PATIENCE)
         shown.resize(1280)
         yield shown
         assert shown.complaints() == []
@@ -119,10 +120,19 @@ def test_a_deferred_question_is_answered_and_a_lasting_fault_named(
 
 
 def answer(screen: Screen, run: str, text: str) -> bool:
-    """Tap a button of the question of this run, which is not the only one in the conversation."""
+    """Tap a button of the question of this run, which is not the only one in the conversation, and see the answer."""
+    from selenium.common.exceptions import WebDriverException
+
     for message in screen.chrome.find_elements("css selector", ".message"):
         if f"{run}: shall we?" in message.text:
             buttons = message.find_elements("css selector", ".replies button")
-            next(each for each in buttons if each.text == text).click()
-            return True
+            for button in buttons:
+                try:
+                    if button.text == text:
+                        button.click()
+                        screen.find(".message.mine", text)
+                        return True
+                except WebDriverException:
+                    # It was moved or replaced just then.
+                    return False
     return False
