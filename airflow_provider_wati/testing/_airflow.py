@@ -244,6 +244,36 @@ class Run:
                 self.progress.steps.append(
                     f"{name} was killed; Airflow {'tries again' if again else 'lets it fail'}"
                 )
+                self._call_back(ti, again)
+
+    def _call_back(self, ti: Any, again: bool) -> None:
+        """
+        Run the callbacks of a task whose process is gone, as the DAG processor does.
+
+        :param again: whether the task is tried again.
+        """
+        task = self._dag.task_dict[ti.task_id]
+        callbacks = (task.on_retry_callback if again else task.on_failure_callback) or ()
+        context: Any = None
+        for callback in callbacks if isinstance(callbacks, list | tuple) else (callbacks,):
+            self._on_task(f"{_name_of(ti)}, its callback")
+            with suppress(Exception):  # Airflow goes on without it
+                context = context or self._context_of(ti, task)
+                callback(context)
+
+    def _context_of(self, ti: Any, task: Any) -> Any:
+        from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        instance = RuntimeTaskInstance.model_construct(
+            **_sdk_instance(ti).model_dump(exclude_unset=True),
+            task=task,
+            max_tries=ti.max_tries,
+            _ti_context_from_server=TIRunContext.model_construct(
+                dag_run=DagRun.model_validate(self._run, from_attributes=True), max_tries=ti.max_tries
+            ),
+        )
+        return instance.get_template_context()
 
     def clear(self) -> None:
         """Clear the tasks that have failed, and those that wait for them, as a person does."""

@@ -440,3 +440,29 @@ def test_people_without_a_phone_number_are_told_apart(wati: WatiSandbox) -> None
         task(retries=1, task_id="notify")(send_plainly)(GRACE)
     found = replay(dag, wati, crashes={Crash.BEFORE})
     assert [message.phone for message in found.messages] == [GRACE]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_sent"),
+    [
+        (lambda tell: {"retries": 1, "on_retry_callback": tell}, True),
+        (lambda tell: {"retries": 1, "on_failure_callback": tell}, False),
+        (lambda tell: {"on_failure_callback": [tell]}, True),
+    ],
+)
+def test_callbacks_of_a_task_that_was_killed_run(
+    arguments: Callable[[Any], dict[str, Any]], is_sent: bool, wati: WatiSandbox
+) -> None:
+    """What the callbacks of a killed task send is found: those of a retry if it is tried again, else those of a failure."""
+
+    def tell(context: Any) -> None:
+        assert (context["ti"].task_id, context["run_id"]) == ("notify", context["dag_run"].run_id)
+        send_plainly(BEN)
+
+    with DAG("shop") as dag:
+        task(task_id="notify", **arguments(tell))(send_plainly)()
+    if is_sent:
+        with pytest.raises(ReplayError, match=rf"TWICE: {BEN}: .*: 1 instead of 0"):
+            replay(dag, wati, crashes={Crash.BEFORE})
+    else:
+        assert replay(dag, wati, crashes={Crash.BEFORE}).messages
