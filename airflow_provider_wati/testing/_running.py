@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_wati.testing._decorator import F, decorated
+from airflow_provider_wati.testing._loopback import only_loopback
 from airflow_provider_wati.testing._time import Ahead, LocalAhead, pauses_skipped
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _SECONDS = 30.0
 class RunningSandbox:
     """
     A sandbox on a free port while it is entered; the Airflow connection leads to it.
+
+    Meanwhile the provider refuses connections to other machines with a :class:`.WatiConfigurationError`.
 
     :param conn_id: the Airflow connection that leads here while it runs.
     :param people: whether the customers of the shop are there.
@@ -77,6 +80,7 @@ class RunningSandbox:
         self._exits = ExitStack()
         self._exits.enter_context(server)
         self._server = server
+        self._exits.enter_context(only_loopback())
         self._exits.enter_context(_environment(self._variable, json.dumps(self.connection)))
         if self._skip_pauses:
             self._exits.enter_context(pauses_skipped(self.ahead))

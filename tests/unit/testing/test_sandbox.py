@@ -15,7 +15,8 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiError, WatiUnknownOutcomeError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiUnknownOutcomeError
+from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.testing import WatiSandbox
 
 ADA, BEN = "12025550143", "12025550144"
@@ -45,6 +46,22 @@ def test_sandboxes_can_be_nested() -> None:
         assert json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])["host"] == outer.endpoint
         outer.nothing_received()
     assert "AIRFLOW_CONN_WATI_DEFAULT" not in os.environ
+
+
+def test_no_other_wati_is_called_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to the real WATI, which a task under test may name by mistake, is refused until the last sandbox ends."""
+    live = {"conn_type": "wati", "host": "https://live-mt-server.wati.io/1", "password": "t"}
+    monkeypatch.setenv("AIRFLOW_CONN_WATI_LIVE", json.dumps(live))
+    with WatiSandbox() as outer:
+        for _ in range(2):
+            with pytest.raises(
+                WatiConfigurationError, match=r"live-mt-server\.wati\.io.*WatiSandbox\(conn_id"
+            ):
+                WatiHook("wati_live").get_conn()
+            with WatiSandbox() as inner:
+                assert inner.client().get_credits()
+        assert outer.client().get_credits()
+    assert WatiHook("wati_live").get_conn()
 
 
 def test_it_decorates_functions() -> None:
