@@ -32,9 +32,12 @@ def odd(extra: Any) -> Any:
 
 
 def context(run: str, *events: Any, dag: str = "dag", name: str = NAME) -> Any:
-    from airflow.sdk import Asset, AssetAlias
+    from airflow.sdk.definitions.asset import AssetAliasUniqueKey, AssetUniqueKey
+    from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
-    of_run = {Asset(name=name, uri=name): list(events), AssetAlias("an alias"): list(events)}
+    # Not a dict of assets: those of Airflow 3.1.0 have no hash.
+    keys: list[Any] = [AssetUniqueKey(name=name, uri=name), AssetAliasUniqueKey(name="an alias")]
+    of_run = TriggeringAssetEventsAccessor(dict.fromkeys(keys, list(events)))
     return {"ti": SimpleNamespace(dag_id=dag, run_id=run), "triggering_asset_events": of_run}
 
 
