@@ -21,7 +21,7 @@ help:
 	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (about 25 minutes)"
 	@echo "make cluster  a send by Celery's workers, one of which is killed: CLUSTER_ROWS (20000) people (about 3 minutes)"
 	@echo "make dist     the wheel and the sdist, in dist"
-	@echo "make bench    figures: imports, template sends, contact syncs, deferred sensors, beside their floors (about 15 minutes)"
+	@echo "make bench    figures beside peers and floors, as a table, JSON and plots (BENCH_SIZE=small is a try)"
 	@echo "make docs     the documentation as HTML, in docs/_build/html"
 	@echo "make format   format the code"
 
@@ -92,8 +92,12 @@ matrix: $(VENV)/ready
 cluster: .cluster/ready
 	.cluster/bin/python -m pytest -q -rs tests/airflow/test_cluster.py
 
+BENCH_SIZE ?= full
+BENCH_OUTPUT ?= .bench
+
 bench: $(VENV)/ready
-	$(BIN)/python scripts/bench.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
+	$(BIN)/python scripts/bench.py --size $(BENCH_SIZE) --output $(BENCH_OUTPUT)
 
 docs: $(VENV)/ready
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

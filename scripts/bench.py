@@ -1,70 +1,57 @@
 """
-What the provider costs: the import of an operator, template sends, contact syncs, deferred sensors.
+What the provider costs: imports, sends, pacing, syncs, queries, extracts, sensors, the receiver of webhooks.
 
-Each figure is printed beside a peer or the floor of the same run.
+Each figure stands beside a peer or a floor of the same run. ``make bench`` prints one table and writes JSON and plots; the last
+line says whether a limit was passed.
+
+    python scripts/bench.py --size small --only imports,sends --output .bench
 """
 
 from __future__ import annotations
 
-import statistics
-import subprocess
+import argparse
+import importlib
 import sys
+from pathlib import Path
 
-import bench_send
-import bench_sql
-import bench_sync
-import bench_triggers
+from bench_report import SIZES, write
 
-SDK = "from airflow.sdk import DAG, BaseOperator, BaseHook"
-MODULES = (
-    *(
-        f"operators.{name}"
-        for name in ("campaigns", "chatbots", "contacts", "conversations", "messages", "templates")
-    ),
-    "transfers.sql_to_wati",
-)
-RUNS = 7
-ALLOWED_MS = 40.0
-
-
-def added_milliseconds(statement: str) -> float:
-    """Return the median of what a statement costs once Airflow's SDK is loaded, each time in a new process."""
-    program = (
-        f"import time\n{SDK}\nstarted = time.perf_counter()\n{statement}\n"
-        "print((time.perf_counter() - started) * 1000)"
-    )
-    return statistics.median(
-        float(
-            subprocess.run(
-                [sys.executable, "-c", program], capture_output=True, text=True, check=True
-            ).stdout.split()[-1]
-        )
-        for _ in range(RUNS)
-    )
-
-
-def bench_imports() -> int:
-    requests = added_milliseconds("import requests")
-    print(f"{'import':<44} {'added':>9}   beside `import requests`, which peers' operators load")
-    worst = 0.0
-    for name in MODULES:
-        module = f"airflow_provider_wati.{name}"
-        added = added_milliseconds(f"import {module}")
-        worst = max(worst, added)
-        print(f"{module:<44} {added:>6.1f} ms   {added / requests:.2f}")
-    print(f"{'requests':<44} {requests:>6.1f} ms   1.00")
-    if worst > ALLOWED_MS:
-        print(f"An operator module costs {worst:.1f} ms; {ALLOWED_MS:.0f} ms are allowed.", file=sys.stderr)
-        return 1
-    return 0
+ROOT = Path(__file__).parents[1]
+#: The benchmarks in their order, with the module of each. Sends also measure the pace.
+BENCHES = {
+    "imports": "bench_imports",
+    "sends": "bench_send",
+    "sync": "bench_sync",
+    "queries": "bench_sql",
+    "extract": "bench_extract",
+    "sensors": "bench_triggers",
+    "receiver": "bench_receiver",
+}
 
 
 def main() -> int:
-    failed = False
-    for bench in (bench_imports, bench_send.main, bench_sync.main, bench_sql.main, bench_triggers.main):
-        failed |= bool(bench())
-        print(flush=True)
-    return int(failed)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="full", help="how much is measured (default: full)")
+    parser.add_argument("--only", help=f"some of {','.join(BENCHES)} (default: all)")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / ".bench", help="the folder of bench.json and the plots"
+    )
+    arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else list(BENCHES)
+    if unknown := set(names) - BENCHES.keys():
+        parser.error(f"--only has {', '.join(sorted(unknown))}; known are {', '.join(BENCHES)}")
+    passed = 0
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        measures = list(importlib.import_module(BENCHES[name]).measures(SIZES[arguments.size]))
+        # Written at once, so that a run that breaks off leaves what it has measured.
+        table = write(measures, arguments.size, arguments.output)
+        passed += sum(not each.is_allowed for each in measures)
+    print(table)
+    print(f"{passed} figures are beyond their limit. JSON and plots: {arguments.output}")
+    return int(passed > 0)
 
 
 if __name__ == "__main__":

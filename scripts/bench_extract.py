@@ -1,11 +1,9 @@
 """
-What an extraction costs: memory and seconds for 10,000 and 1,000,000 messages, to SQLite, PostgreSQL and Parquet.
+What an extraction costs: memory and seconds for few messages and for many, to SQLite, PostgreSQL and Parquet.
 
-Memory is shown after 10, 50 and 100 % of the rows. Two floors stand beside the time: reading the same without storing
-it (up to 100,000 rows), and inserting as many rows without reading or comparing anything.
-
-With ``--generated`` first, the messages come from a server that makes them up as they are asked for, because the sandbox
-takes longer for a page than the extraction. A number is another size, and the name of a target leaves the others out.
+Two floors stand beside the time: reading the same without storing it (few messages), and inserting as many rows without reading
+or comparing anything. The messages come from a server that makes them up as they are asked for, because the sandbox takes longer
+for a page than the extraction.
 """
 
 from __future__ import annotations
@@ -16,20 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-if TYPE_CHECKING:
-    from airflow_provider_wati.client import WatiClient
+from bench_report import Measure, Sizes
 
 ROOT = Path(__file__).parents[1]
-SIZES = (10_000, 1_000_000)
 TARGETS = ("sqlite", "postgres", "parquet")
 MESSAGES_EACH = 100
 #: An extraction that needs this much more memory for a hundred times the rows is not flat.
@@ -66,7 +62,6 @@ class Meter:
             while self._marks and self.rows >= self._marks[0]:
                 self._marks.pop(0)
                 self.megabytes.append(resident())
-                print(f"{self.rows:>9,} rows: {self.megabytes[-1]:.0f} MB", file=sys.stderr, flush=True)
 
         def called(*arguments: Any) -> Any:
             self.calls += 1
@@ -159,7 +154,7 @@ def measure(
         "AIRFLOW_CONN_WATI_DEFAULT": json.dumps(wati),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
     }
-    command = [sys.executable, __file__, "--child", target, folder, str(total)]
+    command = [sys.executable, __file__, target, folder, str(total)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -218,24 +213,6 @@ def generated_wati(total: int) -> Iterator[tuple[str, str]]:
         server.shutdown()
 
 
-@contextmanager
-def filled_sandbox(total: int) -> Iterator[tuple[str, str]]:
-    from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.sandbox.server import SandboxServer
-
-    with SandboxServer() as sandbox:
-        fill(WatiClient(sandbox.endpoint, sandbox.token, rate_limits={"*": None}, timeout=60), total)
-        yield sandbox.endpoint, sandbox.token
-
-
-def fill(client: WatiClient, count: int) -> None:
-    """Send campaigns, a hundred messages to each person."""
-    people = [{"phone_number": str(919800000001 + n)} for n in range(count // MESSAGES_EACH)]
-    for n in range(MESSAGES_EACH):
-        for first in range(0, len(people), 10_000):
-            client.send_template_messages("welcome", f"campaign {n}", people[first : first + 10_000])
-
-
 def postgres_connection(uri: str) -> dict[str, Any]:
     from psycopg2.extensions import parse_dsn
 
@@ -243,43 +220,32 @@ def postgres_connection(uri: str) -> dict[str, Any]:
     return {"conn_type": "postgres", "host": dsn["host"], "login": dsn["user"], "schema": dsn["dbname"]}
 
 
-def line_of(target: str, result: dict[str, Any]) -> str:
-    seconds = result["seconds"]
-    memory = ", ".join(f"{megabytes:.0f}" for megabytes in result["megabytes"])
-    return (
-        f"{result['rows']:>9,} messages to {target:<8}: {memory} MB after 10, 50 and 100 %; {seconds:.0f} s, "
-        f"{result['calls'] / seconds:.0f} calls/s, {result['rows'] / seconds:,.0f} rows/s; "
-        f"inserting alone {result['inserting']:.1f} s ({seconds / result['inserting']:.1f} times)"
-        + (f", reading alone {result['reading']:.1f} s" if result["reading"] else "")
-    )
-
-
-def main(sizes: tuple[int, ...], wati: Callable[[int], AbstractContextManager[tuple[str, str]]]) -> None:
+def measures(sizes: Sizes) -> Iterator[Measure]:
+    """Measure the time of an extraction beside its floors, and the memory beside that of a smaller one."""
     sys.path.insert(0, str(ROOT))
     from tests.support.postgres import running_postgres
 
-    peaks: dict[str, list[float]] = {}
-    for size in sizes:
-        with wati(size) as (endpoint, token), running_postgres() as uri:
-            for target in [target for target in TARGETS if target in sys.argv] or TARGETS:
+    results: dict[str, list[dict[str, Any]]] = {target: [] for target in TARGETS}
+    totals = (sizes.few, sizes.messages)
+    for total in totals:
+        with generated_wati(total) as (endpoint, token), running_postgres() as uri:
+            for target in TARGETS:
                 with tempfile.TemporaryDirectory() as folder:
                     warehouse = (
                         postgres_connection(uri)
                         if target == "postgres"
                         else {"conn_type": "sqlite", "host": f"{folder}/warehouse.db"}
                     )
-                    result = measure(target, endpoint, token, warehouse, folder, size)
-                peaks.setdefault(target, []).append(max(result["megabytes"]))
-                print(line_of(target, result), flush=True)
-    for target, (least, *_, most) in peaks.items():
-        if most > FLAT * least:
-            sys.exit(f"Memory is not flat: {target} took {least:.0f} MB, then {most:.0f} MB.")
+                    results[target].append(measure(target, endpoint, token, warehouse, folder, total))
+    for target, (small, large) in results.items():
+        what = f"{sizes.messages:,} messages to {target}"
+        yield Measure("extract", what, large["seconds"], "s", "inserting alone", large["inserting"])
+        what = f"{sizes.few:,} messages to {target}"
+        yield Measure("extract", what, small["seconds"], "s", "reading alone", small["reading"])
+        peak, of_few = (max(result["megabytes"]) for result in (large, small))
+        what = f"{target}, memory for {sizes.messages:,}"
+        yield Measure("extract", what, peak, "MB", f"memory for {sizes.few:,}", of_few, most=FLAT)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
-    else:
-        source = generated_wati if "--generated" in sys.argv else filled_sandbox
-        given = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-        main((SIZES[0], *(given or SIZES[1:])), source)
+    child(sys.argv[1], sys.argv[2], int(sys.argv[3]))

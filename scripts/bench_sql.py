@@ -1,4 +1,4 @@
-"""What reading a query costs: peak memory for 10,000 and 1,000,000 rows, from SQLite and from PostgreSQL."""
+"""What reading a query costs: peak memory and time for few rows and for many, from SQLite and from PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MEMORY_ROWS = (10_000, 1_000_000)
+from bench_report import Measure, Sizes
+
 #: A send that needs this much more memory for a hundred times the rows is not flat.
 FLAT = 1.5
 SQL = """
@@ -85,27 +87,21 @@ def connections(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def main() -> int:
-    failed = False
-    print(f"{'a query, its checks and its outcomes table':<44} {'rows':>9} {'rows/s':>9} {'peak memory':>12}")
+def measures(sizes: Sizes) -> Iterator[Measure]:
+    """Measure the memory of a query's checks and outcomes, and the time of many rows beside that of few."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         # As root, PostgreSQL's server runs as another user.
         Path(name).chmod(0o755)
         for database, connection in connections(Path(name)).items():
-            peaks = []
-            for rows in MEMORY_ROWS:
-                took = measure(connection, rows, name)
-                peaks.append(took["megabytes"])
-                speed = rows / took["seconds"]
-                print(f"{database:<44} {rows:>9,} {speed:>9,.0f} {took['megabytes']:>9.0f} MB", flush=True)
-            if peaks[-1] > FLAT * peaks[0]:
-                print(f"FAILED: memory grows with the rows: {peaks}")
-                failed = True
-    return int(failed)
+            small, large = (measure(connection, rows, name) for rows in (sizes.few, sizes.people))
+            what, peer = (f"{database}, memory for {rows:,}" for rows in (sizes.people, sizes.few))
+            yield Measure("queries", what, large["megabytes"], "MB", peer, small["megabytes"], most=FLAT)
+            per_row = [
+                took["seconds"] / rows * 1e6 for took, rows in ((large, sizes.people), (small, sizes.few))
+            ]
+            what, peer = (f"{database}, a row of {rows:,}" for rows in (sizes.people, sizes.few))
+            yield Measure("queries", what, per_row[0], "µs", peer, per_row[1])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        child(sys.argv[1])
-        sys.exit()
-    sys.exit(main())
+    child(sys.argv[1])

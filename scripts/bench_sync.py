@@ -1,4 +1,4 @@
-"""What a contact sync costs: calls, hours at the growth plan's pace, and memory, beside one call for each row."""
+"""What a contact sync costs: calls, beside one call for each row, and memory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench_report import Measure, Sizes
+
 import airflow_provider_wati
 from airflow_provider_wati.client import WatiClient
-from airflow_provider_wati.client.rate_limit import EndpointGroup, rate_limits_of, seconds_at
 from airflow_provider_wati.sandbox.server import SandboxServer
 from airflow_provider_wati.state.directory import StateDirectory, StateFile
 from airflow_provider_wati.syncing.job import ContactSync
 from airflow_provider_wati.syncing.row_mapping import ContactColumns
 from airflow_provider_wati.syncing.snapshot import write_snapshot
 
-CONTACTS = 100_000
-CHANGED = 1_000
-NEW = 200
 FIRST = 919_800_000_001
-MEMORY_ROWS = (10_000, 1_000_000)
 #: A run that needs this much more memory for a hundred times the rows is not flat.
 FLAT = 1.5
 
@@ -55,7 +52,8 @@ def sync(client: WatiClient, directory: str, some: Iterable[dict[str, Any]]) -> 
 def seed(sandbox: SandboxServer, count: int) -> None:
     """Give the sandbox customers."""
     body = f'{{"count": {count}, "first_phone": "{FIRST}"}}'.encode()
-    request = urllib.request.Request(f"{sandbox.url}/_sandbox/contacts", data=body, method="POST")
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{sandbox.url}/_sandbox/contacts", body, headers)
     urllib.request.urlopen(request, timeout=120).close()
 
 
@@ -64,40 +62,25 @@ def client_of(endpoint: str, token: str) -> WatiClient:
     return WatiClient(endpoint, token, rate_limits={"*": None}, timeout=60)
 
 
-def hours(calls: int) -> float:
-    """Return how long calls take at the pace of the growth plan."""
-    return seconds_at(rate_limits_of("growth")[EndpointGroup.CONTACTS], calls) / 3600
-
-
-def bench_calls() -> list[str]:
-    """Print the calls of four runs; return what is more than is promised."""
+def of_calls(sizes: Sizes) -> Iterator[Measure]:
+    """Measure the calls of four runs, beside one call for each row."""
+    contacts, changed, new = sizes.contacts, sizes.contacts // 100, sizes.contacts // 500
     with SandboxServer() as sandbox, tempfile.TemporaryDirectory() as directory:
         sandbox.reset(seed=False)
-        seed(sandbox, CONTACTS)
+        seed(sandbox, contacts)
         client = client_of(sandbox.endpoint, sandbox.token)
-        most_reads = math.ceil(CONTACTS / 100) + 2
         runs = (
-            ("first run, no snapshot", rows(CONTACTS), CONTACTS, most_reads, 0),
-            ("no change", rows(CONTACTS), CONTACTS, 1, 0),
-            (f"{CHANGED:,} changes", rows(CONTACTS, CHANGED), CONTACTS, 1, math.ceil(CHANGED / 100)),
-            (f"{NEW} new", rows(CONTACTS + NEW, CHANGED), CONTACTS + NEW, 1, NEW),
+            ("first run", rows(contacts), contacts, math.ceil(contacts / 100) + 2),
+            ("no change", rows(contacts), contacts, 1),
+            (f"{changed:,} changes", rows(contacts, changed), contacts, 1 + math.ceil(changed / 100)),
+            (f"{new} new", rows(contacts + new, changed), contacts + new, 1 + new),
         )
-        print(
-            f"{'sync of ' + format(CONTACTS, ',') + ' contacts':<28}{'reads':>8}{'writes':>8}{'hours':>9}",
-            end="",
-        )
-        print(f"{'one call a row':>16}{'hours':>9}{'seconds here':>14}")
-        wrong = []
-        for name, some, count, reads, written in runs:
+        for name, some, count, promised in runs:
             summary = sync(client, directory, some)
-            print(
-                f"{name:<28}{summary['reads']:>8,}{summary['writes']:>8,}{hours(summary['calls']):>9.3f}",
-                end="",
+            what = f"{contacts:,} contacts, {name}"
+            yield Measure(
+                "sync", what, summary["calls"], "calls", "a call for each row", count, most=promised / count
             )
-            print(f"{count:>16,}{hours(count):>9.3f}{summary['seconds']:>14.1f}")
-            if summary["reads"] > reads or summary["writes"] != written:
-                wrong.append(f"{name}: {reads} reads and {written} writes are promised")
-    return wrong
 
 
 def child(endpoint: str, token: str, count: str, directory: str) -> None:
@@ -117,36 +100,32 @@ def child(endpoint: str, token: str, count: str, directory: str) -> None:
     print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 
 
-def bench_memory() -> list[str]:
-    """Print the peak memory of a process that syncs few rows, and of one that syncs many."""
+def of_memory(sizes: Sizes) -> Iterator[Measure]:
+    """Measure the peak memory of a process that syncs few rows, and of one that syncs many."""
     peaks = []
     package = str(Path(airflow_provider_wati.__file__).parents[1])
-    for count in MEMORY_ROWS:
+    for count in (sizes.few, sizes.people):
         with SandboxServer() as sandbox, tempfile.TemporaryDirectory() as directory:
             sandbox.reset(seed=False)
-            seed(sandbox, MEMORY_ROWS[0])
+            seed(sandbox, sizes.few)
             done = subprocess.run(
-                [sys.executable, __file__, "child", sandbox.endpoint, sandbox.token, str(count), directory],
+                [sys.executable, __file__, sandbox.endpoint, sandbox.token, str(count), directory],
                 capture_output=True,
                 text=True,
                 check=True,
                 cwd=package,
             )
         peaks.append(float(done.stdout.split()[-1]))
-        print(f"peak memory of a sync of {count:>9,} rows: {peaks[-1]:.0f} MB")
-    return [] if peaks[-1] < FLAT * peaks[0] else [f"memory is not flat: {peaks}"]
+    what = f"memory for {sizes.people:,} rows"
+    yield Measure("sync", what, peaks[1], "MB", f"memory for {sizes.few:,} rows", peaks[0], most=FLAT)
 
 
-def main() -> int:
+def measures(sizes: Sizes) -> Iterator[Measure]:
+    """Measure the calls and the memory of a contact sync."""
     logging.getLogger("airflow_provider_wati").setLevel(logging.WARNING)
-    wrong = bench_calls() + bench_memory()
-    for each in wrong:
-        print(each, file=sys.stderr)
-    return bool(wrong)
+    yield from of_calls(sizes)
+    yield from of_memory(sizes)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["child"]:
-        child(*sys.argv[2:])
-    else:
-        sys.exit(main())
+    child(*sys.argv[1:])

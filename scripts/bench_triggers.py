@@ -1,8 +1,8 @@
 """
-What 500 deferred campaign sensors do to one real triggerer: whether its event loop stays free, and their calls per minute.
+What hundreds of deferred campaign sensors do to one real triggerer: whether its event loop stays free, and their calls per minute.
 
 Airflow runs as in production, against the sandbox. The calls stand beside the rate of the connection, and the warnings about
-the event loop beside those for 500 triggers of Airflow's own that only sleep.
+the event loop beside those for as many triggers of Airflow's own that only sleep.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench_report import Measure, Sizes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.airflow.conftest import Deployment, connection_to, wait_for  # after the path above
 from tests.conftest import Sandbox  # likewise
 
-SENSORS = 500
-#: Calls in seconds that the connection allows for campaigns, and how long the sensors are watched.
-RATE, WATCHED = (10, 10), 60
+#: Calls in seconds that the connection allows for campaigns.
+RATE = (10, 10)
 #: Seconds from which on Airflow's triggerer warns.
 WARNS_FROM = 0.2
 #: Seconds in which the triggerer takes 500 triggers over.
@@ -91,7 +93,7 @@ class Result:
         return max(map(float, held), default=0.0)
 
 
-def watch(name: str, delay: float) -> Result:
+def watch(name: str, delay: float, sizes: Sizes) -> Result:
     """
     Run one variant.
 
@@ -104,9 +106,9 @@ def watch(name: str, delay: float) -> Result:
             sandbox.client()
             .send_template_messages("welcome", f"campaign {n}", [{"phone_number": "12025550143"}])
             .campaign_id
-            for n in range(SENSORS if name == "distinct" else 1)
+            for n in range(sizes.sensors if name == "distinct" else 1)
         ]
-        campaigns = (ids * SENSORS)[:SENSORS]
+        campaigns = (ids * sizes.sensors)[: sizes.sensors]
         if delay:
             sandbox.fault("delay", method="GET", seconds=delay)
         airflow = deferred(Path(folder), sandbox, campaigns, is_peer=name == "peer")
@@ -116,7 +118,7 @@ def watch(name: str, delay: float) -> Result:
             time.sleep(TAKEOVER)
             takeover = warnings_in(folder)
             sandbox.control("DELETE", "/requests")
-            time.sleep(WATCHED)
+            time.sleep(sizes.watched)
             looks = Counter(call for call in sandbox.requests("GET") if "broadcasts" in call)
             waiting = warnings_in(folder)[len(takeover) :]
         finally:
@@ -138,8 +140,8 @@ def deferred(home: Path, sandbox: Sandbox, campaigns: list[str | None], *, is_pe
         airflow.trigger("bench")
         airflow.python(DEFER.format(campaigns=campaigns, is_peer=is_peer))
         found = airflow.triggers()
-        if found != SENSORS:
-            raise SystemExit(f"{found} sensors are deferred, not {SENSORS}.")
+        if found != len(campaigns):
+            raise SystemExit(f"{found} sensors are deferred, not {len(campaigns)}.")
     except BaseException:
         airflow.stop()
         raise
@@ -155,35 +157,21 @@ def warnings_in(folder: str) -> list[str]:
     return [line for line in log_of(folder).splitlines() if any(warning in line for warning in WARNINGS)]
 
 
-def main() -> int:
-    variants = [("peer", 0.0), ("distinct", 0.0), ("distinct", 3.0), ("same", 0.0)]
-    if __name__ == "__main__" and len(sys.argv) > 1:
-        variants = [(name, float(delay)) for name, delay in (word.split(":") for word in sys.argv[1:])]
-    allowed = RATE[0] / RATE[1] * WATCHED + RATE[0]
-    print(
-        f"{SENSORS} deferred sensors in one triggerer, a look each minute, {allowed - RATE[0]:.0f} calls a minute allowed"
-    )
-    failures, allowed_hold = [], 2 * WARNS_FROM
-    for name, delay in variants:
-        result = watch(name, delay)
-        print(
-            f"  {name:<9} answers after {delay:.0f} s  {result.calls * 60 / WATCHED:>4.0f} calls a minute, "
-            f"{len(result.looks)} campaigns, each at most {max(result.looks.values(), default=0)} times; "
-            f"warnings {len(result.takeover)} at takeover (at most {result.longest:.2f} s), {len(result.waiting)} after",
-            flush=True,
-        )
+def measures(sizes: Sizes) -> Iterator[Measure]:
+    """Measure how long the event loop is held up, beside triggers of Airflow's own, and the calls, beside those allowed."""
+    held = max(WARNS_FROM, watch("peer", 0.0, sizes).longest)
+    allowed = RATE[0] / RATE[1] * sizes.watched + RATE[0]
+    for name, delay in (("distinct", 0.0), ("distinct", 3.0), ("same", 0.0)):
+        result = watch(name, delay, sizes)
+        what = f"{sizes.sensors} sensors, {name} campaigns" + (f", {delay:.0f} s answers" if delay else "")
         for line in (*result.takeover, *result.waiting):
-            print(f"    {line}", file=sys.stderr)
-        if name == "peer":
-            allowed_hold = max(allowed_hold, 2 * result.longest)
-        elif result.waiting or result.longest > allowed_hold:
-            failures.append(f"{name}, {delay:.0f} s: the event loop was held up.")
-        if name != "peer" and not 0 < result.calls <= allowed:
-            failures.append(f"{name}, {delay:.0f} s: {result.calls} calls, and {allowed:.0f} are allowed.")
-    for failure in failures:
-        print(failure, file=sys.stderr)
-    return int(bool(failures))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            print(line, file=sys.stderr)
+        if not result.calls:
+            raise SystemExit(f"{what}: nothing was asked.")
+        longest = max(WARNS_FROM, result.longest)
+        yield Measure(
+            "sensors", f"{what}: held up", longest, "s at most", "sleeping triggers", held, most=2.0
+        )
+        yield Measure("sensors", f"{what}: calls", result.calls, "calls", "calls allowed", allowed, most=1.0)
+        late = len(result.waiting)
+        yield Measure("sensors", f"{what}: warnings", late, "later", "sensors", sizes.sensors, most=0.0)
