@@ -49,7 +49,6 @@ def wati_sharded_send():
             table.writerows(ORDERS)
         return str(path)
 
-    # [START sharded]
     sent = WatiBroadcastTemplateOperator.partial(
         task_id="send",
         template_name="order_update",
@@ -64,7 +63,6 @@ def wati_sharded_send():
         retries=5,
         retry_delay=timedelta(seconds=5),
     ).expand(shard=[[n, SHARDS] for n in range(SHARDS)])
-    # [END sharded]
 
     @task
     def add_up(summaries: list[dict[str, Any]]) -> dict[str, int]:
