@@ -9,7 +9,7 @@ AIRFLOW ?= 3.3.2
 
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
-	@echo "make test     lint, types and tests (about 25 minutes)"
+	@echo "make test     lint, types and tests (about 40 minutes)"
 	@echo "make quick    the tests that start neither Airflow nor a database (under a minute)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
@@ -18,7 +18,7 @@ help:
 	@echo "make coverage lines and branches that the tests of make quick reach (about 2 minutes)"
 	@echo "make mutation the share of small faults in the policy modules that their tests notice (about 15 minutes)"
 	@echo "make floors   make quick on Airflow 3.1.0 with the oldest of each dependency"
-	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (about 25 minutes)"
+	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (long)"
 	@echo "make cluster  a send by Celery's workers, one of which is killed: CLUSTER_ROWS (20000) people (about 3 minutes)"
 	@echo "make dist     the wheel and the sdist, in dist"
 	@echo "make bench    figures beside peers and floors, as a table, JSON and plots (BENCH_SIZE=small is a try)"
