@@ -246,9 +246,9 @@ def check_pip(arguments: list[str], _: Sandbox) -> None:
     ]
     assert arguments[0] in ("install", "uninstall")
     for requirement in arguments[1:]:
-        name, _, extras = requirement.removesuffix("]").partition("[")
+        name, *extras = requirement.removesuffix("]").split("[")
         if name == project["name"]:
-            assert set(extras.split(",")) <= {*project["optional-dependencies"], ""}
+            assert set(",".join(extras).split(",")) <= {*project["optional-dependencies"], ""}
         else:
             assert requirement in known
 

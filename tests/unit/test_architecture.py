@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "extracting": {"extracting", "listening", "tables", "client", "clock", "exceptions", "masking"},
     "waiting": {"waiting", "sending", "listening", "client", "clock", "exceptions", "masking"},
     "sandbox": {"sandbox", "masking"},
-    "testing": {"testing", "sandbox", "client", "clock", "airflow"},
+    "testing": {"testing", "sandbox", "client", "clock", "exceptions", "airflow"},
     "hooks": {
         "_compat",
         "hooks",
