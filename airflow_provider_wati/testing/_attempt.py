@@ -130,7 +130,7 @@ def _watch_sockets(shared: Shared, port: int) -> None:
 
 
 def _watch_tasks(shared: Shared) -> None:
-    """Tell whether a task executes, and die when it has returned, if that is wanted."""
+    """Note while a task executes, and die when it has returned, if that is wanted."""
     from airflow.sdk.execution_time import task_runner
 
     runner: Any = task_runner
