@@ -110,7 +110,7 @@ release-check: $(VENV)/ready
 	@found="v$$($(BIN)/python -c 'from airflow_provider_wati import __version__; print(__version__)')"; \
 	test "$(TAG)" = "$$found" || { echo "TAG is '$(TAG)', and the version of the package is $$found."; exit 1; }
 	@grep -q "^## $(TAG:v%=%)\b" CHANGELOG.md || \
-	{ echo "CHANGELOG.md has no section $(TAG:v%=%): give the unreleased one that version and the day."; exit 1; }
+	{ echo "CHANGELOG.md has no section $(TAG:v%=%): give the newest one that version."; exit 1; }
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .
