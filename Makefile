@@ -56,6 +56,8 @@ lint: $(VENV)/ready
 
 types: $(VENV)/ready
 	$(BIN)/mypy
+	@# By itself, because these modules import each other by their bare names.
+	$(BIN)/mypy scripts
 
 unit: $(VENV)/ready
 	@# A file of tests goes to one process as a whole, because its tests share a sandbox; in order, as the longest is first.

@@ -67,8 +67,8 @@ class Meter:
             self.calls += 1
             return outcome(*arguments)
 
-        job._Buffer.add = counted  # type: ignore[method-assign] # for this process
-        Transport.outcome = called  # type: ignore[method-assign] # likewise
+        job._Buffer.add = counted  # type: ignore[method-assign, assignment] # for this process
+        Transport.outcome = called  # type: ignore[method-assign, assignment] # likewise
 
 
 def child(target: str, folder: str, total: int) -> None:

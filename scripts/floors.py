@@ -37,7 +37,7 @@ def main() -> int:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, ENVIRONMENT], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", python]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
     subprocess.run([*install, "--editable", CHECKOUT, *floors(), *FOR_AIRFLOW, *TOOLS], check=True)
     return subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=CHECKOUT, check=False).returncode
 

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -179,7 +179,7 @@ class SandboxServer:
         """Go back to the beginning; only between requests."""
         self.workspace.reset(seed=seed)
 
-    def start(self) -> SandboxServer:
+    def start(self) -> Self:
         """Start serving and return once connections are accepted."""
         self._thread.start()
         deadline = time.monotonic() + _START_SECONDS
@@ -200,7 +200,7 @@ class SandboxServer:
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])
 
-    def __enter__(self) -> SandboxServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
