@@ -85,11 +85,11 @@ class Series:
 
 
 SERIES = (
-    # Without upper bounds for these: it does not start with a newer structlog, and its object storage fails with a newer
-    # universal-pathlib.
+    # It has no upper bounds for these: it does not start with a newer structlog, its object storage fails with a newer
+    # universal-pathlib, and its API refuses what its own tasks send with a newer fastapi, as 3.1.8 declares.
     Series(
         "3.1.0",
-        ("apache-airflow==3.1.0", "structlog==25.4.0", "universal-pathlib==0.2.6"),
+        ("apache-airflow==3.1.0", "structlog==25.4.0", "universal-pathlib==0.2.6", "fastapi<0.118"),
         "3.11",
         "3.13",
     ),
