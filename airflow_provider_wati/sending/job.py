@@ -213,7 +213,8 @@ class SendJob:
     def _load(self, rows: Iterable[Row]) -> None:
         family = self.family or self.send_key
         reader = RowReader(self.mapping, self.targets, family, self._template.required, self.shard)
-        self._queue.load(rows, reader.read if self.shard is None else reader.read_own)
+        read = reader.read if self.shard is None else reader.read_own
+        self._queue.load(rows, read, lambda: reader.has_keys_elsewhere)
         self.has_all_rows = True
         counts = self._queue.counts()
         log.info(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -73,13 +73,16 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         """Delete the database."""
         self._db.close()
 
-    def load(self, rows: Iterable[Row], read: Any) -> None:
+    def load(
+        self, rows: Iterable[Row], read: Any, has_keys_elsewhere: Callable[[], bool] = lambda: False
+    ) -> None:
         """
         Read all rows, check each by itself, and find duplicates.
 
         :param rows: the source, read to its end.
         :param read: maps a row to a :class:`MappedRow`; None for one that is left to another task, whose number no row gets
             here. It raises for no row.
+        :param has_keys_elsewhere: says, once all rows are read, whether rows of other tasks have keys.
         """
         source, first = iter(rows), 1
         while True:
@@ -90,7 +93,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
                 self._add(chunk, first)
             first += len(chunk)
         self._db.execute("UPDATE rows SET status = 'invalid' WHERE reason IS NOT NULL")
-        self.has_keys: bool = self._any("key IS NOT NULL")
+        self.has_keys: bool = has_keys_elsewhere() or self._any("key IS NOT NULL")
         if self.has_keys:
             # Without a key it could not be told from another message to the same person.
             self._db.execute(

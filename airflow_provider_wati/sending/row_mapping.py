@@ -178,12 +178,15 @@ class RowReader:
         self._identity = MessageIdentity(family)
         self._required = required
         self._plain = PlainRows.of(mapping, targets, self._identity, required)
+        #: Whether rows of other shards have keys: if some rows have one, all need one.
+        self.has_keys_elsewhere: bool = False
 
     def read_own(self, row: Row) -> MappedRow | None:
         """Do what :meth:`read` does; None for a row of another shard."""
         mapped = self.read(row)
         if self._shard is None or self._shard.has(mapped.dedupe_key or mapped.target):
             return mapped
+        self.has_keys_elsewhere = self.has_keys_elsewhere or mapped.key is not None
         return None
 
     def read(self, row: Row) -> MappedRow:

@@ -128,6 +128,24 @@ def test_the_number_of_shards_may_change_under_a_key_of_the_user_s_own(
     assert messages(sandbox) == [1] * PEOPLE
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_rows_without_a_key_are_invalid_in_each_shard(
+    shared: bool, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Whether some rows have a key is a question about the table, not about a shard of it."""
+    rows = [{**row, "order": "1001" if n == 7 else None} for n, row in enumerate(table())]
+    more = {"send_key": "promo", "state_path": str(tmp_path)} if shared else {}
+    totals = Counter[str]()
+    for n in range(4):
+        try:
+            summary = execute(send(rows, [n, 4], key_column="order", **more), map_index=n, store=Store())
+        except WatiValidationError:
+            summary = execute.pushed[-1]  # type: ignore[attr-defined] # what the failed task leaves in XCom
+        totals.update({name: summary[name] for name in ("total", "accepted", "invalid")})
+    assert totals == {"total": PEOPLE, "accepted": 1, "invalid": PEOPLE - 1}
+    assert sum(messages(sandbox)) == 1
+
+
 def test_a_shard_may_have_nobody(execute: Execute, sandbox: Sandbox) -> None:
     """More shards than people is no failure."""
     totals = [execute(send(table(1), [n, 3]), map_index=n, store=Store())["total"] for n in range(3)]
