@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -14,6 +15,9 @@ from airflow_provider_wati.tables.outcomes import failure_of, fitted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+_EXPRESSION = re.compile(r"{{.*?}}|{%.*?%}")
 
 
 class RowsJob(Protocol):
@@ -65,8 +69,8 @@ class RowsOperator(WatiOperator):
         self.state_path = state_path
         self._given: dict[str, bool] = {}
         self._remember("outcomes_path", "state_path")
-        # Of a path without a template all mapped tasks have the same.
-        self._has_fixed_path = isinstance(outcomes_path, str) and "{{" not in outcomes_path
+        # Of a path whose template has no index in it, all mapped tasks have the same.
+        self._path_expressions = " ".join(_EXPRESSION.findall(str(outcomes_path)))
 
     def _remember(self, *arguments: str) -> None:
         """Note which arguments are given, and which as templates, which may leave nothing of them."""
@@ -94,18 +98,24 @@ class RowsOperator(WatiOperator):
         if self.outcomes_path:
             self.outcomes_path = str(self.outcomes_path)
             check_table(self.outcomes_path)
-            index = (
-                "ti.map_index" if is_mapped(context) else "loop.index" if loop_index(context) >= 0 else None
-            )
-            if self._has_fixed_path and index:
-                self.log.warning(
-                    "Each mapped task, or iteration of a loop, overwrites %s: put {{ %s }} into outcomes_path to keep them "
-                    "all.",
-                    self.outcomes_path,
-                    index,
-                )
+            self._warn_of_one_path(context)
         if not isinstance(self.failure_threshold, (int, float)) or not 0 <= self.failure_threshold <= 1:
             raise WatiValidationError(f"failure_threshold is {self.failure_threshold!r}: give 0 to 1.")
+
+    def _warn_of_one_path(self, context: Context) -> None:
+        """Warn where the tasks that share an operator write their outcomes to one file."""
+        index: str | None = None
+        told_by: tuple[str, ...] = ()
+        if is_mapped(context):
+            index, told_by = "ti.map_index", ("map_index", "shard")
+        elif loop_index(context) >= 0:
+            index, told_by = "loop.index", ("loop",)
+        if index is not None and not any(word in self._path_expressions for word in told_by):
+            self.log.warning(
+                "Each mapped task, or iteration of a loop, overwrites %s: put {{ %s }} into outcomes_path to keep them all.",
+                self.outcomes_path,
+                index,
+            )
 
     def _account_for(self, job: RowsJob, run: Callable[[], None], context: Context) -> dict[str, Any]:
         """

@@ -128,6 +128,24 @@ def test_the_number_of_shards_may_change_under_a_key_of_the_user_s_own(
     assert messages(sandbox) == [1] * PEOPLE
 
 
+@pytest.mark.parametrize(
+    ("path", "warns"),
+    [
+        ("{run_id}/all.csv", True),
+        ("{run_id}/{ti.map_index}.csv", False),
+        ("map_index/all.csv", True),
+        ("{task.shard}.csv", False),
+    ],
+)
+def test_shards_that_write_to_one_file_are_warned_of(
+    path: str, warns: bool, execute: Execute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path that is a template and has no index in it is one path all the same."""
+    template = path.replace("{", "{{ ").replace("}", " }}")
+    execute(send(table(4), [0, 2], outcomes_path=f"{tmp_path}/{template}"), map_index=0)
+    assert ("Each mapped task" in capsys.readouterr().out) is warns
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_rows_without_a_key_are_invalid_in_each_shard(
     shared: bool, execute: Execute, sandbox: Sandbox, tmp_path: Path
