@@ -34,8 +34,8 @@ class Shard:
         :raises WatiValidationError: for anything else.
         """
         try:
-            # A text of two digits has two parts as well.
-            numbers = [] if isinstance(given, str) else [_whole(number) for number in given]
+            # Texts and bytes have parts as well, and the parts of a set have no order.
+            numbers = [_whole(number) for number in given] if isinstance(given, (list, tuple)) else []
         except (TypeError, ValueError):
             numbers = []
         index, count = numbers if len(numbers) == 2 else (0, 0)
@@ -59,6 +59,6 @@ class Shard:
 
 
 def _whole(number: Any) -> int:
-    if isinstance(number, (bool, float)):
+    if isinstance(number, bool) or not isinstance(number, (int, str)):
         raise ValueError("not a whole number")
     return int(number)

@@ -24,6 +24,8 @@ _EXACT_FLOAT = 2**53
 #: About that of the smallest float.
 _SMALLEST_EXPONENT = -400
 _SHOWN_LENGTH = 200
+#: Where an object is in memory, as many show it.
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def text_of(value: Any) -> str | None:
@@ -98,11 +100,18 @@ def _float_text(value: float) -> str:
 
 
 def as_written(value: Any) -> str:
-    """Return a value that could not be read as it is shown in the outcomes: at most 200 characters of text."""
+    """
+    Return a value that could not be read as it is shown in the outcomes: at most 200 characters of text.
+
+    The text is the same in each process: it decides which of several tasks accounts for the row.
+    """
     if value is None:
         return ""
     try:
-        return _clean(str(value)[:_SHOWN_LENGTH])
+        if isinstance(value, (set, frozenset)):
+            return type(value).__name__  # its order differs from process to process
+        text = str(value)[:_SHOWN_LENGTH]
+        return _clean(text if isinstance(value, str) else _ADDRESS.sub("", text))
     except Exception:
         return type(value).__name__
 

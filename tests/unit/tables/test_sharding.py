@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def test_a_shard_is_read_as_it_is_written(given: Any) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [[8, 8], [-1, 8], [0, 0], [0, 10_001], [0], [0, 1, 2], 3, "0", "01", "1/8", [0.0, 8], [True, 8], [None, 8], {}, ["a", "b"]],
+    [[8, 8], [-1, 8], [0, 0], [0, 10_001], [0], [0, 1, 2], 3, "0", "01", "1/8", [0.0, 8], [True, 8], [None, 8], {}, ["a", "b"],
+     b"\x01\x08", {"0": 1, "8": 2}, {0, 8}, [Decimal("1.5"), 8], float("inf")],
 )  # fmt: skip
 def test_what_is_no_shard_is_refused(given: Any) -> None:
     """An index that does not exist would leave people out without a word, so it is refused with the form that is right."""

@@ -135,6 +135,11 @@ def test_a_value_that_could_not_be_read_is_shown_short_and_clean() -> None:
     assert as_written(None) == ""
     assert as_written("x" * 300) == "x" * 200
     assert as_written("Cl\udc00") == "Cl?"
+    # The same in each process, because a shard is chosen by it.
+    blobs = [memoryview(b"1"), memoryview(b"2")]
+    assert {as_written(blob) for blob in blobs} == {"<memory>"}
+    assert as_written({"1", "2"}) == "set"
+    assert as_written("left at 0x1f") == "left at 0x1f"
     assert as_written(Rude()) == "Rude"
 
 
