@@ -14,6 +14,7 @@ from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._files import address, open_rows, read_lines
 from airflow_provider_wati.operators._rows import RowsOperator
 from airflow_provider_wati.state.sends import clears_of, grace_of, is_cleared, is_mapped, open_journal
+from airflow_provider_wati.state.shards import check_shard_count
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class WatiBulkSendOperator(RowsOperator):
     :raises WatiValidationError: before anything is sent, for a template that is not approved, an argument with an error,
         or one that a template of Airflow's has left empty; afterwards, when too many rows were invalid.
     :raises WatiConfigurationError: before anything is sent, when the send key was used with another template, channel or
-        use of keys; when nothing would remember the send for a retry; when the journal cannot hold it or be read.
+        use of keys; when another task of the run, or an earlier attempt, had another number of shards; when nothing would
+        remember the send for a retry; when the journal cannot hold it or be read.
     :raises WatiRejectedError: when WATI refused too many messages.
     :raises WatiIncompleteError: when some rows were not attempted; the next attempt goes on from there.
     :raises WatiUnknownOutcomeError: when answers were lost; the next attempt reconciles.
@@ -140,6 +142,9 @@ class WatiBulkSendOperator(RowsOperator):
             clock=self.clock,
         )
         self._check(context)
+        shard = self._shard()
+        if shard is not None and not self.is_dry_run:
+            check_shard_count(context, opened, shard.count, self.state_path)
         with contextlib.closing(self._job(context, opened)) as job:
             return self._account_for(job, lambda: job.run(self._rows(context)), context)
 
@@ -246,7 +251,8 @@ class TableSendOperator(WatiBulkSendOperator):
         person who comes twice is messaged once. If some rows have a key, those without one are invalid.
     :param shard: the part of the people that this task sends to, as ``[index, count]`` with the index from 0 (templated);
         all if left out. A hash of the person decides, so that ``.expand(shard=[[n, 8] for n in range(8)])`` sends to
-        everybody once in eight tasks. ``total`` counts the rows of the shard; ``row`` is the row's number in the whole table.
+        everybody once in eight tasks. All of them have the same count, also where the DAG changes while its run is under
+        way. ``total`` counts the rows of the shard; ``row`` is the row's number in the whole table.
 
     The other parameters, the result and the errors are those of :class:`WatiBulkSendOperator`.
     """

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_wati.exceptions import WatiError, WatiValidationError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator
 from tests.support.sends import phone
-from tests.support.tasks import Execute, Store
+from tests.support.tasks import Execute, Store, Tasks
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -128,6 +128,84 @@ def test_the_number_of_shards_may_change_under_a_key_of_the_user_s_own(
     assert messages(sandbox) == [1] * PEOPLE
 
 
+@pytest.mark.parametrize("where", ["state_path", "Airflow's store"])
+def test_a_number_of_shards_that_changes_while_a_run_is_under_way_sends_nothing(
+    where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Tasks that begin after the DAG has changed send to nobody, again and again, until all tasks are cleared."""
+    state = {"state_path": str(tmp_path / "state")} if where == "state_path" else {}
+    stores = [Store() for _ in range(5)]
+    for n in (0, 1):
+        execute(send(table(), [n, 3], **state), map_index=n, store=stores[n])
+    before = messages(sandbox)
+    for n in (2, 3, 4):
+        for attempt in (1, 2):
+            with pytest.raises(
+                WatiConfigurationError, match="5 here, and 3 in the mapped task 0 .* clear all"
+            ):
+                execute(send(table(), [n, 5], **state), map_index=n, store=stores[n], try_number=attempt)
+    assert messages(sandbox) == before
+    for n in range(5):
+        execute(send(table(), [n, 5], **state), map_index=n, store=stores[n], clears=1, try_number=2)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+@pytest.mark.parametrize("where", ["state_path", "Airflow's store"])
+def test_a_retry_keeps_the_number_of_shards(
+    where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A shard that has sent to a part of its people does not go on as another one, and no other task starts beside it."""
+    state = {"state_path": str(tmp_path / "state")} if where == "state_path" else {}
+    stores = [Store() for _ in range(5)]
+    expired = sandbox.fault("status", status=401, method="POST", skip=1)
+    with pytest.raises(WatiError):
+        execute(send(table(), [0, 3], **state), map_index=0, store=stores[0])
+    sandbox.control("DELETE", f"/faults/{expired}")
+    with pytest.raises(
+        WatiConfigurationError, match="was 3 in an earlier attempt of this task, and is 5 now"
+    ):
+        execute(send(table(), [0, 5], **state), map_index=0, store=stores[0], try_number=2)
+    with pytest.raises(WatiConfigurationError, match="5 here, and 3 in the mapped task 0"):
+        execute(send(table(), [1, 5], **state), map_index=1, store=stores[1])
+    assert sum(messages(sandbox)) == 5
+    for n in range(3):
+        execute(send(table(), [n, 3], **state), map_index=n, store=stores[n], try_number=3)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_clear_of_failed_shards_alone_keeps_the_number_of_shards(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """With another number of shards, people of the tasks that are not cleared would be forgotten in a green run."""
+    state = {"state_path": str(tmp_path / "state")}
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    execute(send(table(), [0, 2], **state), map_index=0)
+    expired = sandbox.fault("status", status=401, method="POST", skip=1)
+    with pytest.raises(WatiError):
+        execute(send(table(), [1, 2], **state), map_index=1)
+    sandbox.control("DELETE", f"/faults/{expired}")
+    before = sum(messages(sandbox))
+    tasks.clear("r", only={1})
+    again: dict[str, Any] = {"map_index": 1, "clears": 1, "try_number": 2}
+    with pytest.raises(
+        WatiConfigurationError, match="clear all tasks of the send, not only those that have failed"
+    ):
+        execute(send(table(), [1, 3], **state), **again)
+    assert sum(messages(sandbox)) == before
+    execute(send(table(), [1, 2], **state), **again)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_shards_without_mapping_keep_their_number(execute: Execute, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Tasks that are not mapped do not know of each other, so not even a Clear makes another number right."""
+    state = {"state_path": str(tmp_path / "state")}
+    execute(send(table(), [0, 2], **state))
+    before = sum(messages(sandbox))
+    with pytest.raises(WatiConfigurationError, match=r"divide the send by .expand\(shard=...\)"):
+        execute(send(table(), [0, 3], **state), clears=1, try_number=2)
+    assert sum(messages(sandbox)) == before
+
+
 @pytest.mark.parametrize(
     ("path", "warns"),
     [
@@ -144,6 +222,15 @@ def test_shards_that_write_to_one_file_are_warned_of(
     template = path.replace("{", "{{ ").replace("}", " }}")
     execute(send(table(4), [0, 2], outcomes_path=f"{tmp_path}/{template}"), map_index=0)
     assert ("Each mapped task" in capsys.readouterr().out) is warns
+
+
+def test_a_dry_run_of_other_shards_disturbs_nothing(execute: Execute, sandbox: Sandbox) -> None:
+    """An estimate with another number of shards is made, and keeps no task from sending."""
+    stores = [Store(), Store()]
+    execute(send(table(), [0, 2]), map_index=0, store=stores[0])
+    execute(send(table(), [1, 3], dry_run=True), map_index=1, store=stores[1])
+    execute(send(table(), [1, 2]), map_index=1, store=stores[1])
+    assert messages(sandbox) == [1] * PEOPLE
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -188,6 +275,24 @@ def test_airflow_maps_a_task_over_shards(run_dag: RunDag, sandbox: Sandbox) -> N
         ("send[0]", "send[1]", "send[2]"), "success"
     )
     assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_airflow_tells_tasks_of_each_other_s_shards(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """In Airflow, a mapped task sees that another one has divided the people differently."""
+    with DAG("divided", schedule=None) as dag:
+        WatiBroadcastTemplateOperator.partial(
+            task_id="send",
+            rows=table(),
+            target_column="phone",
+            check_consent=False,
+            template_name="order_update",
+            param_columns={"name": "name"},
+            template_params={"order_id": "1001", "status": "packed"},
+        ).expand(shard=[[0, 2], [1, 3]])
+    tasks = run_dag(dag)
+    # Airflow runs them in either order.
+    assert sorted(str(ti.state) for ti in tasks.values()) == ["failed", "success"]
+    assert 0 < sum(messages(sandbox)) < PEOPLE
 
 
 def test_a_wrong_shard_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:

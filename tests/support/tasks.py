@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,71 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
+class Tasks:
+    """Stands in for what Airflow knows of the tasks of all runs: their states and XComs."""
+
+    def __init__(self) -> None:
+        #: What was returned, or left by a task that failed.
+        self.pushed: list[dict[str, Any]] = []
+        self._clears: dict[str, int] = {}
+        self._states: dict[tuple[str, str, int], str | None] = {}
+        self._xcoms: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    def task(self, task_id: str, run_id: str, map_index: int, clears: int) -> SimpleNamespace:
+        """Return a task instance."""
+        key = run_id, task_id, map_index
+        if clears > self._clears.get(run_id, 0):
+            self.clear(run_id)
+            self._clears[run_id] = clears
+
+        def push(name: str, value: Any) -> None:
+            self._xcoms[key][name] = value
+            if name == "return_value":
+                self.pushed.append(value)
+
+        def pull(*, task_ids: list[str], key: str) -> list[Any]:
+            # Airflow has None for a task without such an XCom.
+            return [
+                xcoms[key]
+                for (run, task, _), xcoms in sorted(self._xcoms.items())
+                if run == run_id and task in task_ids and key in xcoms
+            ] or [None]
+
+        def states(**_: Any) -> dict[str, dict[str, str | None]]:
+            return {
+                run_id: {
+                    f"{task}_{index}": state
+                    for (run, task, index), state in self._states.items()
+                    if run == run_id
+                }
+            }
+
+        return SimpleNamespace(
+            dag_id="d", run_id=run_id, task_id=task_id, map_index=map_index,
+            xcom_push=push, xcom_pull=pull, get_task_states=states,
+        )  # fmt: skip
+
+    def clear(self, run_id: str, only: Collection[int] | None = None) -> None:
+        """Clear the tasks of a run, or those with some map indexes."""
+        self._clears[run_id] = self._clears.get(run_id, 0) + 1
+        for key in self._states:
+            if key[0] == run_id and (only is None or key[2] in only):
+                self._states[key] = None
+
+    @contextmanager
+    def runs(self, ti: SimpleNamespace) -> Iterator[None]:
+        """Let a task run: Airflow deletes its XComs first."""
+        key = ti.run_id, ti.task_id, ti.map_index
+        self._xcoms[key] = {}
+        self._states[key] = "running"
+        try:
+            yield
+        except BaseException:
+            self._states[key] = "failed"
+            raise
+        self._states[key] = "success"
+
+
 @pytest.fixture
 def execute(
     sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
@@ -98,16 +164,10 @@ def execute(
         :param has_store: whether Airflow keeps state, as from 3.3 on.
         :param run_dates: ``start_date`` and ``run_after`` of the run; both are now if left out.
         """
-        ti = SimpleNamespace(
-            dag_id="d",
-            run_id=run_id,
-            task_id=operator.task_id,
-            map_index=map_index,
-            try_number=try_number,
-            max_tries=(operator.retries or 0) + (try_number - 1 if clears else 0),
-            task=operator,
-            xcom_push=lambda _, value: pushed.append(value),
-        )
+        ti = mapped.task(operator.task_id, run_id, map_index, clears)
+        ti.try_number = try_number
+        ti.max_tries = (operator.retries or 0) + (try_number - 1 if clears else 0)
+        ti.task = operator
         dates = run_dates or dict.fromkeys(("start_date", "run_after"), datetime.now(UTC))
         context: Any = {
             "ti": ti,
@@ -118,10 +178,12 @@ def execute(
             context["task_state_store"] = Store() if store is None else store
         if loop is not None:
             context["loop"] = SimpleNamespace(index=loop)
-        return operator.execute(context)
+        with mapped.runs(ti):
+            return operator.execute(context)
 
-    pushed: list[dict[str, Any]] = []
-    run.pushed = pushed  # type: ignore[attr-defined] # what a failed task leaves in XCom
+    mapped = Tasks()
+    run.pushed = mapped.pushed  # type: ignore[attr-defined] # what a failed task leaves in XCom
+    run.tasks = mapped  # type: ignore[attr-defined] # what Airflow knows of the tasks
     return run
 
 

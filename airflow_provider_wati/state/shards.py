@@ -1,0 +1,111 @@
+"""The tasks of a send divide its people alike, or do not go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal import Start
+from airflow_provider_wati.state.directory import key_of, state_directory
+from airflow_provider_wati.state.sends import clears_of, is_cleared, is_mapped
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_wati.state.sends import OpenedJournal
+
+#: The XCom in which the mapped tasks of a run see each other's number of shards.
+_NOTE = "wati_shards"
+#: States in which a task sends, or is done: it does not begin again by itself.
+_IN_FORCE = frozenset({"running", "restarting", "deferred", "up_for_reschedule", "success"})
+
+
+def check_shard_count(
+    context: Context, opened: OpenedJournal, count: int, state_path: str | None = None
+) -> None:
+    """
+    Refuse to go on where the people of a send may be divided in two ways: some would get two messages, others none.
+
+    A DAG can change while its run is under way, and a task that begins after that has another number of shards than those
+    before it. A Clear makes it right, if all tasks are cleared.
+
+    :param context: the task's context.
+    :param opened: the journal of the send.
+    :param count: the number of shards.
+    :param state_path: as for :func:`.open_journal`.
+    :raises WatiConfigurationError: when this task, or another mapped task of the run, had another number.
+    """
+    store: Any = state_directory(state_path) or context.get("task_state_store")
+    key = key_of("wati_shards", opened.identity.send_key)
+    earlier = (None if store is None else store.get(key)) or {}
+    has_changed = earlier.get("count", count) != count
+    knows_others = is_mapped(context) or opened.identity.is_own
+    if has_changed and (earlier["clears"] == clears_of(context) or not knows_others):
+        _note(context, earlier["count"])
+        raise _changed_error(earlier["count"], count, knows_others=knows_others)
+    # Before the look: of two that begin at once, one sees the other.
+    _note(context, count)
+    others = _others(context, count, in_force_only=_looks_back(context, opened))
+    if others:
+        _note(context, earlier.get("count"))
+        raise _other_count_error(others, count)
+    if store is not None:
+        store.set(key, {"count": count, "clears": clears_of(context)})
+
+
+def _note(context: Context, count: int | None) -> None:
+    """Tell the other mapped tasks. Airflow deletes it when the task begins again."""
+    if is_mapped(context):
+        ti = context["ti"]
+        ti.xcom_push(_NOTE, {"map_index": ti.map_index, "count": count})
+
+
+def _others(context: Context, count: int, *, in_force_only: bool) -> dict[int, int]:
+    """
+    Return the mapped tasks of the run with another number of shards: the number by map index.
+
+    :param in_force_only: whether what the others have sent is known, so that only those matter that do not begin again.
+    """
+    if not is_mapped(context):
+        return {}
+    ti: Any = context["ti"]
+    notes = ti.xcom_pull(task_ids=[ti.task_id], key=_NOTE) or []
+    counts = {note["map_index"]: note["count"] for note in notes if note}
+    others = {index: other for index, other in counts.items() if other not in (None, count)}
+    if others and in_force_only:
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
+        of_run = states.get(ti.run_id, {})
+        others = {
+            index: other
+            for index, other in others.items()
+            if of_run.get(f"{ti.task_id}_{index}") in _IN_FORCE
+        }
+    return others
+
+
+def _looks_back(context: Context, opened: OpenedJournal) -> bool:
+    """Return whether the attempt finds out what other tasks have sent to its people."""
+    if opened.identity.is_own or opened.start is Start.LOST:
+        return True
+    return opened.start is not Start.NEW and is_cleared(context)
+
+
+def _changed_error(before: int, now: int, *, knows_others: bool) -> WatiConfigurationError:
+    remedy = (
+        "clear all tasks of the send, not only this one"
+        if knows_others
+        else "divide the send by .expand(shard=...), whose tasks know of each other"
+    )
+    return WatiConfigurationError(
+        f"The number of shards was {before:,} in an earlier attempt of this task, and is {now:,} now: some people would get "
+        f"two messages, others none. Nothing was sent. Give {before:,} again, or {remedy}."
+    )
+
+
+def _other_count_error(others: dict[int, int], now: int) -> WatiConfigurationError:
+    index, other = min(others.items())
+    return WatiConfigurationError(
+        f"The number of shards is {now:,} here, and {other:,} in the mapped task {index} of this run: some people would get "
+        "two messages, others none. Nothing was sent. Give all tasks the same number; where it has changed, clear all tasks "
+        "of the send, not only those that have failed."
+    )
