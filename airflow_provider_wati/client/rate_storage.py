@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import re
 import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiConnectionError
 
@@ -37,6 +38,9 @@ _PROMPT_SECONDS = 0.01
 _CLOCK_TOLERANCE_SECONDS = 5
 _REDIS = ("redis", "rediss")
 _POSTGRES = ("postgres", "postgresql")
+#: PostgreSQL takes several hosts, of which one is the primary.
+_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^:,\[\]]*)(:\d*)?"
+_HOSTS = re.compile(rf"{_HOST}(,{_HOST})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +69,38 @@ class StorageUrl:
             a driver of SQLAlchemy in the scheme is left out.
         :raises WatiConfigurationError: for anything else. The text is not repeated, because it may hold a password.
         """
-        try:
-            parts = urlsplit(text.strip())
-            scheme = parts.scheme.partition("+")[0]
-            where = parts.hostname or "this machine"
-            where += f":{parts.port}" if parts.port else ""
-        except ValueError:
-            scheme = ""
-        if scheme not in (*_REDIS, *_POSTGRES):
+        scheme, _, rest = text.strip().partition("://")
+        scheme = scheme.partition("+")[0].lower()
+        authority = re.split("[/?#]", rest, maxsplit=1)[0]
+        user, at, hosts = authority.rpartition("@")
+        # A character of the password that begins another part would make the rest of it the name of a host.
+        is_cut = "@" in user or (not at and ":" in hosts and "@" in rest)
+        if scheme not in (*_REDIS, *_POSTGRES) or is_cut or not _HOSTS.fullmatch(hosts):
             raise WatiConfigurationError(
                 "rate_limit_storage is not the URL of a Redis or a PostgreSQL: give one such as "
-                "redis://redis.example.com:6379/0 or postgresql://user:password@db.example.com/airflow."
+                "redis://redis.example.com:6379/0 or postgresql://user:password@db.example.com/airflow. In user and password, "
+                "write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25."
             )
         is_redis = scheme in _REDIS
-        name = f"{'Redis' if is_redis else 'PostgreSQL'} at {where}"
-        return cls(urlunsplit(parts._replace(scheme=scheme)), is_redis, name)
+        name = f"{'Redis' if is_redis else 'PostgreSQL'} at {hosts or 'this machine'}"
+        return cls(f"{scheme}://{rest}", is_redis, name)
+
+
+def secrets_in(url: str) -> list[str]:
+    """
+    Return what of a storage's URL no log may show: the password as it is written, and as it is meant.
+
+    :param url: any text.
+    :return: the longest first.
+    """
+    address, _, query = url.partition("#")[0].partition("?")
+    user = address.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    options = [option.partition("=") for option in query.split("&")]
+    written = {
+        user.partition(":")[2],
+        *(value for name, _, value in options if name in ("password", "sslpassword")),
+    }
+    return sorted({*written, *map(unquote, written)} - {""}, key=len, reverse=True)
 
 
 class Storage(Protocol):
@@ -138,9 +159,7 @@ class RedisStorage:
     def __init__(self, url: str) -> None:
         redis = _imported("redis", "redis")
         self.errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._client: Any = redis.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
-        )
+        self._client: Any = _redis_client(redis, url)
         self._take: Any = self._client.register_script(self._TAKE)
         self._move: Any = self._client.register_script(self._MOVE)
 
@@ -154,6 +173,22 @@ class RedisStorage:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _redis_client(redis: Any, url: str) -> Any:
+    try:
+        client = redis.Redis.from_url(
+            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
+        )
+        # Makes no connection, and finds out whether one can be made of the options.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (TypeError, ValueError):
+        # Not repeated, because the text may hold the URL.
+        raise WatiConfigurationError(
+            "rate_limit_storage has an option after the ? that redis-py does not know, or not with this value: correct "
+            "the URL."
+        ) from None
+    return client
 
 
 class PostgresStorage:
@@ -342,8 +377,9 @@ class SharedPace:
     def _told(self, error: Exception) -> str:
         """Return the text of an error, in one line and without the password."""
         text = " ".join(str(error).split()) or type(error).__name__
-        password = urlsplit(self._url.url).password
-        return text.replace(password, "***") if password else text
+        for secret in secrets_in(self._url.url):
+            text = text.replace(secret, "***")
+        return text
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""

@@ -254,7 +254,10 @@ def _masked(settings: Settings) -> Settings:
         mask_secret(settings.webhook_secret)
     storage = settings.client_arguments.get("rate_limit_storage")
     if storage is not None:
-        mask_secret(storage)
+        from airflow_provider_wati.client.rate_storage import secrets_in
+
+        for secret in (storage, *secrets_in(storage)):
+            mask_secret(secret)
     return settings
 
 
