@@ -11,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import re
 import secrets
+import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -31,7 +34,11 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 60.0
 _LONGEST_PAUSE = 8.0
 _CONNECT_SECONDS = 5
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 10.0
+#: Between intent and call nothing may wait for long: another attempt could take the call for lost.
+_DEPARTURE_SECONDS = 1.0
+#: The server ends what takes too long by itself, if it can.
+_GRACE_SECONDS = 1.0
 #: A call that leaves later than this after it was counted is counted again, at the time when it leaves.
 _PROMPT_SECONDS = 0.01
 #: A count that is so far ahead of the storage's clock comes from before the clock was set back.
@@ -120,8 +127,8 @@ class Storage(Protocol):
         :return: 0 if it was counted, or else the seconds until there may be room.
         """
 
-    def move(self, key: str, place: str) -> None:
-        """Let a call count from now on, and not from when it was taken."""
+    def move(self, key: str, place: str, seconds: float) -> None:
+        """Let a call count from now on, and not from when it was taken; or fail within some seconds."""
 
     def close(self) -> None:
         """Close the connection; the next use opens another one."""
@@ -143,7 +150,7 @@ class RedisStorage:
     redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - span))
     redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('%.0f', now + ahead), '+inf')
     local used = redis.call('ZCARD', KEYS[1])
-    if used < limit then
+    if used < limit or redis.call('ZSCORE', KEYS[1], ARGV[1]) then
         redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
         redis.call('PEXPIRE', KEYS[1], math.ceil(span / 500))
         return 0
@@ -153,42 +160,44 @@ class RedisStorage:
     """
     _MOVE: ClassVar[str] = """
     local time = redis.call('TIME')
-    return redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[1])
+    redis.call('ZADD', KEYS[1], string.format('%.0f', time[1] * 1000000 + time[2]), ARGV[1])
+    return redis.call('PEXPIRE', KEYS[1], math.ceil(tonumber(ARGV[2]) / 500))
     """
 
     def __init__(self, url: str) -> None:
         redis = _imported("redis", "redis")
         self.errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._client: Any = _redis_client(redis, url)
-        self._take: Any = self._client.register_script(self._TAKE)
-        self._move: Any = self._client.register_script(self._MOVE)
+        self._clients: list[Any] = []
+        self._take: Any = self._script(redis, url, self._TAKE, _ANSWER_SECONDS)
+        self._move: Any = self._script(redis, url, self._MOVE, _DEPARTURE_SECONDS)
+
+    def _script(self, redis: Any, url: str, text: str, seconds: float) -> Any:
+        """Return a script on a connection of its own, which waits for an answer for some seconds."""
+        timeouts = {"socket_connect_timeout": min(seconds, _CONNECT_SECONDS), "socket_timeout": seconds}
+        try:
+            client = redis.Redis.from_url(url, **timeouts)
+            # Makes no connection, and finds out whether one can be made of the options.
+            client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+        except (TypeError, ValueError):
+            # Not repeated, because the text may hold the URL.
+            raise WatiConfigurationError(
+                "rate_limit_storage has an option after the ? that redis-py does not know, or not with this value: correct "
+                "the URL."
+            ) from None
+        self._clients.append(client)
+        return client.register_script(text)
 
     def take(self, key: str, place: str, calls: int, seconds: float) -> float:
         span = math.ceil(seconds * 1e6)
         arguments = [place, calls, span, _CLOCK_TOLERANCE_SECONDS * 1_000_000]
         return float(self._take(keys=[key], args=arguments)) / 1e6
 
-    def move(self, key: str, place: str) -> None:
-        self._move(keys=[key], args=[place])
+    def move(self, key: str, place: str, seconds: float) -> None:
+        self._move(keys=[key], args=[place, math.ceil(seconds * 1e6)])
 
     def close(self) -> None:
-        self._client.close()
-
-
-def _redis_client(redis: Any, url: str) -> Any:
-    try:
-        client = redis.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
-        )
-        # Makes no connection, and finds out whether one can be made of the options.
-        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
-    except (TypeError, ValueError):
-        # Not repeated, because the text may hold the URL.
-        raise WatiConfigurationError(
-            "rate_limit_storage has an option after the ? that redis-py does not know, or not with this value: correct "
-            "the URL."
-        ) from None
-    return client
+        for client in self._clients:
+            client.close()
 
 
 class PostgresStorage:
@@ -208,15 +217,20 @@ class PostgresStorage:
         "DELETE FROM wati_rate_limit_calls WHERE count_key = %s AND (called_at <= clock_timestamp() - %s * interval '1 s' "
         "OR called_at > clock_timestamp() + %s * interval '1 s')"
     )
+    # A place that is counted already is that of a call whose answer was lost on the way.
     _COUNT = (
-        "INSERT INTO wati_rate_limit_calls SELECT %s, %s, clock_timestamp() "
-        "WHERE (SELECT count(*) FROM wati_rate_limit_calls WHERE count_key = %s) < %s RETURNING 0.0"
+        "INSERT INTO wati_rate_limit_calls (place, count_key, called_at) SELECT %s, %s, clock_timestamp() "
+        "WHERE (SELECT count(*) FROM wati_rate_limit_calls WHERE count_key = %s AND place <> %s) < %s "
+        "ON CONFLICT (place) DO UPDATE SET called_at = excluded.called_at RETURNING 0.0"
     )
     _WAIT = (
         "SELECT extract(epoch FROM called_at - clock_timestamp()) + %s FROM wati_rate_limit_calls WHERE count_key = %s "
         "ORDER BY called_at DESC LIMIT 1 OFFSET %s"
     )
-    _MOVE = "UPDATE wati_rate_limit_calls SET called_at = clock_timestamp() WHERE place = %s"
+    _MOVE = (
+        "INSERT INTO wati_rate_limit_calls (place, count_key, called_at) VALUES (%s, %s, clock_timestamp()) "
+        "ON CONFLICT (place) DO UPDATE SET called_at = excluded.called_at"
+    )
 
     def __init__(self, url: str) -> None:
         self._driver = _imported("psycopg2", "postgres", instead="psycopg")
@@ -233,30 +247,37 @@ class PostgresStorage:
         # Ends with the transaction. In an order of arrival, so that nobody is always too late.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(key),))
         cursor.execute(self._FORGET, (key, seconds, _CLOCK_TOLERANCE_SECONDS))
-        cursor.execute(self._COUNT, (place, key, key, calls))
+        cursor.execute(self._COUNT, (place, key, key, place, calls))
         if cursor.fetchone() is not None:
             return 0.0
         cursor.execute(self._WAIT, (seconds, key, calls - 1))
         (wait,) = cursor.fetchone()
         return max(float(wait), 1e-6)
 
-    def move(self, key: str, place: str) -> None:
-        with self._lock:
-            self._in_transaction(lambda cursor: cursor.execute(self._MOVE, (place,)))
+    def move(self, key: str, place: str, seconds: float) -> None:
+        if not self._lock.acquire(timeout=_DEPARTURE_SECONDS):
+            raise TimeoutError("its connection is in use")
+        try:
+            if self._connection is None:
+                raise ConnectionError("there is no connection now")
+            with self._transaction(self._connection, _DEPARTURE_SECONDS) as cursor:
+                cursor.execute(self._MOVE, (place, key))
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._lock.release()
 
     def _in_transaction(self, work: Any, *arguments: Any) -> Any:
         if self._connection is None:
             self._connection = self._connect()
         try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = '{_ANSWER_SECONDS}s'")
-                result = work(cursor, *arguments)
-            self._connection.commit()
+            with self._transaction(self._connection, _ANSWER_SECONDS) as cursor:
+                return work(cursor, *arguments)
         except BaseException:
             # Also after an interrupt: what is left of an answer must not be taken for the next one.
             self.close()
             raise
-        return result
 
     def _connect(self) -> Any:
         connection = self._driver.connect(self._url, connect_timeout=_CONNECT_SECONDS)
@@ -264,22 +285,70 @@ class PostgresStorage:
             if hasattr(connection, "prepare_threshold"):
                 # A pooler between may give each transaction another connection.
                 connection.prepare_threshold = None
-            with connection.cursor() as cursor:
-                # Two that create a table at once would disturb each other.
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number("wati_rate_limit_calls"),))
-                for statement in self._CREATE:
-                    cursor.execute(statement)
-            connection.commit()
+            with self._transaction(connection, _ANSWER_SECONDS) as cursor:
+                self._create(cursor)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _create(self, cursor: Any) -> None:
+        """Create the table, unless there is one: a user who may not create one could not even say ``IF NOT EXISTS``."""
+        cursor.execute("SELECT to_regclass('wati_rate_limit_calls') IS NULL")
+        if cursor.fetchone() == (False,):
+            return
+        # Two that create a table at once would disturb each other.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number("wati_rate_limit_calls"),))
+        for statement in self._CREATE:
+            cursor.execute(statement)
+
+    @contextmanager
+    def _transaction(self, connection: Any, seconds: float) -> Iterator[Any]:
+        """
+        Run a transaction that ends within some seconds, here and on the server.
+
+        The server ends the wait for a lock, and the transaction of a worker that is gone without a word, which may hold one.
+        """
+        milliseconds = math.ceil(seconds * 1000)
+        with _ended_after(connection, seconds + _GRACE_SECONDS), connection.cursor() as cursor:
+            cursor.execute(
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+                f"SET LOCAL statement_timeout = {milliseconds}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
+            )
+            yield cursor
+            connection.commit()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*self.errors):
                 connection.close()
+
+
+@contextmanager
+def _ended_after(connection: Any, seconds: float) -> Iterator[None]:
+    """
+    Shut the socket of a connection down after some seconds.
+
+    Neither driver has a limit for the time that an answer takes, and a server that is frozen, or a network that drops
+    packets, gives none.
+    """
+    # A descriptor of its own: the driver may close the other one, and its number may be given to another file.
+    own = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def shut_down() -> None:
+        with suppress(OSError):
+            own.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        own.close()
 
 
 def _lock_number(key: str) -> int:
@@ -349,7 +418,7 @@ class SharedPace:
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._patience = _PATIENCE_SECONDS
         if wait == 0:
-            self._taken.last = key, place, self._clock.monotonic()
+            self._taken.last = key, place, seconds, self._clock.monotonic()
         return wait
 
     def leaves(self) -> None:
@@ -359,14 +428,14 @@ class SharedPace:
         What a send writes down before it leaves may take a while, in object storage most of all. Counted from the time
         before, a call that leaves late and others that leave at once could be too many together.
         """
-        key, place, taken_at = getattr(self._taken, "last", ("", "", 0.0))
+        key, place, seconds, taken_at = getattr(self._taken, "last", ("", "", 0.0, 0.0))
         if not key or self._clock.monotonic() - taken_at < _PROMPT_SECONDS:
             return
         storage = self._opened()
         try:
-            storage.move(key, place)
+            storage.move(key, place, seconds)
         except storage.errors as error:
-            # Nothing may wait now. The place is taken all the same, and the next call tries the storage again.
+            # Nothing may wait long now. The place is taken all the same, and the next call tries the storage again.
             log.warning("The rate_limit_storage (%s) missed a call: %s", self._url.name, self._told(error))
 
     def _opened(self) -> Storage:

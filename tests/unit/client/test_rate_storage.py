@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -151,8 +156,18 @@ print(sum(pace.take("templates", (25, 600), 600) == 0 for _ in range(20)))
 """
 
 
-def test_processes_that_come_at_once_get_no_place_too_many(url: str) -> None:
-    """Of 80 calls of four processes at one time, also the first ever, exactly as many get a place as there are."""
+@pytest.mark.parametrize("isolation", ["", "repeatable read"])
+def test_processes_that_come_at_once_get_no_place_too_many(isolation: str, url: str) -> None:
+    """
+    Of 80 calls of four processes at one time, also the first ever, exactly as many get a place as there are.
+
+    Also where transactions see by default what was there before they had the lock.
+    """
+    if isolation:
+        postgres_only(url).close()
+        url += "&options=" + quote(
+            f"-c default_transaction_isolation={isolation.replace(' ', chr(92) + ' ')}"
+        )
     command = [sys.executable, "-c", TAKE, url]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -317,6 +332,170 @@ def test_a_storage_that_is_gone_fails_the_call_and_soon_the_next(
         pace.take("templates", (1, 600), 600)
     assert len(clock.sleeps) == before
     assert "a-password" not in str(caught.value) + caplog.text + repr(pace._url)
+
+
+def ended(work: Callable[[], Any]) -> Any:
+    """Return what a call returns, or raise what it raises; one that has no end fails."""
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    # A daemon: pytest would wait for one that has no end.
+    threading.Thread(target=run, daemon=True).start()
+    return result.result(timeout=60)
+
+
+@contextmanager
+def frozen(pace: SharedPace) -> Iterator[None]:
+    """Stop the server of a storage, or the part of it that serves this connection: it answers nothing and closes nothing."""
+    storage: Any = pace._opened()
+    if isinstance(storage, rate_storage.RedisStorage):
+        pid = storage._clients[0].info("server")["process_id"]
+    else:
+        pid = storage._connection.info.backend_pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_server_that_freezes_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call waits for an answer without end: the connection is closed, and another one is tried for a minute."""
+    monkeypatch.setattr(rate_storage, "_ANSWER_SECONDS", 0.2)
+    clock = FakeClock()
+    pace = pace_of(url, clock)
+    assert pace.take("templates", (9, 600), 600) == 0
+    with frozen(pace):
+        if url.startswith("redis"):
+            with pytest.raises(WatiConnectionError, match="cannot be used"):
+                ended(lambda: pace.take("templates", (9, 600), 600))
+        else:
+            assert ended(lambda: pace.take("templates", (9, 600), 600)) == 0
+    assert clock.sleeps
+    pace.close()
+
+
+def test_a_departure_does_not_wait_for_a_server_that_freezes(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between intent and call, the storage has about a second, however long its other answers may take."""
+    monkeypatch.setattr(rate_storage, "_ANSWER_SECONDS", 3_600.0)
+    monkeypatch.setattr(rate_storage, "_DEPARTURE_SECONDS", 0.2)
+    clock = FakeClock()
+    pace = pace_of(url, clock)
+
+    def leave() -> None:
+        pace.take("templates", (9, 600), 600)
+        clock.advance(1)
+        with frozen(pace):
+            pace.leaves()
+
+    ended(leave)
+    assert "missed a call" in caplog.text
+    assert clock.sleeps == []
+    pace.close()
+
+
+def postgres_only(url: str) -> Any:
+    """Return a connection to the PostgreSQL of a test, which others than a PostgreSQL have no reason to run."""
+    if url.startswith("redis"):
+        pytest.skip("about locks and users of PostgreSQL")
+    import psycopg2
+
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    return connection
+
+
+def test_a_worker_that_is_gone_holds_no_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that vanishes within its transaction, without a word to the server, holds the others up for a moment only."""
+    postgres_only(url).close()
+    monkeypatch.setattr(rate_storage, "_ANSWER_SECONDS", 0.3)
+    # Else the worker that is to vanish would end its connection itself.
+    monkeypatch.setattr(rate_storage, "_GRACE_SECONDS", 3_600.0)
+    gone: Any = pace_of(url)._opened()
+    gone._connection = gone._connect()
+    with ExitStack() as held:
+        cursor = held.enter_context(gone._transaction(gone._connection, 0.3))
+        gone._take(cursor, "airflow-provider-wati:a:templates:9:600", "place", 9, 600)
+        pace = pace_of(url, FakeClock())
+        assert ended(lambda: pace.take("templates", (9, 600), 600)) == 0
+        held.pop_all()
+    assert len(taken_at(url)) == 1
+    pace.close()
+
+
+def test_the_first_connection_does_not_wait_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that somebody holds while the table is to be made ends in an error."""
+    monkeypatch.setattr(rate_storage, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(rate_storage, "_GRACE_SECONDS", 3_600.0)
+    holder = postgres_only(url)
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (rate_storage._lock_number("wati_rate_limit_calls"),))
+    pace = pace_of(url, FakeClock())
+    try:
+        with pytest.raises(WatiConnectionError, match="statement timeout"):
+            ended(lambda: pace.take("templates", (9, 600), 600))
+    finally:
+        holder.close()
+    pace.close()
+
+
+def test_a_user_who_may_not_create_tables_uses_one(url: str) -> None:
+    """A table that somebody else has made needs no right to make one."""
+    owner = postgres_only(url)
+    pace = pace_of(url)
+    pace.take("contacts", (9, 600), 600)
+    with owner.cursor() as cursor:
+        cursor.execute("DROP ROLE IF EXISTS limited")
+        cursor.execute("CREATE ROLE limited LOGIN")
+        cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        cursor.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON wati_rate_limit_calls TO limited")
+    limited = pace_of(url.replace("postgres:@", "limited:@"), FakeClock())
+    try:
+        assert limited.take("templates", (9, 600), 600) == 0
+    finally:
+        limited.close()
+        pace.close()
+        with owner.cursor() as cursor:
+            cursor.execute("DROP OWNED BY limited")
+            cursor.execute("DROP ROLE limited")
+        owner.close()
+
+
+def test_an_answer_that_is_lost_costs_no_place(url: str) -> None:
+    """A call whose place was counted, and whose answer did not arrive, is not counted twice when it asks again."""
+    storage: Any = pace_of(url)._opened()
+    for _ in range(2):
+        assert storage.take("k", "place", 1, 600) == 0
+    assert storage.take("k", "another", 1, 600) > 0
+    assert len(taken_at(url)) == 1
+    storage.close()
+
+
+def test_a_call_that_was_held_up_beyond_the_span_is_counted(url: str) -> None:
+    """A place that is forgotten by the time its call leaves is taken again, so that the next calls wait for it."""
+    clock = FakeClock()
+    pace = pace_of(url, clock)
+    assert pace.take("templates", (1, 600), 600) == 0
+    storage: Any = pace._opened()
+    if url.startswith("redis"):
+        storage._clients[0].flushall()
+    else:
+        with storage._connection.cursor() as cursor:
+            cursor.execute("DELETE FROM wati_rate_limit_calls")
+            storage._connection.commit()
+    clock.advance(1)
+    pace.leaves()
+    assert pace.take("templates", (1, 600), 600) > 0
+    if url.startswith("redis"):
+        assert all(storage._clients[0].ttl(key) > 0 for key in storage._clients[0].keys())
+    pace.close()
 
 
 @pytest.mark.parametrize("option", ["socket_timeout=secret", "secret=1", "retry_on_timeout=secret&x=y"])
