@@ -44,11 +44,11 @@ sandbox: $(VENV)/ready
 
 test: lint types unit
 
-# The inner loop: no test here starts Airflow, a database or a browser.
+# The inner loop: no test here starts Airflow, a database or a browser, but for some of those that are marked slow.
 QUICK := tests/unit/client tests/unit/sending tests/unit/state tests/unit/tables tests/unit/test_architecture.py
 
 quick: $(VENV)/ready
-	HISTORIES=200 $(BIN)/python -m pytest -n auto --dist loadfile -q $(QUICK)
+	$(BIN)/python -m pytest -n auto --dist loadfile -q -m "not slow" $(QUICK)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -71,16 +71,16 @@ HISTORIES ?= 20000
 histories: $(VENV)/ready
 	HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n auto -q tests/scenarios/test_histories.py tests/scenarios/test_single_histories.py
 
-# In one process, because coverage of several needs a plugin.
+# In one process, because coverage of several needs a plugin. With the slow tests, as their lines count.
 coverage: $(VENV)/ready
-	HISTORIES=200 $(BIN)/coverage run -m pytest -q $(QUICK)
+	$(BIN)/coverage run -m pytest -q $(QUICK)
 	$(BIN)/coverage report
 
 mutation: $(VENV)/ready
 	$(BIN)/python scripts/mutation.py
 
 floors: $(VENV)/ready
-	HISTORIES=200 $(BIN)/python scripts/floors.py -q $(QUICK) tests/unit/test_provider_info.py
+	$(BIN)/python scripts/floors.py -q $(QUICK) tests/unit/test_provider_info.py
 
 matrix: $(VENV)/ready
 	$(BIN)/python scripts/matrix.py

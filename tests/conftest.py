@@ -40,6 +40,11 @@ needs_task_state_store = pytest.mark.skipif(
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Here and not in pyproject.toml, because scripts/matrix.py runs the tests without it.
+    config.addinivalue_line(
+        "markers",
+        "slow: takes a second and more by its nature; `make quick` leaves it out, `make test` does not",
+    )
     # The Python form methods are deprecated from Airflow 3.2 on; nothing of ours may bring them back.
     config.addinivalue_line("filterwarnings", "error::airflow.exceptions.AirflowProviderDeprecationWarning")
 

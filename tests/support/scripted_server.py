@@ -71,13 +71,13 @@ def raw(data: bytes) -> Step:
     return step
 
 
-def drip(head: bytes, piece: bytes = b" ", pause: float = 0.05) -> Step:
+def drip(head: bytes, piece: bytes = b" ", pause: Callable[[], object] = lambda: time.sleep(0.05)) -> Step:
     """Send the beginning of an answer at once, and then one more piece after each pause, without an end."""
 
     def step(connection: socket.socket) -> bool:
         connection.sendall(head)
         while True:
-            time.sleep(pause)
+            pause()
             connection.sendall(piece)
 
     _STALLING.add(step)
@@ -94,6 +94,11 @@ def flood(head: bytes, piece: bytes, count: int) -> Step:
         return False
 
     return step
+
+
+def stalls(step: Step) -> bool:
+    """Say if a step leaves its client waiting."""
+    return step in _STALLING
 
 
 @dataclass
@@ -115,15 +120,21 @@ class ScriptedServer:
     port: int = 0
     _listener: socket.socket | None = None
     _connections: int = 0
+    _arrived: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def stalls(self) -> bool:
-        """Whether a step of the script leaves its client waiting."""
-        return not _STALLING.isdisjoint(self.script)
+    def next_step(self) -> Step:
+        """What happens to the next request."""
+        return self.script[min(len(self.requests), len(self.script) - 1)]
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many requests have come: a busy machine reads one later than its client gives it up."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.requests) >= count, timeout=60)
 
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
@@ -150,15 +161,18 @@ class ScriptedServer:
             except OSError:
                 return
         with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError, ValueError):
-            while (start := stream.readline()).strip():
+            # A TLS handshake may look like a request that has no end; a server without TLS closes the connection.
+            while (start := stream.readline()).endswith((b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")):
                 method, path, _ = start.decode("latin-1").split(" ", 2)
                 headers = {}
                 while (line := stream.readline().decode("latin-1").strip()) != "":
                     name, _, value = line.partition(":")
                     headers[name.lower()] = value.strip()
                 body = stream.read(int(headers.get("content-length", "0")))
-                step = self.script[min(len(self.requests), len(self.script) - 1)]
-                self.requests.append(Request(method, path, headers, body, number))
+                step = self.next_step
+                with self._arrived:
+                    self.requests.append(Request(method, path, headers, body, number))
+                    self._arrived.notify_all()
                 if not step(connection):
                     return
 

@@ -208,6 +208,7 @@ def loaded_by(statements: str, after: str = "pass") -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_dag_files_load_no_http_no_sql_no_phone_parsing() -> None:
     """A DAG file is parsed every few seconds, so importing an operator stays cheap."""
     modules = [

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from urllib3.util import connection
 
-from airflow_provider_wati.client import WatiClient
+from airflow_provider_wati.client import SendHooks, WatiClient
 from airflow_provider_wati.client.bounds import MAX_JSON_BYTES, MAX_MEDIA_BYTES
 from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.exceptions import (
@@ -29,26 +29,38 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
 )
 from tests.support.clients import NUMBER, client_of
+from tests.support.clock import FakeClock
 from tests.support.scripted_server import Step, answer, drip, flood, raw, serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 GZIP_CHUNKED = OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-#: Each comes a little at a time, so that no single wait is as long as the read timeout.
-DRIPS: dict[str, Step] = {
-    "status line": drip(b"HTTP/1.1 ", b"2"),
-    "headers": drip(OK + b"X-Slow: ", b"x"),
-    "header lines": drip(OK, b"X-Slow: 1\r\n"),
-    "body": drip(OK + b"Content-Length: 100000\r\n\r\n{", b" "),
-    "body without a length": drip(OK + b"Connection: close\r\n\r\n{", b" "),
-    "chunks": drip(CHUNKED, b"1\r\n \r\n"),
-    "size of a chunk": drip(CHUNKED, b"0"),
-    "trailers": drip(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Slow: 1\r\n"),
-    "interim answers": drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-    "100 Continue": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "body of an error": drip(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n{", b" "),
-    "empty gzip": drip(OK + b"Content-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n" + gzip.compress(b"")[:10], b"\x00"),
+#: The beginning of an answer, and what then comes again and again: no single wait is as long as the read timeout.
+DRIPS: dict[str, tuple[bytes, bytes]] = {
+    "status line": (b"HTTP/1.1 ", b"2"),
+    "headers": (OK + b"X-Slow: ", b"x"),
+    "header lines": (OK, b"X-Slow: 1\r\n"),
+    "body": (OK + b"Content-Length: 100000\r\n\r\n{", b" "),
+    "body without a length": (OK + b"Connection: close\r\n\r\n{", b" "),
+    "chunks": (CHUNKED, b"1\r\n \r\n"),
+    "size of a chunk": (CHUNKED, b"0"),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Slow: 1\r\n"),
+    "interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body of an error": (b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n{", b" "),
+    "empty gzip": (OK + b"Content-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n" + gzip.compress(b"")[:10], b"\x00"),
 }  # fmt: skip
+
+
+def dripping(part: str, clock: FakeClock) -> Step:
+    """An answer of which each piece takes four seconds by a clock."""
+    head, piece = DRIPS[part]
+
+    def pause() -> None:
+        time.sleep(0.001)
+        clock.advance(4)
+
+    return drip(head, piece, pause)
 
 
 def read_media(wati: WatiClient) -> None:
@@ -69,8 +81,9 @@ CALLS: dict[str, tuple[Callable[[WatiClient], Any], type[WatiError]]] = {
 def test_an_answer_that_drips_ends_with_the_call(part: str, call: str) -> None:
     """A call whose answer never stops coming ends soon after its time, with a typed error."""
     make, error = CALLS[call]
-    with serving(DRIPS[part]) as server:
-        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.4), max_seconds=0.4, max_tries=5)
+    clock = FakeClock()
+    with serving(dripping(part, clock)) as server:
+        wati = client_of(server, clock=clock, timeout=30.0, max_seconds=30, max_tries=5)
         began = time.monotonic()
         with pytest.raises(error):
             make(wati)
@@ -81,32 +94,34 @@ def test_an_answer_that_drips_ends_with_the_call(part: str, call: str) -> None:
 
 def test_the_end_of_the_time_is_said() -> None:
     """The error of a slow answer names the seconds that the call had."""
-    with serving(DRIPS["body"]) as server:
-        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.4), max_seconds=0.1)
-        with pytest.raises(WatiConnectionError, match=r"did not complete its answer to GET .* within 0\.5 s"):
+    clock = FakeClock()
+    with serving(dripping("body", clock)) as server:
+        wati = client_of(server, clock=clock, timeout=30.0, max_seconds=2.5)
+        with pytest.raises(
+            WatiConnectionError, match=r"did not complete its answer to GET .* within 32\.5 s"
+        ):
             wati.get_credits()
 
 
 def test_a_slow_answer_within_its_time_is_read() -> None:
     """An answer that takes longer than one read timeout is read, as long as the call has time."""
 
+    clock = FakeClock()
+
     def slow(connection: Any) -> bool:
         connection.sendall(OK + b"Content-Length: 13\r\n\r\n")
         for byte in b'{"credit": 1}':
-            time.sleep(0.1)
+            clock.advance(10)
             connection.sendall(bytes([byte]))
         return True
 
     with serving(slow) as server:
-        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(30.0, 30.0), max_seconds=60)
+        wati = client_of(server, clock=clock, timeout=30.0, max_seconds=120)
         assert wati.get_credits() == {"credit": 1}
 
 
 def test_a_call_delayed_by_its_hook_still_has_time_for_its_answer() -> None:
     """Time that passes before a send leaves is not taken from its answer."""
-    from airflow_provider_wati.client import SendHooks
-    from tests.support.clock import FakeClock
-
     clock = FakeClock()
 
     def before() -> bool:
@@ -121,21 +136,20 @@ def test_a_call_delayed_by_its_hook_still_has_time_for_its_answer() -> None:
 
 def test_a_server_that_takes_a_request_slowly_ends_with_the_call() -> None:
     """An upload that is taken a little at a time ends soon after its time."""
+    clock = FakeClock()
     with serving(answer(200, {})) as server:
-        assert server._listener is not None
 
         class Slow(io.BytesIO):
-            """A file whose pieces take long, so that every wait of the socket is short."""
+            """A file whose pieces take two seconds each, so that no wait of the socket is long."""
 
             pieces = 0
 
             def read(self, size: int | None = -1) -> bytes:
                 self.pieces += 1
-                # Without a deadline the rest is sent at once, so that the test fails and does not hang.
-                time.sleep(0.1 if self.pieces <= 50 else 0)
+                clock.advance(2)
                 return super().read(size)
 
-        wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.4), max_seconds=0.4)
+        wati = client_of(server, clock=clock, timeout=30.0, max_seconds=30)
         file = Slow(bytes(4_000_000))
         with pytest.raises(WatiUnknownOutcomeError):
             wati.send_file(NUMBER, file, file_name="a.pdf", mime_type="application/pdf")
@@ -173,10 +187,10 @@ def test_a_resolver_that_hangs_ends_with_the_call(call: str, monkeypatch: pytest
 def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is made after the deadline is closed, and nothing goes over it."""
     made: list[socket.socket] = []
-    ended = threading.Event()
+    raised, ended = threading.Event(), threading.Event()
 
     def late(*args: Any, **kwargs: Any) -> socket.socket:
-        time.sleep(1)
+        raised.wait(60)
         made.append(create(*args, **kwargs))
         ended.set()
         return made[0]
@@ -187,7 +201,8 @@ def test_a_connection_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPa
         wati = client_of(server, clock=SYSTEM_CLOCK, timeout=(1.0, 0.2), max_seconds=0.2)
         with pytest.raises(WatiConnectionError, match="Could not connect"):
             wati.send_text(NUMBER, "Hello")
-        assert ended.wait(10)
+        raised.set()
+        assert ended.wait(60)
         for _ in range(100):
             if made[0].fileno() == -1:
                 break
@@ -258,42 +273,70 @@ LARGE: dict[str, Callable[[], Step]] = {
     "headers": lambda: flood(OK, b"X-Large: " + b"x" * 60_000 + b"\r\n", 4_000),
 }  # fmt: skip
 
-# The memory of a process only ever shows its highest level, so each answer is read by a process of its own.
+# The memory of a process only ever shows its highest level, so each answer is read by a process of its own: the fork of
+# one that has loaded the client.
 MEASURE = """
-import resource, sys, time
+import os, resource, sys
 from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import WatiError
 
 def client(url):
-    return WatiClient(url, "token", rate_limits={"*": None}, max_tries=1, timeout=(5, 60))
+    return WatiClient(url, "token", rate_limits={"*": None}, max_tries=1, timeout=(30, 60))
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
-client(sys.argv[1]).get_credits()
-wati, before = client(sys.argv[2]), peak()
-size = 0
-try:
-    if sys.argv[3] == "media":
-        with wati.get_media("abc") as media:
-            for piece in media.iter_bytes():
-                size += len(piece)
+def measure(small, url, call):
+    client(small).get_credits()
+    wati, before = client(url), peak()
+    size = 0
+    try:
+        if call == "media":
+            with wati.get_media("abc") as media:
+                for piece in media.iter_bytes():
+                    size += len(piece)
+        else:
+            wati.get_credits()
+    except WatiError as error:
+        print(type(error).__name__, peak() - before, size, error, flush=True)
     else:
-        wati.get_credits()
-except WatiError as error:
-    print(type(error).__name__, peak() - before, size, error)
+        print("nothing was raised", flush=True)
+
+for line in sys.stdin:
+    if os.fork() == 0:
+        measure(*line.split())
+        os._exit(0)
+    if os.wait()[1]:
+        print("it crashed", flush=True)
 """
 
 
+@pytest.fixture(scope="module")
+def measure() -> Iterator[Callable[..., str]]:
+    """Return what a new process says of an answer: the error, the megabytes that it took, and the bytes that it got."""
+    command = [sys.executable, "-c", MEASURE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(*arguments: str) -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(*arguments, file=process.stdin, flush=True)
+            return process.stdout.readline()
+
+        yield ask
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["read", "media"])
 @pytest.mark.parametrize("part", LARGE)
-def test_an_answer_that_is_too_large_takes_little_memory(part: str, call: str) -> None:
+def test_an_answer_that_is_too_large_takes_little_memory(
+    part: str, call: str, measure: Callable[..., str]
+) -> None:
     """An answer without end is a typed error, and costs less than 50 MB of memory."""
     with serving(answer(200, {"credit": 1})) as small, serving(LARGE[part]()) as server:
-        command = [sys.executable, "-c", MEASURE, small.url, server.url, call]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    name, megabytes, size, text = said.split(" ", 3)
-    assert name.startswith("Wati")
+        said = measure(small.url, server.url, call)
+    assert said.startswith("Wati"), said
+    _, megabytes, size, text = said.split(" ", 3)
     assert int(megabytes) < 50, said
     assert int(size) <= MAX_MEDIA_BYTES
     if part.startswith(("body", "chunks", "gzip", "deflate")) and not part.endswith(("error", "redirect")):

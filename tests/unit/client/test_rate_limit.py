@@ -175,6 +175,7 @@ def test_two_accounts_do_not_share(counter: Counter) -> None:
     assert clock.sleeps == []
 
 
+@pytest.mark.slow
 def test_threads_share_a_client_s_limit(counter: Counter) -> None:
     """Clients in several threads keep one limit together."""
     clients = [client_of(counter, rate_limits={"contacts": [4, 1.5]}) for _ in range(3)]
@@ -201,6 +202,7 @@ for _ in range(6):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_limit(counter: Counter) -> None:
     """Two processes of a host keep one limit together."""
     with serving(answer(200, EVERYTHING)) as other:
@@ -462,6 +464,7 @@ def test_a_fork_while_another_thread_holds_the_lock_does_not_hang_the_child() ->
     assert ended == 0
 
 
+@pytest.mark.slow
 def test_at_wati_s_limit_no_429_is_drawn() -> None:
     """The sandbox counts as strictly as WATI can: any ten seconds, the whole workspace."""
     with Sandbox(settings=Settings(plan="growth")) as sandbox:

@@ -53,7 +53,7 @@ def postgres_url() -> Iterator[str]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty storage, for each kind and each driver."""
     if request.param == "redis":

@@ -21,7 +21,7 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
 )
 from tests.support.clients import NUMBER, TOKEN
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, SkippingClock
 from tests.support.scripted_server import (
     ScriptedServer,
     Step,
@@ -32,6 +32,7 @@ from tests.support.scripted_server import (
     raw,
     reset,
     serving,
+    stalls,
     stay_silent,
 )
 
@@ -143,15 +144,18 @@ def test_a_proxy_that_fails_leaves_a_send_unsent(
         calls.append("before")
         return True
 
-    with closed_port() as dead, serving(PROXIES.get(name, hang_up)) as proxy:
+    step = PROXIES.get(name, hang_up)
+    timeout = 0.5 if stalls(step) else 30.0
+    with closed_port() as dead, serving(step) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port if name in PROXIES else dead}")
         wati = WatiClient(
             "https://wati.invalid",
             TOKEN,
             max_tries=2,
             rate_limits={"*": None},
-            timeout=(0.5, 0.5),
-            max_seconds=5,
+            timeout=timeout,
+            max_seconds=timeout,
+            clock=SkippingClock(),
         )
         hooks = SendHooks(before_send=before, not_sent=lambda: calls.append("not"))
         with pytest.raises(WatiConnectionError, match="Could not connect|No secure connection") as raised:

@@ -163,6 +163,7 @@ def callers() -> list[Any]:
 
 
 # Not while the headers are on their way: http.client keeps the bytes of the request in a variable for that moment.
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["hook", "readinto", "read_body"])
 def test_a_traceback_with_variables_shows_no_token(where: str) -> None:
     """Tools that print the variables of a traceback find no token in any layer, those of requests included."""

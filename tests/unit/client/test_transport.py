@@ -136,6 +136,13 @@ def test_a_host_that_does_not_exist_is_told() -> None:
         wati.get_credits()
 
 
+def test_a_server_that_says_nothing_ends_the_call() -> None:
+    """A call without an answer ends after the read timeout of the client, and the error names its seconds."""
+    with serving(stay_silent) as server:
+        with pytest.raises(WatiConnectionError, match=r"did not answer GET .* within 0\.2 s"):
+            client_of(server, timeout=(30.0, 0.2)).get_credits()
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("kind", ["read", "send"])
 def test_a_redirect_is_not_followed(status: int, kind: str) -> None:
@@ -405,7 +412,8 @@ def read_media(wati: WatiClient) -> bytes:
 def test_a_broken_answer_is_a_typed_error(name: str, call: Callable[[WatiClient], Any]) -> None:
     """Whatever an answer holds, the caller of a JSON call gets a WatiError, and of a file no other error."""
     with serving(BROKEN_ANSWERS[name], hang_up) as server:
-        wati = client_of(server)
+        # What a busy machine brings too late is an error, too.
+        wati = client_of(server, timeout=(30.0, 0.3))
         try:
             got = call(wati)
         except WatiError:

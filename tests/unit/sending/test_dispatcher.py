@@ -274,7 +274,7 @@ def test_several_rows_that_draw_a_400_stand_alone_at_the_end(bad: list[int]) -> 
     assert len(sent.model.calls) <= len(bad) * 13 + 2
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 10, 1_000, 10_000])
+@pytest.mark.parametrize("count", [2, 3, 4, 10, 1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["status", "refused"])
 def test_a_refusal_meant_for_all_costs_a_bounded_number_of_calls(count: int, kind: str) -> None:
     """A template error, say, is not asked about row by row."""

@@ -71,6 +71,7 @@ def test_assets_are_kept_apart(tmp_path: Path) -> None:
     assert (again.get("wati_position"), other.get("wati_position")) == ({"since": "x"}, None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     Version(version("apache-airflow")) < Version("3.3"), reason="Airflow keeps state of assets from 3.3 on"
 )

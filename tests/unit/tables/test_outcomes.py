@@ -217,6 +217,7 @@ def test_the_words_in_files_and_summaries_are_what_they_always_were() -> None:
     assert (SHOWN_PROBLEMS, SHOWN_CAMPAIGNS) == (20, 40)
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_thousand_campaigns_and_a_million_rows_fits_in_an_xcom(sandbox: Sandbox) -> None:
     """A summary stays under 16 kB, because only its counts grow with the rows."""
     job = SendJob(
