@@ -10,14 +10,14 @@ AIRFLOW ?= 3.3.2
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
 	@echo "make test     lint, types and tests (about 40 minutes)"
-	@echo "make quick    the tests that start neither Airflow nor a database (4 minutes on two cores)"
+	@echo "make quick    the quick tests that start neither Airflow nor a database (a minute on two cores)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
 	@echo "make fuzz     odd inputs to every place where input comes in, for FUZZ_SECONDS (60)"
 	@echo "make histories random histories of sends, HISTORIES (20000) of each kind"
-	@echo "make coverage lines and branches that the tests of make quick reach (about 2 minutes)"
+	@echo "make coverage lines and branches that the tests of make quick and their slow ones reach (about 4 minutes)"
 	@echo "make mutation the share of small faults in the policy modules that their tests notice (about 15 minutes)"
-	@echo "make floors   make quick on Airflow 3.1.0 with the oldest of each dependency"
+	@echo "make floors   the tests of make quick and their slow ones on Airflow 3.1.0 with the oldest of each dependency"
 	@echo "make matrix   tests of the wheel on each Airflow that is supported, as a table (long)"
 	@echo "make cluster  a send by Celery's workers, one of which is killed: CLUSTER_ROWS (20000) people (about 3 minutes)"
 	@echo "make dist     the wheel and the sdist, in dist"
@@ -44,7 +44,8 @@ sandbox: $(VENV)/ready
 
 test: lint types unit
 
-# The inner loop: no test here starts Airflow, a database or a browser, but for some of those that are marked slow.
+# The inner loop: no test here starts Airflow, a database or a browser, but for some of those that are marked slow, which
+# make quick leaves out. Coverage and floors have them, too.
 QUICK := tests/unit/client tests/unit/sending tests/unit/state tests/unit/tables tests/unit/test_architecture.py
 
 quick: $(VENV)/ready
@@ -71,7 +72,7 @@ HISTORIES ?= 20000
 histories: $(VENV)/ready
 	HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n auto -q tests/scenarios/test_histories.py tests/scenarios/test_single_histories.py
 
-# In one process, because coverage of several needs a plugin. With the slow tests, as their lines count.
+# In one process, because coverage of several needs a plugin.
 coverage: $(VENV)/ready
 	$(BIN)/coverage run -m pytest -q $(QUICK)
 	$(BIN)/coverage report

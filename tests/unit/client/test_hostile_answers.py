@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from airflow_provider_wati.exceptions import WatiError
 from tests.support.client_calls import CALLS, public_methods
 from tests.support.clients import client_of
 from tests.support.scripted_server import ScriptedServer, answer, serving
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.client import WatiClient
 
 _HALF = "Ada \ud83d"
 #: Stand for JSON that no encoder writes.
@@ -78,10 +81,10 @@ def variants(good: Any) -> Iterator[Any]:
                 yield {name: value for name, value in good.items() if name != key}
 
 
-def result_of(name: str, server: ScriptedServer) -> Any:
+def result_of(name: str, wati: WatiClient, server: ScriptedServer) -> Any:
     """Call a method; an iterator is read to its end, which comes within a few pages."""
     before = len(server.requests)
-    found = CALLS[name][0](client_of(server, timeout=(5.0, 30.0)))
+    found = CALLS[name][0](wati)
     if name.startswith("iter_"):
         found = list(islice(found, 1000))
         assert len(found) < 1000
@@ -110,9 +113,10 @@ def test_each_method_has_a_call() -> None:
     """The table calls every public method, and each succeeds with its good answer."""
     assert set(CALLS) == public_methods()
     with serving(answer(200, {})) as server:
+        wati = client_of(server)
         for name, (_, good) in CALLS.items():
             server.script[:] = [answer(200, good)]
-            assert_usable(result_of(name, server))
+            assert_usable(result_of(name, wati, server))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -120,10 +124,11 @@ def test_each_answer_is_a_result_or_a_typed_error(name: str) -> None:
     """No value at any level of an answer raises another error than a WatiError, and no list goes on for ever."""
     bodies = [*map(body_of, variants(CALLS[name][1])), *RAW]
     with serving(answer(200, {})) as server:
+        wati = client_of(server)
         for body in bodies:
             server.script[:] = [answer(200, raw=body)]
             try:
-                assert_usable(result_of(name, server))
+                assert_usable(result_of(name, wati, server))
             except WatiError as error:
                 str(error).encode()
             except Exception as error:
@@ -135,10 +140,11 @@ def test_each_answer_is_a_result_or_a_typed_error(name: str) -> None:
 def test_each_error_body_is_a_typed_error(status: int, name: str) -> None:
     """The body of an error answer may be anything: the error stays typed."""
     with serving(answer(200, {})) as server:
+        wati = client_of(server)
         for body in (*map(body_of, [*HOSTILE, *({"message": each} for each in HOSTILE)]), *RAW):
             server.script[:] = [answer(status, raw=body)]
             try:
-                result_of(name, server)
+                result_of(name, wati, server)
             except WatiError as error:
                 str(error).encode()
             except Exception as error:
