@@ -244,6 +244,7 @@ class SendJob:
 
     def _check_journal(self) -> None:
         """Refuse to go on with a send that has begun as another one: its people could not be compared."""
+        has_rows = self._queue.counts()["total"] > 0
         for entry in (*self.journal.entries, *(self._siblings if self.is_shared else ())):
             intent = entry.intent
             # WATI may still show a call that was closed without evidence.
@@ -253,11 +254,7 @@ class SendJob:
             for what, before, now in (
                 ("template", intent.content, self.template_name),
                 ("channel", intent.channel, self.channel),
-                (
-                    "use of keys",
-                    intent.keyed,
-                    self._queue.has_keys if self._queue.counts()["total"] else intent.keyed,
-                ),
+                ("use of keys", intent.keyed, self._queue.has_keys if has_rows else intent.keyed),
             ):
                 if before != now:
                     raise WatiConfigurationError(

@@ -17,6 +17,7 @@ from airflow_provider_wati.exceptions import (
 )
 from airflow_provider_wati.sending.campaign_index import mark_of
 from airflow_provider_wati.sending.journal import StoreLimits
+from airflow_provider_wati.sending.queue import SendQueue
 from airflow_provider_wati.sending.row_mapping import ColumnMapping
 from airflow_provider_wati.sending.schedule import SendWindow
 from airflow_provider_wati.tables.phone_numbers import TargetReader
@@ -382,6 +383,28 @@ def test_an_attempt_that_dies_in_a_call_is_finished_by_the_next(
     assert done.statuses == ["accepted"] * before + ["unknown"] * during + ["unsent"] * (5 - before - during)
     assert sends.attempt(people(5), batch_size=2).statuses == ["accepted"] * 5
     assert sends.messages(5) == [1] * 5
+
+
+def test_a_journal_of_many_calls_takes_no_more_passes_over_the_rows(
+    sends: SandboxSends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large send is counted a few times, and not once for each of its thousand calls."""
+
+    def count(self: SendQueue) -> dict[str, int]:
+        passes.append(self)
+        return counted(self)
+
+    counted = SendQueue.counts
+    passes: list[SendQueue] = []
+    monkeypatch.setattr(SendQueue, "counts", count)
+    needed = []
+    for calls in (1, 6):
+        sends.begin_another()
+        sends.attempt(people(6), send_key=f"{calls} calls", batch_size=6 // calls)
+        passes.clear()
+        sends.attempt(people(6), send_key=f"{calls} calls")
+        needed.append(len(passes))
+    assert needed[0] == needed[1] > 0
 
 
 def test_an_attempt_that_could_not_look_calls_nobody_unsent(sends: SandboxSends) -> None:
