@@ -11,7 +11,7 @@ from airflow_provider_wati.tables.outcomes import DRY_RUN, SEND_COLUMNS, SendSta
 from airflow_provider_wati.tables.scratch_db import first_problems
 
 OUTCOME_TABLES = """
-CREATE TABLE campaigns (campaign INTEGER PRIMARY KEY, id TEXT, name TEXT);
+CREATE TABLE campaigns (campaign INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT);
 """
 
 
@@ -56,7 +56,10 @@ class OutcomeRows(RowTables):
         return count, [{"id": id, "name": name, "accepted": accepted} for id, name, accepted, _ in first]
 
     def add_campaign(self, id: str | None, name: str | None) -> int:
-        """Note a campaign, and return its number here."""
+        """Note a campaign, one with an id once, and return its number here."""
+        known = self._db.execute("SELECT campaign FROM campaigns WHERE id = ?", (id,)).fetchone()
+        if known:
+            return int(known[0])
         number = self._db.execute("INSERT INTO campaigns (id, name) VALUES (?, ?)", (id, name)).lastrowid
         assert number is not None  # noqa: S101 # SQLite numbers every row that it inserts
         return number

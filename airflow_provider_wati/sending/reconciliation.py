@@ -275,8 +275,7 @@ class Reconciliation:
         return min(at, self._started), min(ended_at, self._started) if ended_at is not None else None
 
     def _number(self, campaign: FoundCampaign) -> int:
-        if campaign.id not in self._campaigns:
-            self._campaigns[campaign.id] = self.queue.add_campaign(campaign.id, campaign.name)
+        self._campaigns[campaign.id] = self.queue.add_campaign(campaign.id, campaign.name)
         return self._campaigns[campaign.id]
 
     # Deciding

@@ -131,6 +131,8 @@ def test_a_recipient_left_out_of_the_answer_is_looked_for(sent: bool, sends: San
     assert done.statuses == ["accepted"] * 3
     assert sends.messages(3) == [1, 1, 1]
     assert done.calls == (1 if sent else 2)
+    # A campaign whose people were found in two ways is one campaign.
+    assert [campaign["accepted"] for campaign in done.summary["campaigns"]] == ([3] if sent else [2, 1])
 
 
 @pytest.mark.parametrize(
