@@ -174,7 +174,7 @@ class OutcomesTable:
                 cursor.execute(f"CREATE TABLE {self._table} ({types})")
                 connection.commit()
             except Exception as error:
-                connection.rollback()
+                roll_back(connection)
                 # Another task may have created it at the same time.
                 if not self._exists(connection, cursor):
                     raise self._not_created(error) from error
@@ -215,7 +215,7 @@ class OutcomesTable:
         except Exception:
             # Each driver has its own error for a missing table; after any other error, creating the table fails
             # too.
-            connection.rollback()
+            roll_back(connection)
             return False
         return True
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,3 +34,29 @@ def test_what_was_written_is_read(warehouse: Warehouse) -> None:
     assert sorted(tuple(row.values()) for row in read) == outcomes
     with pytest.raises(WatiValidationError, match="several tasks or runs"):
         list(table.read("shared", ("d", "r9")))
+
+
+class WithoutTransactions(sqlite3.Connection):
+    """A connection as that of BigQuery: each statement counts at once, and a rollback is an error."""
+
+    def rollback(self) -> None:
+        raise NotImplementedError("this database does not have transactions")
+
+
+def test_a_database_without_transactions_gets_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is created, and of the check whether it takes a row nothing is left."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "sqlite"}')
+    hook = hook_of("warehouse")
+    connect: Callable[[], Any] = lambda: sqlite3.connect(
+        tmp_path / "warehouse.db", isolation_level=None, factory=WithoutTransactions
+    )
+    monkeypatch.setattr(hook, "get_conn", connect)
+    table = OutcomesTable(hook, "told", ("send_key", *SEND_COLUMNS))
+    table.create()
+    table.create()
+    assert connect().execute("SELECT COUNT(*) FROM told").fetchall() == [(0,)]
+    outcome = (1, "order 1", "12025550001", "accepted", None, "id-1", "c1", "first")
+    table.replace(("d", "send", "r", -1, -1), [("key", *outcome)])
+    assert [tuple(row.values()) for row in table.read("key", ("d", "r"))] == [outcome]
