@@ -28,20 +28,25 @@ def table(count: int = PEOPLE) -> list[dict[str, Any]]:
     return [{"phone": f"+{phone(n)}", "name": f"Person {n}"} for n in range(count)]
 
 
+SEND: dict[str, Any] = {
+    "task_id": "send",
+    "template_name": "order_update",
+    "target_column": "phone",
+    "param_columns": {"name": "name"},
+    "template_params": {"order_id": "1001", "status": "packed"},
+    "check_consent": False,
+}
+
+
 def send(rows: list[dict[str, Any]], shard: Any, **more: Any) -> WatiBroadcastTemplateOperator:
-    return WatiBroadcastTemplateOperator(
-        task_id="send",
-        template_name="order_update",
-        rows=rows,
-        target_column="phone",
-        param_columns={"name": "name"},
-        template_params={"order_id": "1001", "status": "packed"},
-        shard=shard,
-        batch_size=5,
-        check_consent=False,
-        retries=3,
-        **more,
-    )
+    return WatiBroadcastTemplateOperator(**SEND, rows=rows, shard=shard, batch_size=5, retries=3, **more)
+
+
+def mapped_over(shards: list[list[Any]]) -> DAG:
+    """Return a DAG with a task for each shard."""
+    with DAG("sharded", params={"shards": 3}, schedule=None) as dag:
+        WatiBroadcastTemplateOperator.partial(**SEND, rows=table()).expand(shard=shards)
+    return dag
 
 
 def messages(sandbox: Sandbox, count: int = PEOPLE) -> list[int]:
@@ -260,17 +265,7 @@ def test_a_shard_may_have_nobody(execute: Execute, sandbox: Sandbox) -> None:
 
 def test_airflow_maps_a_task_over_shards(run_dag: RunDag, sandbox: Sandbox) -> None:
     """In Airflow, a mapped task has one shard each; the number of shards may come out of a template."""
-    with DAG("sharded", params={"shards": 3}, schedule=None) as dag:
-        WatiBroadcastTemplateOperator.partial(
-            task_id="send",
-            rows=table(),
-            target_column="phone",
-            check_consent=False,
-            template_name="order_update",
-            param_columns={"name": "name"},
-            template_params={"order_id": "1001", "status": "packed"},
-        ).expand(shard=[[n, "{{ params.shards }}"] for n in range(3)])
-    tasks = run_dag(dag)
+    tasks = run_dag(mapped_over([[n, "{{ params.shards }}"] for n in range(3)]))
     assert {name: ti.state for name, ti in tasks.items()} == dict.fromkeys(
         ("send[0]", "send[1]", "send[2]"), "success"
     )
@@ -279,17 +274,7 @@ def test_airflow_maps_a_task_over_shards(run_dag: RunDag, sandbox: Sandbox) -> N
 
 def test_airflow_tells_tasks_of_each_other_s_shards(run_dag: RunDag, sandbox: Sandbox) -> None:
     """In Airflow, a mapped task sees that another one has divided the people differently."""
-    with DAG("divided", schedule=None) as dag:
-        WatiBroadcastTemplateOperator.partial(
-            task_id="send",
-            rows=table(),
-            target_column="phone",
-            check_consent=False,
-            template_name="order_update",
-            param_columns={"name": "name"},
-            template_params={"order_id": "1001", "status": "packed"},
-        ).expand(shard=[[0, 2], [1, 3]])
-    tasks = run_dag(dag)
+    tasks = run_dag(mapped_over([[0, 2], [1, 3]]))
     # Airflow runs them in either order.
     assert sorted(str(ti.state) for ti in tasks.values()) == ["failed", "success"]
     assert 0 < sum(messages(sandbox)) < PEOPLE
