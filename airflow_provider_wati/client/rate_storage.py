@@ -107,7 +107,7 @@ def secrets_in(url: str) -> list[str]:
         user.partition(":")[2],
         *(value for name, _, value in options if name in ("password", "sslpassword")),
     }
-    return sorted({*written, *map(unquote, written)} - {""}, key=len, reverse=True)
+    return sorted({*written, *map(unquote, written)} - {""}, key=lambda secret: (-len(secret), secret))
 
 
 class Storage(Protocol):
