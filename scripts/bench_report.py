@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-WIDTH, MARGIN, LABELS, FIGURES = 720, 24, 330, 130
-BAR, GAP, TOP = 22, 10, 62
+# Narrow enough to be read on a phone: a label stands above its bar.
+WIDTH, MARGIN, FIGURES = 480, 20, 130
+LABEL, BAR, GAP, TOP = 21, 14, 18, 52
 # The drawing has a background of its own, so that it can be read on any page.
 STYLE = """
     .card { fill: #ffffff; stroke: #d0d7de; }
@@ -145,6 +146,16 @@ class Measure:
             return False
         return self.least is None or self.ratio >= self.least
 
+    @property
+    def limit(self) -> str:
+        """The limit in words, and whether the ratio is beyond it; empty where there is none."""
+        words = "".join(
+            f"{word} {limit:.3g}"
+            for word, limit in (("at most", self.most), ("at least", self.least))
+            if limit is not None
+        )
+        return words if self.is_allowed else f"NOT {words}"
+
 
 def number(value: float) -> str:
     """Return a figure with three digits that count."""
@@ -157,13 +168,8 @@ def table_of(measures: Sequence[Measure]) -> str:
     """Return all measures as one table."""
     rows = [("", "what", "figure", "unit", "beside", "its figure", "ratio", "")]
     for each in measures:
-        limit = "".join(
-            f"{word} {limit:.3g}"
-            for word, limit in (("at most", each.most), ("at least", each.least))
-            if limit is not None
-        )
         figures = number(each.value), each.unit, each.peer, number(each.peer_value), f"{each.ratio:.3g}"
-        rows.append((each.group, each.what, *figures, limit if each.is_allowed else f"NOT {limit}"))
+        rows.append((each.group, each.what, *figures, each.limit))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     right = {2, 5, 6}
     return "\n".join(
@@ -199,7 +205,7 @@ def measures_in(record: dict[str, Any]) -> list[Measure]:
 
 def plot_of(group: str, measures: Sequence[Measure]) -> str:
     """Return the SVG of one benchmark: a pair of bars for each measure, scaled to the longer one."""
-    step = 2 * BAR + GAP
+    step = 2 * (LABEL + BAR) + GAP
     height = TOP + len(measures) * step - GAP + MARGIN
     told = "; ".join(
         f"{each.what}: {number(each.value)} {each.unit}, {each.peer}: {number(each.peer_value)}"
@@ -221,16 +227,28 @@ def plot_of(group: str, measures: Sequence[Measure]) -> str:
 
 def bars_of(measure: Measure, y: int) -> Iterator[str]:
     longest = max(measure.value, measure.peer_value) or 1.0
-    left, room = MARGIN + LABELS, WIDTH - MARGIN - LABELS - FIGURES
+    room = WIDTH - 2 * MARGIN - FIGURES
     pair = (
         ("ours", measure.what, measure.value, y),
-        ("peer", measure.peer, measure.peer_value, y + BAR),
+        ("peer", measure.peer, measure.peer_value, y + LABEL + BAR),
     )
     for kind, label, value, top in pair:
-        length = round(value / longest * room, 1)
-        yield f'  <text x="{MARGIN}" y="{top + 15}">{escape(label)}</text>'
-        yield f'  <rect class="{kind}" x="{left}" y="{top + 2}" width="{length}" height="{BAR - 4}" rx="2"/>'
-        yield f'  <text x="{left + length + 8:g}" y="{top + 15}">{number(value)} {escape(measure.unit)}</text>'
+        length, bar = round(value / longest * room, 1), top + LABEL
+        yield f'  <text x="{MARGIN}" y="{bar - 4}">{escape(label)}</text>'
+        yield f'  <rect class="{kind}" x="{MARGIN}" y="{bar}" width="{length}" height="{BAR}" rx="2"/>'
+        yield f'  <text x="{MARGIN + length + 8:g}" y="{bar + 12}">{number(value)} {escape(measure.unit)}</text>'
+
+
+def markdown_of(measures: Sequence[Measure]) -> str:
+    """Return the measures of one benchmark as a table in Markdown."""
+    lines = [
+        "| What | Figure | Beside | Its figure | Ratio | Limit |",
+        "| --- | ---: | --- | ---: | ---: | --- |",
+    ]
+    for each in measures:
+        figures = f"{number(each.value)} {each.unit} | {each.peer} | {number(each.peer_value)} {each.unit}"
+        lines.append(f"| {each.what} | {figures} | {each.ratio:.3g} | {each.limit} |")
+    return "\n".join([*lines, ""])
 
 
 def sections_of(records: dict[str, Any]) -> str:
@@ -242,6 +260,7 @@ def sections_of(records: dict[str, Any]) -> str:
             lines += [
                 f"## {heading}\n\n{text}\n",
                 f"```{{image}} bench/bench-{group}.svg\n:alt: {heading}, each figure beside its peer or floor\n```\n",
+                markdown_of(measures_in(record)),
                 f"*{record['date']}, size {record['size']}, Airflow {record['airflow']}, Python {record['python']}, "
                 f"{record['processors']} processors, load {record['load']:g} at the end.*\n",
             ]
@@ -254,7 +273,7 @@ def write(measures: Iterable[Measure], size: str, folder: Path) -> str:
 
     :param measures: of one or several benchmarks, each as a whole.
     :param size: the name of the sizes.
-    :param folder: gets ``bench.json``, ``bench.txt``, a plot of each benchmark and the part of the page about them.
+    :param folder: gets ``bench.json``, a plot of each benchmark and the part of the page about them.
     :return: the table of all that the folder holds.
     """
     all_of_them = list(measures)
@@ -266,7 +285,5 @@ def write(measures: Iterable[Measure], size: str, folder: Path) -> str:
         records[group] = record_of(own, size)
         (folder / f"bench-{group}.svg").write_text(plot_of(group, own), "utf-8")
     file.write_text(json.dumps(records, indent=1) + "\n", "utf-8")
-    table = table_of([each for record in records.values() for each in measures_in(record)])
-    (folder / "bench.txt").write_text(table + "\n", "utf-8")
     (folder / "sections.inc").write_text(sections_of(records), "utf-8")
-    return table
+    return table_of([each for record in records.values() for each in measures_in(record)])

@@ -31,11 +31,10 @@ def measures_of(report: Any) -> list[Any]:
     return [each for record in records.values() for each in report.measures_in(record)]
 
 
-def test_the_table_and_the_plots_are_those_of_the_figures(report: Any) -> None:
-    """The table and each plot say what the JSON file says."""
+def test_the_plots_are_those_of_the_figures(report: Any) -> None:
+    """Each plot says what the JSON file says."""
     measures = measures_of(report)
     assert measures
-    assert (FOLDER / "bench.txt").read_text() == report.table_of(measures) + "\n"
     for group in {each.group for each in measures}:
         plot = (FOLDER / f"bench-{group}.svg").read_text()
         assert plot == report.plot_of(group, [each for each in measures if each.group == group])
@@ -55,7 +54,6 @@ def test_a_second_run_takes_the_place_of_its_own_benchmark(report: Any, tmp_path
         "bench-a.svg",
         "bench-b.svg",
         "bench.json",
-        "bench.txt",
         "sections.inc",
     ]
 

@@ -55,7 +55,6 @@ TESTS = "\n".join(
 )
 #: Files that are included and are no example DAG, with the test that uses them.
 INCLUDED = {
-    "bench.txt": "tests/docs/test_bench.py",
     "scenario.json": "tests/unit/sandbox/scenarios/test_reading.py",
 }
 
