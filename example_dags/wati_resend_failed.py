@@ -11,6 +11,7 @@ does not know about the second task. The defaults fit the sandbox.
 from __future__ import annotations
 
 import csv
+import io
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, dag, task
@@ -55,8 +56,8 @@ def wati_resend_failed():
     # [START resend_failed]
     @task
     def choose_failed(orders: list[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, Any]]:
-        with ObjectStoragePath(summary["outcomes"]).open("r", newline="") as file:
-            failed = {row["key"] for row in csv.DictReader(file) if row["status"] in ("rejected", "invalid")}
+        table = io.StringIO(ObjectStoragePath(summary["outcomes"]).read_text())
+        failed = {row["key"] for row in csv.DictReader(table) if row["status"] in ("rejected", "invalid")}
         return [
             {**order, "phone": CORRECTED.get(order["order_id"], order["phone"])}
             for order in orders

@@ -10,6 +10,7 @@ failed, the wait fails and nothing is sent: look at the template and the account
 from __future__ import annotations
 
 import csv
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -67,8 +68,8 @@ def wati_resend_undelivered():
 
     @task
     def choose_failed(orders: list[dict[str, Any]], deliveries: dict[str, Any]) -> list[dict[str, Any]]:
-        with ObjectStoragePath(deliveries["destination"]).open("r", newline="") as file:
-            failed = {row["key"] for row in csv.DictReader(file) if row["delivery_status"] == "failed"}
+        table = io.StringIO(ObjectStoragePath(deliveries["destination"]).read_text())
+        failed = {row["key"] for row in csv.DictReader(table) if row["delivery_status"] == "failed"}
         return [order for order in orders if order["order_id"] in failed]
 
     WatiBroadcastTemplateOperator(

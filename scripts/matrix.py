@@ -86,10 +86,17 @@ class Series:
 
 SERIES = (
     # It has no upper bounds for these: it does not start with a newer structlog, its object storage fails with a newer
-    # universal-pathlib, and its API refuses what its own tasks send with a newer fastapi, as 3.1.8 declares.
+    # universal-pathlib, its API refuses what its own tasks send with a newer fastapi, as 3.1.8 declares, and its tokens
+    # have no issuer, which a newer pyjwt refuses.
     Series(
         "3.1.0",
-        ("apache-airflow==3.1.0", "structlog==25.4.0", "universal-pathlib==0.2.6", "fastapi<0.118"),
+        (
+            "apache-airflow==3.1.0",
+            "structlog==25.4.0",
+            "universal-pathlib==0.2.6",
+            "fastapi<0.118",
+            "pyjwt<2.11",
+        ),
         "3.11",
         "3.13",
     ),

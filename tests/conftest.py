@@ -37,6 +37,10 @@ HAS_TASK_STATE_STORE = Version(version("apache-airflow")) >= Version("3.3")
 needs_task_state_store = pytest.mark.skipif(
     not HAS_TASK_STATE_STORE, reason="Airflow keeps state for tasks from 3.3 on"
 )
+reads_connections_anywhere = pytest.mark.skipif(
+    Version(version("apache-airflow")) == Version("3.1.0"),
+    reason="Airflow 3.1.0 reads connections only in a process that it supervises",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -125,6 +129,13 @@ def run_dag(
         return {ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": ti for ti in tis}
 
     return run
+
+
+@pytest.fixture
+def send_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place where retried sends keep their journal: Airflow's own store, or a ``state_path`` where it has none."""
+    if not HAS_TASK_STATE_STORE:
+        monkeypatch.setenv("AIRFLOW__WATI__STATE_PATH", str(tmp_path_factory.mktemp("state")))
 
 
 def write_to_database(dag: DAG) -> None:

@@ -46,7 +46,7 @@ def dag_of(name: str) -> DAG:
 
 
 @pytest.fixture
-def run_example(run_dag: Callable[[DAG], dict[str, Any]]) -> Run:
+def run_example(run_dag: Callable[[DAG], dict[str, Any]], send_state: None) -> Run:
     """Run an example with some of its parameters changed, on the connection of ``run_dag``; return the states."""
     from tests.conftest import write_to_database
 

@@ -10,9 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+import airflow_provider_wati
 from airflow_provider_wati import __version__
 from airflow_provider_wati.get_provider_info import get_provider_info
 from tests.ui.announced import CHECKOUT, announce, project
+
+#: Of the checkout, or of an installed wheel where that is under test.
+PACKAGE = Path(airflow_provider_wati.__file__).parent
 
 
 def test_it_meets_the_schema_of_the_installed_airflow() -> None:
@@ -50,7 +54,9 @@ def test_every_named_module_exists() -> None:
     assert all((CHECKOUT / entry["how-to-guide"].lstrip("/")).is_file() for entry in info["transfers"])
     modules += [name.rpartition(".")[0] for name in info["notifications"]]
     modules += [entry["hook-class-name"].rpartition(".")[0] for entry in info["connection-types"]]
-    missing = [module for module in modules if not (CHECKOUT / f"{module.replace('.', '/')}.py").is_file()]
+    missing = [
+        module for module in modules if not (PACKAGE.parent / f"{module.replace('.', '/')}.py").is_file()
+    ]
     assert not missing
 
 
@@ -150,7 +156,7 @@ def test_every_public_module_is_named(part: str) -> None:
         named = [name.rpartition(".")[0] for name in info[part]]
     else:
         named = [module for entry in info[part] for module in entry["python-modules"]]
-    files = (CHECKOUT / "airflow_provider_wati" / part).glob("[a-z]*.py")
+    files = (PACKAGE / part).glob("[a-z]*.py")
     there = [f"airflow_provider_wati.{part}.{file.stem}" for file in files]
     private = {"airflow_provider_wati.hooks.settings"}
     assert sorted(named) == sorted(set(there) - private)

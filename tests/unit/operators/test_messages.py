@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
+from airflow_provider_wati._compat import AirflowFailException, AirflowSensorTimeout
 from airflow_provider_wati.exceptions import (
     WatiAuthenticationError,
     WatiConfigurationError,
@@ -21,6 +21,7 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.operators.messages import WatiAskOperator
 from airflow_provider_wati.triggers import _base
 from airflow_provider_wati.triggers._base import WatiTrigger
+from tests.support.airflow_signals import TaskDeferred
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox

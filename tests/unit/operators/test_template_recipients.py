@@ -257,6 +257,7 @@ LOST: dict[str, dict[str, Any]] = {
 AGAIN: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 
 
+@pytest.mark.usefixtures("send_state")
 @pytest.mark.parametrize("lost", LOST)
 def test_a_text_whose_answer_was_lost_goes_out_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None
@@ -272,6 +273,7 @@ def test_a_text_whose_answer_was_lost_goes_out_once(
     assert xcom(ti)["id"] == sent["id"]
 
 
+@pytest.mark.usefixtures("send_state")
 @pytest.mark.parametrize("lost", LOST)
 def test_a_contact_whose_answer_was_lost_is_created_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox
@@ -285,6 +287,7 @@ def test_a_contact_whose_answer_was_lost_is_created_once(
     assert [contact["wa_id"] for contact in sandbox.client().iter_contacts()].count(NEW) == 1
 
 
+@pytest.mark.usefixtures("send_state")
 @pytest.mark.parametrize("lost", LOST)
 def test_templates_whose_answer_was_lost_go_out_once(
     lost: str, run_dag: RunDag, sandbox: Sandbox, at_once: None, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +311,7 @@ def test_templates_whose_answer_was_lost_go_out_once(
     assert summary["calls"] == (2 if "before" in lost else 1)
 
 
+@pytest.mark.usefixtures("send_state")
 @pytest.mark.parametrize("named_by", ["the connection", "the task"])
 def test_a_lost_answer_is_looked_for_on_the_channel_that_sent(
     named_by: str,

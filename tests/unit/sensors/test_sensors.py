@@ -21,15 +21,8 @@ from airflow_provider_wati.sensors.campaigns import WatiCampaignSensor
 from airflow_provider_wati.sensors.messages import WatiReplySensor
 from airflow_provider_wati.sensors.templates import WatiTemplateApprovedSensor
 from airflow_provider_wati.triggers import _base
+from tests.support.airflow_signals import AirflowRescheduleException, TaskDeferred
 from tests.support.scripted_server import Step, answer, serving
-
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
-except ImportError:  # Airflow 3.1
-    from airflow.exceptions import (  # type: ignore[no-redef] # the same classes
-        AirflowRescheduleException,
-        TaskDeferred,
-    )
 
 if TYPE_CHECKING:
     from collections.abc import Callable

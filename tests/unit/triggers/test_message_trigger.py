@@ -20,7 +20,7 @@ from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.state.asset_state import asset_state
 from airflow_provider_wati.triggers import _message_stream
 from airflow_provider_wati.triggers.messages import MessagesEvent, WatiMessageTrigger
-from tests.conftest import NO_PACING
+from tests.conftest import NO_PACING, reads_connections_anywhere
 from tests.support.scripted_server import answer, serving
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ def test_an_outage_is_logged_and_survived(
         assert seconds >= 6
 
 
+@reads_connections_anywhere
 def test_a_missing_connection_is_logged_and_found_later(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

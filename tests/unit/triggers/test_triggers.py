@@ -22,6 +22,7 @@ from airflow_provider_wati.triggers.campaigns import WatiCampaignTrigger
 from airflow_provider_wati.triggers.messages import WatiAnswerTrigger, WatiReplyTrigger
 from airflow_provider_wati.triggers.templates import WatiTemplateApprovedTrigger
 from airflow_provider_wati.waiting.condition import error_of
+from tests.conftest import reads_connections_anywhere
 from tests.support.scripted_server import ScriptedServer, Step, answer, serving
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def test_what_does_not_pass_ends_the_wait_at_once(step: Step, error: str, connec
     assert len(server.requests) == 2
 
 
+@reads_connections_anywhere
 def test_a_missing_connection_is_an_error_that_names_it(airflow_database: None) -> None:
     """A connection that the triggerer does not have ends the wait, and the error says where to define it."""
     event = the_event(trigger_for(conn_id="nowhere"))
