@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
-from airflow_provider_wati.tables.scratch_db import CHUNK
 
 if TYPE_CHECKING:
     from airflow_provider_wati.syncing.diff import Seen
@@ -32,30 +30,24 @@ class KnownContacts(TablesPart):
 
     def load_snapshot(self, known: Iterable[Known]) -> None:
         """Load what a snapshot holds; of a person who is in it twice, the values are not known."""
-        known = iter(known)
-        while chunk := list(islice(known, CHUNK)):
-            with self._transaction():
-                self._db.executemany(
-                    "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vals = NULL, "
-                    "written = MAX(written, excluded.written), certain = MAX(certain, excluded.certain)",
-                    ((dedupe_key_of(each.phone_number), *each) for each in chunk),
-                )
+        self._insert(
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vals = NULL, "
+            "written = MAX(written, excluded.written), certain = MAX(certain, excluded.certain)",
+            ((dedupe_key_of(each.phone_number), *each) for each in known),
+        )
 
     def load_listed(self, contacts: Iterable[Seen]) -> None:
         """Load the contacts that WATI lists; those that are known and not listed are forgotten."""
-        contacts = iter(contacts)
-        while chunk := list(islice(contacts, CHUNK)):
-            with self._transaction():
-                # A person may have a contact for each channel. Which of them an update reaches is not documented, so
-                # where they differ, the values are unknown.
-                self._db.executemany(
-                    "INSERT INTO listed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                    "vals = CASE WHEN vals = excluded.vals THEN vals END",
-                    (
-                        (seen.phone_number, dedupe_key_of(seen.phone_number), seen.name, seen.vals)
-                        for seen in chunk
-                    ),
-                )
+        # A person may have a contact for each channel. Which of them an update reaches is not documented, so where they
+        # differ, the values are unknown.
+        self._insert(
+            "INSERT INTO listed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "vals = CASE WHEN vals = excluded.vals THEN vals END",
+            (
+                (seen.phone_number, dedupe_key_of(seen.phone_number), seen.name, seen.vals)
+                for seen in contacts
+            ),
+        )
         with self._transaction():
             self._db.execute(_LISTED)
             self._db.execute("DELETE FROM people WHERE person NOT IN (SELECT person FROM listed)")

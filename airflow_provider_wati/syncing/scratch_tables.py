@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.values import is_same_list
-from airflow_provider_wati.tables.scratch_db import open_scratch_db
+from airflow_provider_wati.tables.scratch_db import CHUNK, open_scratch_db
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,6 +64,13 @@ class TablesPart:
             yield
         finally:
             self._db.execute("COMMIT")
+
+    def _insert(self, statement: str, lines: Iterable[Sequence[Any]]) -> None:
+        """Insert any number of lines; memory holds one chunk of them at a time."""
+        lines = iter(lines)
+        while chunk := list(islice(lines, CHUNK)):
+            with self._transaction():
+                self._db.executemany(statement, chunk)
 
     def _count(self, what: str, *parameters: Any) -> int:
         (count,) = self._db.execute(f"SELECT COUNT(*) FROM {what}", parameters).fetchone()

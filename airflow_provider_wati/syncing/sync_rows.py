@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS, SyncStatus
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
-from airflow_provider_wati.tables.scratch_db import CHUNK, first_problems
+from airflow_provider_wati.tables.scratch_db import first_problems
 
 if TYPE_CHECKING:
     from airflow_provider_wati.syncing.row_mapping import CheckedRow
@@ -30,18 +29,15 @@ WHERE rows.person IS NOT NULL AND rows.person = again.person AND status = 'unsen
 
 
 class SyncRows(TablesPart):
-    """The rows, and after them the people who are no longer in them. Memory holds one chunk of them at a time."""
+    """The rows, and after them the people who are no longer in them."""
 
     def load(self, rows: Iterable[CheckedRow]) -> None:
         """Load all rows, and refuse the people who occur twice."""
-        numbered = enumerate(rows, 1)
-        while chunk := list(islice(numbered, CHUNK)):
-            with self._transaction():
-                self._db.executemany(
-                    "INSERT INTO rows (row, status, reason, person, phone_number, target, name, vals) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (_loaded(n, row) for n, row in chunk),
-                )
+        self._insert(
+            "INSERT INTO rows (row, status, reason, person, phone_number, target, name, vals) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (_loaded(n, row) for n, row in enumerate(rows, 1)),
+        )
         self._db.execute("CREATE INDEX by_person ON rows (person) WHERE person IS NOT NULL")
         self._db.execute(_REFUSE_REPEATED)
 
