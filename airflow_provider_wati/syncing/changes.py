@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from airflow_provider_wati.syncing.scratch_tables import ScratchTables, TablesPart
+from typing import TYPE_CHECKING
+
+from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.syncing.values import vals_of
 from airflow_provider_wati.tables.outcomes import SyncStatus
+
+if TYPE_CHECKING:
+    import sqlite3
 
 OTHER_NAME = "WATI has another name for the contact, and its API cannot change it"
 KNOWN = "WATI knows the phone number, and mode is insert"
@@ -17,12 +22,12 @@ class Changes(TablesPart):
     """
     Decides before the first write how each difference is written, and keeps the snapshot true meanwhile.
 
-    :param tables: the database.
+    :param db: the scratch database.
     :param attributes: how many attributes are mapped.
     """
 
-    def __init__(self, tables: ScratchTables, attributes: int) -> None:
-        super().__init__(tables)
+    def __init__(self, db: sqlite3.Connection, attributes: int) -> None:
+        super().__init__(db)
         self._empty = vals_of([""] * attributes)
 
     def compare(self, mode: str) -> None:

@@ -21,7 +21,7 @@ from airflow_provider_wati.syncing.changes import Changes
 from airflow_provider_wati.syncing.diff import listed_in, seen_in
 from airflow_provider_wati.syncing.known_contacts import KnownContacts
 from airflow_provider_wati.syncing.row_mapping import read_row
-from airflow_provider_wati.syncing.scratch_tables import ScratchTables
+from airflow_provider_wati.syncing.scratch_tables import open_tables
 from airflow_provider_wati.syncing.snapshot import read_snapshot, write_snapshot
 from airflow_provider_wati.syncing.sync_rows import SyncRows
 from airflow_provider_wati.syncing.write_queue import WriteQueue
@@ -96,12 +96,12 @@ class ContactSync:
                 "option [wati] state_path, to a directory or an object-storage URI that all workers reach."
             )
         self._attributes = list(self.columns.attributes)
-        self._tables = ScratchTables()
-        self._rows = SyncRows(self._tables)
-        self._known = KnownContacts(self._tables)
-        self._changes = Changes(self._tables, len(self._attributes))
+        self._db = open_tables()
+        self._rows = SyncRows(self._db)
+        self._known = KnownContacts(self._db)
+        self._changes = Changes(self._db, len(self._attributes))
         self._writer = ContactWriter(
-            self.client, WriteQueue(self._tables), self._attributes, self.mode, self._after_outcome
+            self.client, WriteQueue(self._db), self._attributes, self.mode, self._after_outcome
         )
         #: Whether the rows have been read to the end; until then the outcomes lack some of them.
         self.has_all_rows: bool = False
@@ -147,7 +147,7 @@ class ContactSync:
 
     def close(self) -> None:
         """Delete the scratch database; summary and outcomes are not available any more."""
-        self._tables.close()
+        self._db.close()
 
     # Before anything is written
 

@@ -33,28 +33,23 @@ CREATE TABLE rows (
 """
 
 
-class ScratchTables:
-    """One scratch database with the tables of a sync."""
-
-    def __init__(self) -> None:
-        self.connection: sqlite3.Connection = open_scratch_db()
-        self.connection.executescript(_TABLES)
-        self.connection.create_function("same_values", 2, is_same_list, deterministic=True)
-
-    def close(self) -> None:
-        """Delete the database."""
-        self.connection.close()
+def open_tables() -> sqlite3.Connection:
+    """Open a scratch database with the tables of a sync."""
+    connection = open_scratch_db()
+    connection.executescript(_TABLES)
+    connection.create_function("same_values", 2, is_same_list, deterministic=True)
+    return connection
 
 
 class TablesPart:
     """
     Base of the parts of a sync that work on its tables.
 
-    :param tables: the database.
+    :param db: the scratch database.
     """
 
-    def __init__(self, tables: ScratchTables) -> None:
-        self._db = tables.connection
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
