@@ -55,7 +55,7 @@ _NOT_CLEARED = (
 @dataclass(kw_only=True)
 class ContactSync:
     """
-    One run of a sync: :meth:`read` the rows, then :meth:`run`, then :meth:`summary` and :meth:`outcomes`.
+    One run of a sync: :meth:`read` the rows, then :meth:`run`, then :meth:`summary` and :meth:`outcome_rows`.
 
     :param client: the account.
     :param sync_key: names the sync.
@@ -125,7 +125,7 @@ class ContactSync:
 
     def run(self) -> None:
         """
-        Write what changed. :meth:`summary` and :meth:`outcomes` give the result, also after an error.
+        Write what changed. :meth:`summary` and :meth:`outcome_rows` give the result, also after an error.
 
         :raises WatiValidationError: before anything is written, when too many people are no longer in the rows.
         :raises WatiError: when it cannot go on: 401, 429, no connection, an outage.
@@ -299,17 +299,13 @@ class ContactSync:
 
     # Results
 
-    def outcomes(self) -> Iterator[dict[str, Any]]:
+    def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
         """
         Yield the outcome of each row, in order, then of the people who are no longer in the rows, who have no ``row``.
 
         The columns are ``SYNC_COLUMNS``.
         """
-        return self._rows.outcomes()
-
-    def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what became of each row, in order, as ``SYNC_COLUMNS`` names it."""
-        return (tuple(outcome.values()) for outcome in self._rows.outcomes())
+        return self._rows.outcome_rows()
 
     def summary(self) -> dict[str, Any]:
         """

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
-from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS, SyncStatus
+from airflow_provider_wati.tables.outcomes import SyncStatus
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from airflow_provider_wati.tables.scratch_db import first_problems
 
@@ -69,11 +69,10 @@ class SyncRows(TablesPart):
         """Return the first rows that failed, phone numbers masked."""
         return first_problems(self._db, "id")
 
-    def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield the outcome of each row, in order."""
+    def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the outcome of each row, in order, as ``SYNC_COLUMNS`` names it."""
         with closing(self._db.cursor()) as cursor:
-            for row in cursor.execute("SELECT row, target, status, reason FROM rows ORDER BY id"):
-                yield dict(zip(SYNC_COLUMNS, row, strict=True))
+            yield from cursor.execute("SELECT row, target, status, reason FROM rows ORDER BY id")
 
 
 def _loaded(n: int, row: CheckedRow) -> tuple[Any, ...]:

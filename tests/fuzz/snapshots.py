@@ -134,7 +134,7 @@ def _sync(given: tuple[_Form, bytes]) -> None:
         sync.run()
     finally:
         summary = sync.summary()
-        assert len(list(sync.outcomes())) == summary["total"]
+        assert len(list(sync.outcome_rows())) == summary["total"]
         sync.close()
 
 

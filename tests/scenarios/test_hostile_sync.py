@@ -15,6 +15,7 @@ from airflow_provider_wati.syncing.job import ContactSync
 from airflow_provider_wati.syncing.row_mapping import ContactColumns
 from tests.conftest import Sandbox
 from tests.support.clock import SkippingClock
+from tests.support.syncer import outcomes_of
 
 #: The suite's size; 10,000 takes the same test about six times as long.
 CONTACTS = int(os.environ.get("WATI_TEST_SYNC_CONTACTS", "2000"))
@@ -74,7 +75,7 @@ def test_a_hostile_sync_writes_every_good_row_and_names_every_bad_one(wati: Sand
     sync = sync_of(wati, tmp_path)
     sync.read(rows(bad))
     sync.run()
-    outcomes = list(sync.outcomes())
+    outcomes = outcomes_of(sync)
 
     assert {n: each["status"] for n, each in enumerate(outcomes) if n in bad} == {
         n: "rejected" if FAULTS[kind].get("status") == 403 else "unknown" for n, kind in bad.items()

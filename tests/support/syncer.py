@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wati.state.directory import StateDirectory, StateFile
 from airflow_provider_wati.syncing.job import ContactSync
 from airflow_provider_wati.syncing.row_mapping import ContactColumns
+from airflow_provider_wati.tables.outcomes import SYNC_COLUMNS
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -36,6 +37,10 @@ def row(n: int, tier: Any = "gold", city: Any = "Pune", name: Any = "Ada") -> di
     return {"phone": number(n), "name": name, "tier": tier, "city": city}
 
 
+def outcomes_of(sync: ContactSync) -> list[dict[str, Any]]:
+    return [dict(zip(SYNC_COLUMNS, outcome, strict=True)) for outcome in sync.outcome_rows()]
+
+
 class Syncer:
     """Runs a sync several times on one snapshot, and reads the contacts of the sandbox."""
 
@@ -59,7 +64,7 @@ class Syncer:
             sync.read(rows)
             sync.run()
         finally:
-            self.summary, self.outcomes = sync.summary(), list(sync.outcomes())
+            self.summary, self.outcomes = sync.summary(), outcomes_of(sync)
             assert self.summary["total"] == sum(self.summary[status] for status in STATUSES)
             assert self.summary["total"] == len(self.outcomes)
             assert self.summary["calls"] == self.summary["reads"] + self.summary["writes"]

@@ -14,6 +14,7 @@ from airflow_provider_wati.syncing.job import ContactSync
 from airflow_provider_wati.syncing.row_mapping import ContactColumns
 from tests.support.clients import client_of
 from tests.support.scripted_server import ScriptedServer, Step, answer, serving
+from tests.support.syncer import outcomes_of
 
 GOOD, ODD = "919700000001", "919700000002"
 HALF = "Ada \ud83d"
@@ -85,7 +86,7 @@ class Run:
         sync.read(rows)
         sync.run()
         self.summary = sync.summary()
-        self.outcomes = list(sync.outcomes())
+        self.outcomes = outcomes_of(sync)
         sync.close()
 
     def statuses(self) -> list[str]:
