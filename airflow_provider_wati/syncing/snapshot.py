@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -140,22 +138,11 @@ def _are_values(values: object, count: int) -> bool:
 def write_snapshot(
     file: SnapshotFile, attributes: Sequence[str], contacts: int, known: Iterable[Sequence[Any]]
 ) -> None:
-    """
-    Replace the snapshot.
-
-    It is written to a temporary file first. When an upload fails half-way, an object store keeps the part that it has
-    received, and a part must not become the snapshot.
-    """
-    with tempfile.TemporaryFile() as whole:
-        with gzip.GzipFile(fileobj=whole, mode="wb", compresslevel=1, mtime=0) as lines:
-            header = {"version": _VERSION, "attributes": list(attributes), "contacts": contacts}
-            lines.write(json.dumps(header).encode() + b"\n")
-            for phone_number, written, certain, name, vals in known:
-                # The values are JSON already.
-                line = (
-                    f"[{json.dumps(phone_number)},{written},{certain},{json.dumps(name)},{vals or 'null'}]\n"
-                )
-                lines.write(line.encode())
-        whole.seek(0)
-        with file.write() as out:
-            shutil.copyfileobj(whole, out, 1 << 20)
+    """Replace the snapshot; without a name and a time in it, the same content makes the same file."""
+    with file.write() as packed, gzip.GzipFile("", "wb", compresslevel=1, fileobj=packed, mtime=0) as lines:
+        header = {"version": _VERSION, "attributes": list(attributes), "contacts": contacts}
+        lines.write(json.dumps(header).encode() + b"\n")
+        for phone_number, written, certain, name, vals in known:
+            # The values are JSON already.
+            line = f"[{json.dumps(phone_number)},{written},{certain},{json.dumps(name)},{vals or 'null'}]\n"
+            lines.write(line.encode())
