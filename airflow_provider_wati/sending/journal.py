@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -179,7 +179,7 @@ class Journal:
 
     :param store: where the records are.
     :param clock: the time.
-    :param new_session: makes the name of the attempt, hexadecimal characters that no other attempt has.
+    :param session: names the attempt, in hexadecimal characters that no other attempt has; made up if left out.
     :param reads_only: whether nothing but the opening is written, as in a dry run.
     """
 
@@ -188,13 +188,13 @@ class Journal:
         store: EntryStore,
         clock: Clock,
         *,
-        new_session: Callable[[], str] = lambda: secrets.token_hex(SESSION_BYTES),
+        session: str | None = None,
         reads_only: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
         self._reads_only = reads_only
-        self.session: str = new_session()
+        self.session: str = session or secrets.token_hex(SESSION_BYTES)
         self._calls = 0
         #: The openings of earlier attempts.
         self.openings: list[Opening] = []

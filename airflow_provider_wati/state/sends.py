@@ -169,7 +169,7 @@ def open_journal(
         store = DirectoryJournalStore(directory, send, identity.member, token, reads_only=reads_only)
     else:
         store = _task_journal_store(context, identity, account, reads_only=reads_only)
-    journal = Journal(store, clock, new_session=lambda: token, reads_only=reads_only)
+    journal = Journal(store, clock, session=token, reads_only=reads_only)
     start = start_of(
         has_journal=journal.exists,
         is_lost=journal.is_lost,

@@ -74,7 +74,7 @@ def _feed(changes: tuple[int, list[tuple[int, str]]]) -> None:
     records = [json.dumps(entry) for n, entry in enumerate(_ENCODED) if n != left_out]
     for position, text in added:
         records.insert(position, text)
-    journal = Journal(MemoryStore(records=records), FakeClock(), new_session=lambda: "0f0f0f")
+    journal = Journal(MemoryStore(records=records), FakeClock(), session="0f0f0f")
     for entry in journal.entries:
         assert len(entry.verdicts) == len(entry.intent.people)
         for verdict in Verdict:

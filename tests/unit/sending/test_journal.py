@@ -30,7 +30,7 @@ def store() -> MemoryStore:
 
 
 def journal_of(store: MemoryStore, clock: FakeClock, session: str = "a1b2c3", **settings: Any) -> Journal:
-    return Journal(store, clock, new_session=lambda: session, **settings)
+    return Journal(store, clock, session=session, **settings)
 
 
 def people_of(journal: Journal) -> dict[int, list[Verdict]]:
