@@ -196,17 +196,18 @@ class Journal:
         self._reads_only = reads_only
         self.session: str = session or secrets.token_hex(SESSION_BYTES)
         self._calls = 0
+        records = [decode(text, place) for place, text in store.read()]
         #: The openings of earlier attempts.
-        self.openings: list[Opening] = []
+        self.openings: list[Opening] = [record for record in records if isinstance(record, Opening)]
         #: Whether an earlier attempt may have sent something of which this journal knows nothing.
-        self.is_lost: bool = False
+        self.is_lost: bool = any(opening.is_lost for opening in self.openings)
         #: Whether others may have sent something under this key, without a journal.
-        self.is_uncertain: bool = False
+        self.is_uncertain: bool = any(opening.is_uncertain for opening in self.openings)
+        digests = [record.digest for record in records if isinstance(record, Rows)]
         #: The digest of the people of a mapped task when it was known that nobody was in another one; None before.
-        self.rows_digest: str | None = None
+        self.rows_digest: str | None = digests[-1] if digests else None
         #: The calls of this send, oldest first; those of this attempt are added as they are made.
-        self.entries: list[Entry] = []
-        self._load()
+        self.entries: list[Entry] = _entries(records)
 
     @property
     def limits(self) -> StoreLimits:
@@ -376,17 +377,6 @@ class Journal:
         """Return whether another mapped task has kept its journal since its first attempt, so that none was discarded."""
         records = (decode(text, place) for place, text in self._store.read_siblings())
         return any(isinstance(record, Opening) and not record.is_lost for record in records)
-
-    def _load(self) -> None:
-        records = [decode(text, place) for place, text in self._store.read()]
-        self.openings = [record for record in records if isinstance(record, Opening)]
-        self.entries = _entries(records)
-        for record in records:
-            if isinstance(record, Opening):
-                self.is_lost = self.is_lost or record.is_lost
-                self.is_uncertain = self.is_uncertain or record.is_uncertain
-            elif isinstance(record, Rows):
-                self.rows_digest = record.digest
 
     def _append(self, record: Record, *, fenced: bool) -> None:
         if not self._reads_only:
