@@ -262,23 +262,19 @@ class Journal:
         :param id: that of :meth:`new_call`, the same for each attempt of one call; a new one if left out.
         :raises WatiError: when a later attempt has taken over, or nothing can be written: the call must not leave.
         """
-        intent = Intent(
-            id=id or self.new_call(),
-            at=self._clock.now(),
-            content=content,
-            people=array("q", people),
-            channel=channel,
-            campaign_name=campaign_name,
-            due=due,
-            resend=resend,
-            keyed=keyed,
+        return self._add(
+            Intent(
+                id=id or self.new_call(),
+                at=self._clock.now(),
+                content=content,
+                people=array("q", people),
+                channel=channel,
+                campaign_name=campaign_name,
+                due=due,
+                resend=resend,
+                keyed=keyed,
+            )
         )
-        self._append(intent, fenced=True)
-        entry = Entry.of(intent)
-        if self.entries and self.entries[-1].intent.id == intent.id:
-            self.entries.pop()
-        self.entries.append(entry)
-        return entry
 
     def record_found(
         self,
@@ -292,19 +288,19 @@ class Journal:
     ) -> None:
         """Write down people of a campaign that the journal does not know as accepted."""
         for named in self._parts(people):
-            found = Intent(
-                id=self.new_call(),
-                at=self._clock.now(),
-                content=content,
-                people=named,
-                channel=channel,
-                campaign_name=campaign_name,
-                keyed=keyed,
-                is_found=True,
-                found_in=campaign_id,
+            self._add(
+                Intent(
+                    id=self.new_call(),
+                    at=self._clock.now(),
+                    content=content,
+                    people=named,
+                    channel=channel,
+                    campaign_name=campaign_name,
+                    keyed=keyed,
+                    is_found=True,
+                    found_in=campaign_id,
+                )
             )
-            self._append(found, fenced=True)
-            self.entries.append(Entry.of(found))
 
     def record_absent(self, people: Iterable[int], *, content: str, channel: str | None, keyed: bool) -> None:
         """
@@ -362,21 +358,32 @@ class Journal:
 
     def siblings(self) -> list[Entry]:
         """Return the calls of the other mapped tasks of this send, as far as they are within reach."""
-        return _entries([decode(text, place) for place, text in self._store.read_siblings()])
+        return _entries(record for _, record in self._sibling_records())
 
     def was_elsewhere(self, person: int) -> bool:
         """Return whether another mapped task was about a person in one attempt and about somebody else in another."""
         people: dict[str, set[int | None]] = {}
-        for place, text in self._store.read_siblings():
-            record = decode(text, place)
+        for place, record in self._sibling_records():
             if isinstance(record, Opening):
                 people.setdefault(place.rpartition("/")[0], set()).add(record.person)
         return any(person in members and len(members) > 1 for members in people.values())
 
     def siblings_are_intact(self) -> bool:
         """Return whether another mapped task has kept its journal since its first attempt, so that none was discarded."""
-        records = (decode(text, place) for place, text in self._store.read_siblings())
-        return any(isinstance(record, Opening) and not record.is_lost for record in records)
+        records = self._sibling_records()
+        return any(isinstance(record, Opening) and not record.is_lost for _, record in records)
+
+    def _sibling_records(self) -> Iterator[tuple[str, Record]]:
+        """Yield the records of the other mapped tasks with their places."""
+        return ((place, decode(text, place)) for place, text in self._store.read_siblings())
+
+    def _add(self, intent: Intent) -> Entry:
+        """Write a call down; the next attempt of the latest call replaces it."""
+        self._append(intent, fenced=True)
+        if self.entries and self.entries[-1].intent.id == intent.id:
+            self.entries.pop()
+        self.entries.append(Entry.of(intent))
+        return self.entries[-1]
 
     def _append(self, record: Record, *, fenced: bool) -> None:
         if not self._reads_only:
