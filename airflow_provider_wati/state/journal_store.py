@@ -160,30 +160,18 @@ class TaskJournalStore:
         return f"{self._send}_{self._next}"
 
 
-class AttemptJournalStore:
-    """Keeps records in memory, for one attempt: Airflow 3.1 and 3.2 without a ``state_path``."""
+class NoJournalStore:
+    """Keeps nothing, so that the journal ends with the attempt: Airflow 3.1 and 3.2 without a ``state_path``."""
 
     limits: StoreLimits = StoreLimits()
 
-    def __init__(self) -> None:
-        self._records: list[str] = []
-
     def read(self) -> Iterator[tuple[str, str]]:
-        """Return the records of this attempt."""
-        return ((f"record {n} of this attempt", text) for n, text in enumerate(self._records))
+        """Return nothing."""
+        return iter(())
 
     def read_siblings(self) -> Iterator[tuple[str, str]]:
         """Return nothing."""
         return iter(())
 
     def append(self, text: str, *, fenced: bool) -> None:
-        """Keep a record."""
-        self._records.append(text)
-
-
-def no_state_error(option: str = "state_path") -> WatiConfigurationError:
-    """Return the error about a send that could not be reconciled after a retry, because nothing would remember it."""
-    return WatiConfigurationError(
-        f"This task may be retried, and Airflow before 3.3 keeps no state for it. Set {option} or the option "
-        "[wati] state_path to a directory or object-storage URI that all workers reach, or set retries=0. Nothing was sent."
-    )
+        """Keep nothing."""

@@ -11,12 +11,7 @@ from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sending.journal import SESSION_BYTES, EntryStore, Journal, Start, start_of
 from airflow_provider_wati.state.directory import StateDirectory, key_of, setting, state_directory
-from airflow_provider_wati.state.journal_store import (
-    AttemptJournalStore,
-    DirectoryJournalStore,
-    TaskJournalStore,
-    no_state_error,
-)
+from airflow_provider_wati.state.journal_store import DirectoryJournalStore, NoJournalStore, TaskJournalStore
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -198,8 +193,12 @@ def _task_journal_store(
     if task_store is not None:
         return TaskJournalStore(task_store, key_of("wati_send", f"{identity.send_key}\n{account}"))
     if _retries(context) and not reads_only:
-        raise no_state_error()
-    return AttemptJournalStore()
+        raise WatiConfigurationError(
+            "This task may be retried, and Airflow before 3.3 keeps no state for it. Set state_path or the option "
+            "[wati] state_path to a directory or object-storage URI that all workers reach, or set retries=0. Nothing was "
+            "sent."
+        )
+    return NoJournalStore()
 
 
 class _TaskMarker:

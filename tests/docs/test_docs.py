@@ -337,7 +337,7 @@ def test_a_send_s_statuses_summary_and_columns_are_as_the_page_says(sandbox: San
     from airflow_provider_wati.sending.job import SendJob
     from airflow_provider_wati.sending.journal import Journal, Start
     from airflow_provider_wati.sending.row_mapping import map_recipient
-    from airflow_provider_wati.state.journal_store import AttemptJournalStore
+    from airflow_provider_wati.state.journal_store import NoJournalStore
     from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
     page = "reliability.md"
@@ -348,7 +348,7 @@ def test_a_send_s_statuses_summary_and_columns_are_as_the_page_says(sandbox: San
         template_name="welcome",
         campaign_name="b",
         send_key="k",
-        journal=Journal(AttemptJournalStore(), SYSTEM_CLOCK),
+        journal=Journal(NoJournalStore(), SYSTEM_CLOCK),
         start=Start.NEW,
         mapping=map_recipient,
         dry_run=True,

@@ -11,12 +11,7 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
 from airflow_provider_wati.sending.journal import Journal
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.state.directory import StateDirectory
-from airflow_provider_wati.state.journal_store import (
-    AttemptJournalStore,
-    DirectoryJournalStore,
-    TaskJournalStore,
-    no_state_error,
-)
+from airflow_provider_wati.state.journal_store import DirectoryJournalStore, NoJournalStore, TaskJournalStore
 from tests.support.clock import FakeClock
 from tests.support.tasks import Store
 
@@ -270,19 +265,11 @@ def test_the_limits_of_airflow_s_store_say_what_to_do() -> None:
 # Without either
 
 
-def test_without_a_store_records_last_for_the_attempt() -> None:
-    """Airflow 3.1 and 3.2 without a state_path: what is written is there until the attempt ends."""
-    store = AttemptJournalStore()
-    store.append("1", fenced=True)
-    assert texts(store) == ["1"]
-    assert list(store.read_siblings()) == []
-    assert texts(AttemptJournalStore()) == []
-
-
-@pytest.mark.parametrize("option", ["state_path", "[wati] state_path"])
-def test_the_error_about_missing_state_names_the_options(option: str) -> None:
-    """The way out is an option, or no retries."""
-    said = str(no_state_error())
-    assert option in said
-    assert "retries=0" in said
-    assert "Nothing was sent" in said
+def test_without_a_store_a_journal_lasts_for_the_attempt() -> None:
+    """Airflow 3.1 and 3.2 without a state_path: what is written is in the journal until the attempt ends."""
+    store = NoJournalStore()
+    journal = Journal(store, FakeClock())
+    journal.open()
+    journal.record_intent([7], content="promo")
+    assert [list(entry.intent.people) for entry in journal.entries] == [[7]]
+    assert texts(store) == list(store.read_siblings()) == []

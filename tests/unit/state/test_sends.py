@@ -213,7 +213,9 @@ def test_an_own_key_without_a_directory_is_refused(store: Store | None) -> None:
 
 def test_retries_without_any_state_are_refused() -> None:
     """Airflow before 3.3 keeps nothing, so a task that may be retried needs a state_path."""
-    with pytest.raises(WatiConfigurationError, match=r"\[wati\] state_path .*retries=0"):
+    with pytest.raises(
+        WatiConfigurationError, match=r"state_path or .*\[wati\] state_path .*retries=0\. Nothing was sent"
+    ):
         opened(context(retries=1))
     assert opened(context(retries=0, max_tries=0)).start is Start.NEW
 

@@ -17,7 +17,7 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.sending.job import SendJob
 from airflow_provider_wati.sending.journal import Journal, Start
 from airflow_provider_wati.sending.row_mapping import map_recipient
-from airflow_provider_wati.state.journal_store import AttemptJournalStore
+from airflow_provider_wati.state.journal_store import NoJournalStore
 from airflow_provider_wati.tables.outcomes import (
     RECIPIENT_COLUMNS,
     SEND_COLUMNS,
@@ -225,7 +225,7 @@ def test_the_summary_of_a_thousand_campaigns_and_a_million_rows_fits_in_an_xcom(
         template_name="order_update",
         campaign_name="b" * 100,
         send_key="k" * 250,
-        journal=Journal(AttemptJournalStore(), SYSTEM_CLOCK),
+        journal=Journal(NoJournalStore(), SYSTEM_CLOCK),
         start=Start.NEW,
         mapping=map_recipient,
         batch_size=1,
