@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.state.sends import (
+    clear_number,
     grace_of,
     is_cleared,
     is_mapped,
@@ -120,7 +121,7 @@ def _run_began(context: Context) -> datetime:
     """
     run: Any = context["dag_run"]
     started, run_after = (_aware(getattr(run, name, None)) for name in ("start_date", "run_after"))
-    if started is not None and not getattr(run, "clear_number", 0):
+    if started is not None and not clear_number(context):
         return started
     return run_after or datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -91,7 +91,12 @@ def is_new_in_cleared_run(context: Context) -> bool:
     mapped task now that was not there before. Only the run's own count of clears tells.
     """
     may_be = context.get("loop") is not None or is_mapped(context)
-    return may_be and bool(getattr(context["dag_run"], "clear_number", 0))
+    return may_be and clear_number(context) > 0
+
+
+def clear_number(context: Context) -> int:
+    """Return how often the run was cleared; Airflow may leave it out, and so may a context that is made by hand."""
+    return getattr(context.get("dag_run"), "clear_number", None) or 0
 
 
 def is_cleared(context: Context) -> bool:
@@ -100,20 +105,16 @@ def is_cleared(context: Context) -> bool:
 
     A Clear may discard Airflow's store (3.4 does so by default).
     """
-    ti = context["ti"]
-    if getattr(context.get("dag_run"), "clear_number", 0):
+    if clear_number(context):
         return True
-    task: Any = getattr(ti, "task", None) or context.get("task")
-    retries = getattr(task, "retries", None)
-    max_tries = getattr(ti, "max_tries", None)
+    retries, max_tries = _retries(context), getattr(context["ti"], "max_tries", None)
     return retries is None or max_tries is None or max_tries > retries
 
 
 def clears_of(context: Context) -> str:
     """Return what changes when a task, or its run, is cleared."""
     ti = context["ti"]
-    clear_number = getattr(context.get("dag_run"), "clear_number", 0)
-    return f"{ti.run_id}/{clear_number}/{getattr(ti, 'max_tries', None)}"
+    return f"{ti.run_id}/{clear_number(context)}/{getattr(ti, 'max_tries', None)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +240,10 @@ class _TaskMarker:
             self._directory.set(self._task, self._send)
 
 
-def _retries(context: Context) -> int:
-    ti = context["ti"]
-    task: Any = getattr(ti, "task", None) or context.get("task")
-    return int(getattr(task, "retries", 0) or 0)
+def _retries(context: Context) -> int | None:
+    """Return how often Airflow may retry the task; None if it does not say."""
+    task: Any = getattr(context["ti"], "task", None) or context.get("task")
+    return getattr(task, "retries", None)
 
 
 def grace_of(given: Any) -> timedelta | None:

@@ -36,7 +36,7 @@ def context(
     retries: int | None = 2,
     reschedules: int | None = None,
     loop: int | None = None,
-    clear_number: int = 0,
+    clear_number: int | None = 0,
     store: Store | None = None,
 ) -> Any:
     """A task's context, as far as sends look at it."""
@@ -127,6 +127,7 @@ MAY_HAVE_RUN: list[tuple[dict[str, Any], bool]] = [
     ({"loop": 1, "try_number": 2}, True),
     ({"map_index": 3}, False),
     ({"map_index": 3, "clear_number": 1}, True),
+    ({"map_index": 3, "clear_number": None}, False),
 ]
 
 
@@ -147,6 +148,7 @@ CLEARED: list[tuple[dict[str, Any], bool]] = [
     ({"map_index": 1, "clear_number": 2}, True),
     # A Clear of other tasks of the run counts too: it is not known which were cleared.
     ({"clear_number": 2}, True),
+    ({"clear_number": None}, False),
 ]
 
 
