@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_wati._compat import AssetStateStoreAccessor
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.state.directory import StateDirectory, key_of, state_directory
-from airflow_provider_wati.state.storage import is_local, make_private_directory
+from airflow_provider_wati.state.lock import file_lock
+from airflow_provider_wati.state.storage import is_local
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -112,15 +112,10 @@ def asset_lock(
 
     @contextmanager
     def lock() -> Iterator[FileLock]:
-        import filelock
-
-        make_private_directory(os.path.dirname(path.path))
-        try:
-            with filelock.FileLock(path.path, timeout=_MOST_WAIT, mode=0o600):
-                yield FileLock()
-        except filelock.Timeout:
-            raise WatiError(
-                f"Other tasks have held {path} for {_MOST_WAIT:g} s. Nothing is lost: let the task be retried."
-            ) from None
+        error = WatiError(
+            f"Other tasks have held {path} for {_MOST_WAIT:g} s. Nothing is lost: let the task be retried."
+        )
+        with file_lock(path, _MOST_WAIT, error):
+            yield FileLock()
 
     return lock

@@ -9,18 +9,21 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.exceptions import WatiConfigurationError
-from airflow_provider_wati.state.storage import make_private_directory
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
+from airflow_provider_wati.state.storage import is_local, make_private_directory
 
 if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
     from airflow_provider_wati.state.directory import StateDirectory
 
 #: How long a lease in object storage holds without being renewed.
 LEASE_SECONDS = 600.0
 
 
-@contextlib.contextmanager
-def locked(directory: StateDirectory, key: str, what: str, owner: str) -> Iterator[None]:
+def locked(
+    directory: StateDirectory, key: str, what: str, owner: str
+) -> contextlib.AbstractContextManager[None]:
     """
     Hold a lock, so that no other task does the same at the same time.
 
@@ -35,18 +38,28 @@ def locked(directory: StateDirectory, key: str, what: str, owner: str) -> Iterat
     :raises WatiConfigurationError: when somebody else works on it.
     """
     path = directory.path_of(key, ".lock")
-    if path.protocol in ("file", "local"):
-        import filelock
+    if is_local(path):
+        return file_lock(path, 0.0, _not_alone(what))
+    return _lease(directory, key, what, owner)
 
-        make_private_directory(os.path.dirname(path.path))
-        try:
-            with filelock.FileLock(path.path, timeout=0, mode=0o600):
-                yield
-        except filelock.Timeout:
-            raise _not_alone(what) from None
-        return
-    with _lease(directory, key, what, owner):
-        yield
+
+@contextlib.contextmanager
+def file_lock(path: ObjectStoragePath, timeout: float, error: WatiError) -> Iterator[None]:
+    """
+    Hold a lock of the operating system.
+
+    :param path: a local file, for nothing else.
+    :param timeout: seconds to wait for others who hold it.
+    :param error: raised when they hold it longer.
+    """
+    import filelock
+
+    make_private_directory(os.path.dirname(path.path))
+    try:
+        with filelock.FileLock(path.path, timeout=timeout, mode=0o600):
+            yield
+    except filelock.Timeout:
+        raise error from None
 
 
 @contextlib.contextmanager
