@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -45,8 +45,6 @@ _KINDS_OF_FAMILY = {
     "video": {"video", "document", "file", "media"},
     "audio": {"audio", "voice", "document", "file", "media"},
 }
-#: The kind that says most of a file; a document where the family has none.
-_KIND_OF_FAMILY = {"image": "image", "video": "video", "audio": "audio"}
 _INTERACTIVE = frozenset(
     {"interactive", "button", "buttons", "list", "interactive_button", "interactive_list"}
 )
@@ -92,15 +90,12 @@ class MessageContent:
 
         :return: YES only for a message that matches; UNCLEAR where WATI does not list enough to say; else NO.
         """
-        kind, text = _kind_of(message), _text_of(message)
         if self.kind is MessageKind.TEXT:
-            return self._compare_text(kind, text)
+            return compare_fingerprint(self.fingerprint, message)
+        kind, text = _kind_of(message), _text_of(message)
         if self.kind is MessageKind.INTERACTIVE:
             return self._compare_interactive(kind, text)
         return self._compare_file(kind, text)
-
-    def _compare_text(self, kind: str, text: str | None) -> Listed:
-        return _same_text(kind, text, lambda listed: listed == plain_text(self.text))
 
     def _compare_interactive(self, kind: str, text: str | None) -> Listed:
         body = plain_text(self.text)
@@ -131,41 +126,33 @@ class MessageContent:
         if text in names:
             return Listed.UNCLEAR if caption else Listed.YES
         if not text:
-            # Nothing but the kind can be compared.
-            is_as_sent = (
-                text is not None and not caption and kind == _KIND_OF_FAMILY.get(family or "", "document")
-            )
+            # Nothing but the kind can be compared: that of the family, or a document where the family has none.
+            usual = family if family in _KINDS_OF_FAMILY else "document"
+            is_as_sent = text is not None and not caption and kind == usual
             return Listed.YES if is_as_sent else Listed.UNCLEAR
         return Listed.NO
 
 
 def compare_fingerprint(fingerprint: str, message: Message) -> Listed:
     """
-    Compare a message with content of which the journal keeps the fingerprint only.
+    Compare a message with content of which only the fingerprint is known, as the journal keeps it.
 
-    :param fingerprint: that of the content of an earlier attempt.
+    :param fingerprint: that of the content.
     :param message: a message of a conversation.
     :return: YES or NO for a text; UNCLEAR for each message of another kind that it may be.
     """
     listed, text = _kind_of(message), _text_of(message)
     kind = fingerprint.partition(" ")[0]
-    if kind == MessageKind.TEXT.value:
-        return _same_text(listed, text, lambda sent: _text_fingerprint(sent) == fingerprint)
-    kinds = _FILES if kind == MessageKind.FILE.value else _INTERACTIVE
-    return Listed.UNCLEAR if listed in kinds else Listed.NO
-
-
-def _same_text(kind: str, text: str | None, is_same: Callable[[str], bool]) -> Listed:
-    if kind not in _TEXT:
+    if kind != MessageKind.TEXT.value:
+        kinds = _FILES if kind == MessageKind.FILE.value else _INTERACTIVE
+        return Listed.UNCLEAR if listed in kinds else Listed.NO
+    if listed not in _TEXT:
         return Listed.NO
     if text is None:
         # Without a kind too, it is an event such as a solved ticket.
-        return Listed.UNCLEAR if kind else Listed.NO
-    return Listed.YES if is_same(text) else Listed.NO
-
-
-def _text_fingerprint(text: str) -> str:
-    return MessageContent(kind=MessageKind.TEXT, text=text).fingerprint
+        return Listed.UNCLEAR if listed else Listed.NO
+    found = MessageContent(kind=MessageKind.TEXT, text=text)
+    return Listed.YES if found.fingerprint == fingerprint else Listed.NO
 
 
 def _kind_of(message: Message) -> str:
