@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -85,10 +85,11 @@ class SingleSend:
         if not calls:
             return self._send(resend=False)
         findings = self._look_until_decided(calls)
-        found = next((each for each in findings if each.decision is Decision.ACCEPTED), None)
-        if found is not None:
-            return self._record_found(found)
-        self._raise_if_unknown(findings)
+        deciding = _deciding(findings)
+        if deciding.decision is Decision.ACCEPTED:
+            return self._record_found(deciding)
+        if deciding.decision not in (Decision.SEND, Decision.REFUSED) and not self.acts_when_unknown:
+            raise self._unknown_error(deciding)
         return self._send(resend=self._close(findings))
 
     # Looking
@@ -99,8 +100,8 @@ class SingleSend:
         pause = POLL_INTERVAL
         while True:
             findings = self._look(calls)
-            decision = combine(finding.decision for finding in findings)
-            if decision is not Decision.WAIT or self.acts_when_unknown or self.look is None:
+            is_decided = _deciding(findings).decision is not Decision.WAIT
+            if is_decided or self.acts_when_unknown or self.look is None:
                 return findings
             log.info(
                 "An earlier attempt may have sent it: looking until %s.",
@@ -120,12 +121,17 @@ class SingleSend:
                 since=call.since, until=call.until, content=call.content, known_ids=frozenset(known_ids)
             )
             sighting = Sighting(Listed.UNCLEAR) if self.look is None else self.look(search)
-            evidence = Evidence(deadline=call.deadline, readable=sighting.readable, resend=call.resend)
+            evidence = Evidence(
+                deadline=call.deadline,
+                readable=sighting.readable,
+                resend=call.resend,
+                is_unrecorded=call.is_unrecorded,
+            )
             listed = sighting.listed
             if listed is Listed.FAILED and sighting.message is not None:
                 # It accounts for one call, which need not be this one while WATI may hide others.
                 known_ids.add(str(sighting.message.get("id")))
-                listed = Listed.NO if call.is_unrecorded or now < call.deadline else listed
+                listed = Listed.NO if now < call.deadline else listed
             findings.append(_Finding(call, sighting, decide(listed, evidence, now, self.earlier.policy)))
         return findings
 
@@ -158,11 +164,7 @@ class SingleSend:
                 self._journal.close_unresolved(entry, [self.earlier.position_in(entry)])
         return resend
 
-    def _raise_if_unknown(self, findings: list[_Finding]) -> None:
-        decision = combine(finding.decision for finding in findings)
-        if decision in (Decision.SEND, Decision.REFUSED) or self.acts_when_unknown:
-            return
-        finding = next(each for each in findings if each.decision is decision)
+    def _unknown_error(self, finding: _Finding) -> WatiUnknownOutcomeError:
         if not finding.sighting.readable:
             why = "and WATI cannot be read"
         elif self.look is None:
@@ -177,7 +179,7 @@ class SingleSend:
             if self.look
             else ""
         )
-        raise WatiUnknownOutcomeError(
+        return WatiUnknownOutcomeError(
             f"An earlier attempt may have sent it (since {finding.call.since:%Y-%m-%d %H:%M:%S %Z}), {why}. It is not sent "
             f"again.{remedy}"
         )
@@ -194,20 +196,24 @@ class SingleSend:
             return True
 
         try:
-            answer = self.act(SendHooks(before_send=before_send, not_sent=self._not_sent))
+            answer = self.act(
+                SendHooks(before_send=before_send, not_sent=lambda: self._record(Verdict.REFUSED, "not_sent"))
+            )
         except WatiUnknownOutcomeError:
             # With its time: WATI may have begun with the call only at its end.
-            self._record({Verdict.OPEN: None}, "ambiguous")
+            self._record(Verdict.OPEN, "ambiguous")
             raise
         detail = self.detail_of(answer)
-        self._record({Verdict.ACCEPTED: None}, None, detail)
+        self._record(Verdict.ACCEPTED, detail=detail)
         return detail
 
-    def _not_sent(self) -> None:
-        self._record({Verdict.REFUSED: None}, "not_sent")
-
-    def _record(
-        self, verdicts: Mapping[Verdict, None], reason: str | None, detail: Detail | None = None
-    ) -> None:
+    def _record(self, verdict: Verdict, reason: str | None = None, detail: Detail | None = None) -> None:
+        """Write down what became of the call, if it was about to leave."""
         if self._entry is not None:
-            self._journal.record_result(self._entry, verdicts, reason=reason, detail=detail)
+            self._journal.record_result(self._entry, {verdict: None}, reason=reason, detail=detail)
+
+
+def _deciding(findings: list[_Finding]) -> _Finding:
+    """Return the finding that decides about all calls."""
+    decision = combine(finding.decision for finding in findings)
+    return next(finding for finding in findings if finding.decision is decision)
