@@ -307,9 +307,11 @@ class WatiSendButtonsOperator(_SendOperator):
         )
 
     def content(self) -> MessageContent:
+        return _interactive_content(self.body, self.header, self.footer, self._button_texts())
+
+    def _button_texts(self) -> list[str]:
         message = buttons_message(self.body, self.buttons, self.header, self.footer)
-        choices = [button["text"] for button in message["buttons"]]
-        return _interactive_content(self.body, self.header, self.footer, choices)
+        return [button["text"] for button in message["buttons"]]
 
 
 _ON_TIMEOUT = ("fail", "none")
@@ -463,10 +465,6 @@ class WatiAskOperator(WatiSendButtonsOperator):
             return str(Target.conversation(str(question.get("conversation_id"))))
         except WatiValidationError:
             return str(CONVERSATIONS.check(self.target))
-
-    def _button_texts(self) -> list[str]:
-        message = buttons_message(self.body, self.buttons, self.header, self.footer)
-        return [button["text"] for button in message["buttons"]]
 
     def _look(self, condition: AnswerCondition) -> dict[str, Any] | None:
         """Look once, and tolerate a few failures in a row; return the result if there is an answer."""
