@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import CampaignRecipient
     from airflow_provider_wati.sending.send_summary import SendSummary
+
+    _Rows = AbstractContextManager[Iterable[Mapping[str, Any]]]
 
 #: More recipients than this belong in a file, not in Airflow's database.
 MAX_RECIPIENTS_IN_RESULT = 1_000
@@ -156,11 +158,7 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
             return self._read_campaign(self.campaign_id)
         send = SendSummary.of(self.summary)
         outcomes = self._outcomes_of(send, context)
-        if outcomes is None:
-            result = self._read_send(send)
-        else:
-            with closing(outcomes):
-                result = self._read_rows(send, outcomes)
+        result = self._read_send(send) if outcomes is None else self._read_rows(send, outcomes)
         if result["missing"]:
             self.log.warning(
                 "WATI accepted %s messages of the send %r that its campaigns do not list.",
@@ -196,12 +194,13 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
             "missing": missing,
         }
 
-    def _read_rows(self, send: SendSummary, outcomes: Iterator[Mapping[str, Any]]) -> dict[str, Any]:
+    def _read_rows(self, send: SendSummary, outcomes: _Rows) -> dict[str, Any]:
         """Join the outcomes of a send to the recipients of its campaigns."""
         from airflow_provider_wati.sending.delivery_rows import DELIVERED_COLUMNS, DeliveryRows
 
         with closing(DeliveryRows(self.hook.default_region)) as rows:
-            rows.add_outcomes(outcomes)
+            with outcomes as outcome_rows:
+                rows.add_outcomes(outcome_rows)
             self._check_outcomes(send, rows.statuses())
             campaigns = self._campaigns_of(send, {**send.campaigns, **rows.campaigns()})
             for id, name in campaigns.items():
@@ -218,9 +217,9 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
             )
         return {**_named(send, campaigns), **kept, **counts}
 
-    def _outcomes_of(self, send: SendSummary, context: Context) -> Generator[Mapping[str, Any]] | None:
+    def _outcomes_of(self, send: SendSummary, context: Context) -> _Rows | None:
         """Return the outcomes of a send; None if it has kept none."""
-        from airflow_provider_wati.operators._files import is_table_file
+        from airflow_provider_wati.operators._files import is_table_file, open_rows
 
         if self.outcomes is not None and self.outcomes_table is not None:
             raise WatiValidationError("Give either outcomes or outcomes_table.")
@@ -228,14 +227,19 @@ class WatiGetCampaignRecipientsOperator(WatiOperator):
         if path is None and table is None and send.outcomes:
             path, table = (send.outcomes, None) if is_table_file(send.outcomes) else (None, send.outcomes)
         if path is not None:
-            return _rows_of_file(path)
+            return open_rows(path)
         if table is None:
             return None
         if not self.outcomes_conn_id:
             raise WatiValidationError(
                 f"The outcomes of this send are in the table {table!r}: give its database as outcomes_conn_id."
             )
-        return _rows_of_table(self.outcomes_conn_id, table, send.send_key, context)
+        from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
+        from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
+
+        stored = OutcomesTable(hook_of(self.outcomes_conn_id), table, ("send_key", *SEND_COLUMNS))
+        ti = context["ti"]
+        return closing(stored.read(send.send_key, (ti.dag_id, ti.run_id)))
 
     def _check_outcomes(self, send: SendSummary, counts: Mapping[str, int]) -> None:
         """Refuse the outcomes of another send or attempt, whose rows would seem to have got nothing."""
@@ -300,37 +304,12 @@ def _named(send: SendSummary, campaigns: Mapping[str, str | None]) -> dict[str, 
     }
 
 
-def _rows_of_file(path: str) -> Generator[Mapping[str, Any]]:
-    from airflow_provider_wati.operators._files import open_rows
-
-    with open_rows(path) as rows:
-        yield from rows
-
-
-def _rows_of_table(conn_id: str, table: str, send_key: str, context: Context) -> Generator[Mapping[str, Any]]:
-    from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
-    from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
-
-    outcomes = OutcomesTable(hook_of(conn_id), table, ("send_key", *SEND_COLUMNS))
-    ti = context["ti"]
-    with closing(outcomes.read(send_key, (ti.dag_id, ti.run_id))) as rows:
-        yield from rows
-
-
 def _counted(recipients: Iterable[CampaignRecipient], statuses: Counter[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of recipients, and count their statuses."""
     for recipient in recipients:
-        statuses[_status_of(recipient)] += 1
-        yield tuple(_row(recipient).values())
-
-
-def _status_of(recipient: CampaignRecipient) -> str:
-    return recipient.get("status") or "unknown"
-
-
-def _row(recipient: CampaignRecipient) -> dict[str, str | None]:
-    # The client gives text or None for each of these, so that every format of file can hold them.
-    return {name: recipient.get(name) for name in RECIPIENT_COLUMNS}  # type: ignore[misc] # mypy wants literal names
+        statuses[recipient.get("status") or "unknown"] += 1
+        # The client gives text or None for each of these, so that every format of file can hold them.
+        yield tuple(recipient.get(name) for name in RECIPIENT_COLUMNS)
 
 
 class WatiCancelScheduledCampaignOperator(WatiOperator):
