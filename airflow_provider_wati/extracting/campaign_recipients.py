@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.list_order import NewestFirst
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiNotFoundError,
@@ -25,7 +26,7 @@ from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import STAGES, has_reached, later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
 from airflow_provider_wati.extracting.watermark import OVERLAP, WATERMARK, new_watermark, watermark_in
-from airflow_provider_wati.listening.order import NewestFirst, Recent
+from airflow_provider_wati.listening.order import Recent
 from airflow_provider_wati.listening.values import text_of, time_before, time_of, written_time
 
 if TYPE_CHECKING:

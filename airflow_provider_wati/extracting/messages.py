@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_wati.client.list_order import NewestFirst
 from airflow_provider_wati.client.target import Target
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
@@ -23,7 +24,7 @@ from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.extracting.statuses import later_status, status_of
 from airflow_provider_wati.extracting.unread import Unread
 from airflow_provider_wati.extracting.watermark import OVERLAP, WATERMARK, new_watermark, watermark_in
-from airflow_provider_wati.listening.order import LatestActivityFirst, NewestFirst, Recent
+from airflow_provider_wati.listening.order import LatestActivityFirst, Recent
 from airflow_provider_wati.listening.values import text_of, time_before, time_of
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.list_order import NewestFirst
 from airflow_provider_wati.client.responses import says_no
 from airflow_provider_wati.client.target import Target
 from airflow_provider_wati.exceptions import (
@@ -20,7 +21,7 @@ from airflow_provider_wati.exceptions import (
     WatiServerError,
     WatiValidationError,
 )
-from airflow_provider_wati.listening.order import LatestActivityFirst, NewestFirst
+from airflow_provider_wati.listening.order import LatestActivityFirst
 from airflow_provider_wati.listening.values import text_of, time_before, time_of, written_time
 from airflow_provider_wati.masking import clean
 

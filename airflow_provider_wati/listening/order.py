@@ -6,46 +6,6 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class NewestFirst:
-    """
-    Tells when the rest of a list is older than a limit, as long as its times go down.
-
-    WATI does not document the order of its lists well, and one time that goes up disproves that it is newest first; then
-    lists are read to their end. Equal times prove nothing. What one list proves counts for the next one of its kind.
-
-    :param falls_needed: how often the time has to have gone down before the order is taken for proven.
-    :param old_needed: how many entries in a row have to be older than the limit.
-    """
-
-    falls_needed: int
-    old_needed: int
-    falls: int = 0
-    rises: bool = False
-    old: int = 0
-    previous: str | None = None
-
-    def begin(self) -> None:
-        """Begin with another list of the same kind."""
-        self.previous, self.old = None, 0
-
-    def is_past(self, time: str | None, limit: str) -> bool:
-        """
-        Take one entry in, and return whether those after it need not be read.
-
-        :param time: its time; None if it has none, which proves nothing.
-        :param limit: what is younger is wanted.
-        """
-        if time is None:
-            return False
-        if self.previous is not None:
-            self.falls += time < self.previous
-            self.rises = self.rises or time > self.previous
-        self.previous = time
-        self.old = self.old + 1 if time < limit else 0
-        return not self.rises and self.falls >= self.falls_needed and self.old >= self.old_needed
-
-
-@dataclass(slots=True)
 class LatestActivityFirst:
     """
     Tells when the rest of the list of conversations has had no message since a limit.

@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.client.list_order import NewestFirst
 from airflow_provider_wati.client.responses import has_failed
 from airflow_provider_wati.client.target import Target, TargetKind
 from airflow_provider_wati.exceptions import (
@@ -279,15 +280,16 @@ class ConversationIndex:
             self._all_listed = False
 
     def _matches(self, target: Target, search: Search, seen: set[str]) -> Iterator[Sighting]:
-        newest_first = NewestFirst()
+        newest_first = NewestFirst[datetime]()
         messages = self._client.iter_messages(target)
         for message in islice(messages, _MOST_MESSAGES):
             self._read.add(str(message.get("conversation_id") or ""))
             created = _time_of(message)
             # Each answer tells how far the clocks differ.
-            is_old = created is not None and created < self._earliest(search.since)
-            if newest_first.ends(created, is_old=is_old):
+            earliest = self._earliest(search.since)
+            if newest_first.is_past(created, earliest):
                 return
+            is_old = created is not None and created < earliest
             id = str(message.get("id") or "")
             if is_old or message.get("owner") is False or id in search.known_ids or (id and id in seen):
                 continue
@@ -327,40 +329,6 @@ def _certainty(listed: Listed, message: Message, created: datetime | None, *, is
 def _is_with(target: Target, talk: Any) -> bool:
     names = (str(talk.get(name) or "").lstrip("+") for name in ("wa_id", "phone", "bsuid"))
     return target.value in names
-
-
-@dataclass(slots=True)
-class NewestFirst:
-    """
-    Tells when the rest of a list is older still. WATI does not document the order; newest first was observed.
-
-    Equal times prove no order, and one that goes up disproves it.
-    """
-
-    previous: datetime | None = None
-    falls: int = 0
-    rises: bool = False
-    old: int = 0
-
-    def ends(self, created: datetime | None, *, is_old: bool) -> bool:
-        """
-        Take one message in, and return whether those after it need not be read.
-
-        :param created: its time.
-        :param is_old: whether it is older than what is looked for.
-        """
-        if created is None:
-            return False
-        if self.previous is not None:
-            self.falls += created < self.previous
-            self.rises = self.rises or created > self.previous
-        self.previous = created
-        self.old = self.old + 1 if is_old else 0
-        return not self.rises and self.falls >= 2 and self.old >= _ENOUGH_OLD
-
-
-#: Old messages in a row, in that order.
-_ENOUGH_OLD = 100
 
 
 def _time_of(message: Message) -> datetime | None:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_wati.client.list_order import NewestFirst
 from airflow_provider_wati.client.responses import has_failed
 from airflow_provider_wati.exceptions import WatiNotFoundError, WatiResponseError, WatiValidationError
 from airflow_provider_wati.listening.messages import is_inbound
 from airflow_provider_wati.masking import clean, mask_numbers
-from airflow_provider_wati.sending.conversation_index import NewestFirst, plain_text
+from airflow_provider_wati.sending.conversation_index import plain_text
 from airflow_provider_wati.waiting.condition import Look, Verdict, time_of
 
 if TYPE_CHECKING:
@@ -117,13 +118,13 @@ def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterato
 
     :raises WatiResponseError: when there are more messages than are read, and newer ones may be among the rest.
     """
-    newest_first = NewestFirst()
+    newest_first = NewestFirst[datetime]()
     messages = iter(client.iter_messages(target))
     first: datetime | None = None
     for message in islice(messages, _MOST_MESSAGES):
         created = _sent_at(message)
         first = first or created
-        if newest_first.ends(created, is_old=created is not None and created < since):
+        if newest_first.is_past(created, since):
             return
         if created is not None and created >= since:
             yield created, message

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wati.listening.order import NewestFirst
+from airflow_provider_wati.client.list_order import NewestFirst
 
 
-def position(order: NewestFirst, times: list[str | None], limit: str) -> int | None:
+def position(order: NewestFirst[str], times: list[str | None], limit: str) -> int | None:
     """The place in a list after which nothing is read; None when it is read to its end."""
     order.begin()
     return next((n for n, time in enumerate(times) if order.is_past(time, limit)), None)
