@@ -39,7 +39,6 @@ class DirectoryJournalStore:
     def __init__(
         self, root: StateDirectory, send: str, member: str, token: str, *, reads_only: bool = False
     ) -> None:
-        self._send = send
         self._member = member
         self._directory = StateDirectory(f"{root.root.rstrip('/')}/{send}/{member}")
         self._token = token
