@@ -53,10 +53,8 @@ class Proof(Enum):
 class Step(Enum):
     """What follows a failed write."""
 
-    #: Write a part of the rows, to find the row at fault.
-    SPLIT = "split"
-    #: The row stands alone: record the failure as its outcome.
-    BLAME = "blame"
+    #: Find the row at fault, and record the failure as its outcome.
+    ISOLATE = "isolate"
     #: Make a call that is known to be good, and decide again.
     PROBE = "probe"
     #: End the run.
@@ -129,12 +127,11 @@ def may_have_worked(error: WatiError) -> bool:
     return isinstance(error, (WatiServerError, WatiUnknownOutcomeError, WatiResponseError))
 
 
-def next_step(cause: Cause, rows: int, health: Health) -> Step:
+def next_step(cause: Cause, health: Health) -> Step:
     """
     Decide what follows a failed write.
 
     :param cause: what the failure says.
-    :param rows: how many rows were in the call, 1 or more.
     :param health: with this failure counted.
     """
     if cause is Cause.EVERYBODY:
@@ -145,4 +142,4 @@ def next_step(cause: Cause, rows: int, health: Health) -> Step:
             return Step.STOP
         if health.unproven >= PROBE_AFTER:
             return Step.PROBE
-    return Step.BLAME if rows == 1 else Step.SPLIT
+    return Step.ISOLATE

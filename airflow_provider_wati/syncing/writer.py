@@ -131,20 +131,19 @@ class ContactWriter:
 
     # Failures
 
-    def _go_on(self, error: WatiError, rows: int) -> None:
+    def _go_on(self, error: WatiError) -> None:
         """
         Go on after a failed write that one row can have caused.
 
-        :param rows: how many rows were in it.
         :raises WatiError: when an outage, or something else that concerns everybody, has caused it.
         """
         cause = cause_of(error)
         if cause is Cause.ROW_OR_OUTAGE:
             self._health = self._health.after_failure(asks_to_wait=error.retry_after is not None)
-        step = next_step(cause, rows, self._health)
+        step = next_step(cause, self._health)
         if step is Step.PROBE:
             self._probe(error)
-            step = next_step(cause, rows, self._health)
+            step = next_step(cause, self._health)
         if step is Step.STOP:
             raise error
 
@@ -236,7 +235,7 @@ class ContactWriter:
             )
         except WatiError as error:
             self._queue.put_back(people, str(error) if may_have_worked(error) else None)
-            self._go_on(error, len(people))
+            self._go_on(error)
             return error
         self._after_success()
         self._record_update(people, answer)
@@ -315,7 +314,7 @@ class ContactWriter:
             )
         except WatiError as error:
             self._queue.put_back([person], str(error) if may_have_worked(error) else None)
-            self._go_on(error, 1)
+            self._go_on(error)
             self._not_created(person, error)
         else:
             self._after_success()

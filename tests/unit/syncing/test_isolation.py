@@ -46,41 +46,38 @@ def test_the_cause_of_each_error(error: type[exceptions.WatiError], cause: Cause
 
 
 @pytest.mark.parametrize(
-    ("cause", "rows", "health", "step"),
+    ("cause", "health", "step"),
     [
-        (Cause.EVERYBODY, 100, Health(), Step.STOP),
-        (Cause.CONTENT, 100, Health(failures=10_000, unproven=10_000), Step.SPLIT),
-        (Cause.CONTENT, 1, Health(failures=10_000, unproven=10_000), Step.BLAME),
-        (OPEN, 100, Health(1, 1), Step.SPLIT),
-        (OPEN, 1, Health(1, 1), Step.BLAME),
-        (OPEN, 100, Health(PROBE_AFTER, PROBE_AFTER), Step.PROBE),
-        (OPEN, 1, Health(PROBE_AFTER, PROBE_AFTER), Step.PROBE),
-        (OPEN, 1, Health(MOST_WITHOUT_WRITE - 1, 1, Proof.READS), Step.BLAME),
-        (OPEN, 1, Health(MOST_WITHOUT_WRITE, 1, Proof.READS), Step.STOP),
-        (OPEN, 100, Health(MOST_WITHOUT_WRITE, 1, Proof.WRITES), Step.SPLIT),
-        (OPEN, 100, Health(MOST_IN_A_ROW, 1, Proof.WRITES), Step.STOP),
+        (Cause.EVERYBODY, Health(), Step.STOP),
+        (Cause.CONTENT, Health(failures=10_000, unproven=10_000), Step.ISOLATE),
+        (OPEN, Health(1, 1), Step.ISOLATE),
+        (OPEN, Health(PROBE_AFTER, PROBE_AFTER), Step.PROBE),
+        (OPEN, Health(MOST_WITHOUT_WRITE - 1, 1, Proof.READS), Step.ISOLATE),
+        (OPEN, Health(MOST_WITHOUT_WRITE, 1, Proof.READS), Step.STOP),
+        (OPEN, Health(MOST_WITHOUT_WRITE, 1, Proof.WRITES), Step.ISOLATE),
+        (OPEN, Health(MOST_IN_A_ROW, 1, Proof.WRITES), Step.STOP),
     ],
 )
-def test_the_decision_table(cause: Cause, rows: int, health: Health, step: Step) -> None:
-    """Each line of the table: cause, rows in the call, and how the writes have fared, to the next step."""
-    assert next_step(cause, rows, health) is step
+def test_the_decision_table(cause: Cause, health: Health, step: Step) -> None:
+    """Each line of the table: cause, and how the writes have fared, to the next step."""
+    assert next_step(cause, health) is step
 
 
 def test_the_first_failure_is_probed_at_once_and_later_ones_in_threes() -> None:
     """Before anything has worked, one failure raises the question; after a success, three in a row do."""
     health = Health().after_failure(asks_to_wait=False)
-    assert next_step(OPEN, 100, health) is Step.PROBE
+    assert next_step(OPEN, health) is Step.PROBE
     health = health.after_success()
-    for expected in (Step.SPLIT, Step.SPLIT, Step.PROBE):
+    for expected in (Step.ISOLATE, Step.ISOLATE, Step.PROBE):
         health = health.after_failure(asks_to_wait=False)
-        assert next_step(OPEN, 100, health) is expected
-    assert next_step(OPEN, 100, health.after_probe(Proof.READS)) is Step.SPLIT
+        assert next_step(OPEN, health) is expected
+    assert next_step(OPEN, health.after_probe(Proof.READS)) is Step.ISOLATE
 
 
 def test_an_answer_that_asks_to_wait_is_probed_at_once() -> None:
     """The probe waits as long as the answer asks."""
     health = Health().after_success().after_failure(asks_to_wait=True)
-    assert next_step(OPEN, 100, health) is Step.PROBE
+    assert next_step(OPEN, health) is Step.PROBE
 
 
 def test_only_the_first_failure_is_repeated_after_its_probe() -> None:
