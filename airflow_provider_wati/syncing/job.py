@@ -274,13 +274,12 @@ class ContactSync:
     # Writing
 
     def _write(self) -> None:
-        if self._plan["calls"]:
-            self._changes.begin()
-        elif not self._news:
-            return
-        self._store()
         if not self._plan["calls"]:
+            if self._news:
+                self._store()
             return
+        self._changes.begin()
+        self._store()
         try:
             self._writer.write()
         finally:

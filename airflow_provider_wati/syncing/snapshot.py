@@ -86,7 +86,7 @@ def read_snapshot(file: SnapshotFile, attributes: Sequence[str]) -> Iterator[Sna
                 if header["version"] != _VERSION:
                     raise ValueError(f"version {header['version']}")
                 stored, contacts = header["attributes"], header["contacts"]
-                if not isinstance(stored, list) or not _is_count(contacts):
+                if not isinstance(stored, list) or not isinstance(contacts, int) or contacts < 0:
                     raise ValueError("header")
                 places = [stored.index(name) if name in stored else None for name in attributes]
                 known = _known(cast("BinaryIO", lines), places, len(stored))
@@ -116,10 +116,6 @@ def _known(lines: BinaryIO, places: Sequence[int | None], stored: int) -> Iterat
         elif not places:
             values = "[]"
         yield Known(phone_number, int(written), int(certain), name, values)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 0
 
 
 def _is_whole(text: object) -> bool:
