@@ -109,13 +109,15 @@ class MessageContent:
             return Listed.UNCLEAR
         if text == body:
             return Listed.YES
+        if body not in text:
+            return Listed.NO
         around = [part for part in map(plain_text, self.around) if part]
         rest = text
         for part in sorted({body, *around, *map(plain_text, self.choices)} - {""}, key=len, reverse=True):
             rest = rest.replace(part, " ", 1)
-        if any(character.isalnum() for character in rest) or not all(part in text for part in around):
-            return Listed.UNCLEAR if body in text else Listed.NO
-        return Listed.YES if body in text else Listed.NO
+        has_more = any(character.isalnum() for character in rest)
+        has_all = all(part in text for part in around)
+        return Listed.YES if has_all and not has_more else Listed.UNCLEAR
 
     def _compare_file(self, kind: str, text: str | None) -> Listed:
         family = self.mime_family
@@ -230,10 +232,10 @@ class ConversationIndex:
         """
         best, is_read, self._all_listed = Sighting(Listed.NO), False, True
         self._read.clear()
-        seen: set[str] = set()
+        known_ids = set(search.known_ids)
         for target in self._conversations():
             try:
-                for found in self._matches(target, search, seen):
+                for found in self._matches(target, search, known_ids):
                     if found.listed is Listed.YES:
                         return found
                     if best.listed is Listed.NO or found.listed is Listed.UNCLEAR:
@@ -279,7 +281,12 @@ class ConversationIndex:
             log.warning("A conversation cannot be read: %s", error)
             self._all_listed = False
 
-    def _matches(self, target: Target, search: Search, seen: set[str]) -> Iterator[Sighting]:
+    def _matches(self, target: Target, search: Search, known_ids: set[str]) -> Iterator[Sighting]:
+        """
+        Yield what a conversation has of what is looked for.
+
+        :param known_ids: of messages that other calls account for, or that were seen by this look.
+        """
         newest_first = NewestFirst[datetime]()
         messages = self._client.iter_messages(target)
         for message in islice(messages, _MOST_MESSAGES):
@@ -291,9 +298,9 @@ class ConversationIndex:
                 return
             is_old = created is not None and created < earliest
             id = str(message.get("id") or "")
-            if is_old or message.get("owner") is False or id in search.known_ids or (id and id in seen):
+            if is_old or message.get("owner") is False or (id and id in known_ids):
                 continue
-            seen.add(id)
+            known_ids.add(id)
             listed = self._compare(search.content, message)
             if listed is not Listed.NO:
                 is_young = created is not None and created > self._latest(search.until)
