@@ -38,9 +38,9 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(whole, file)
         return
     target = os.path.realpath(path.path)
-    make_private_directory(os.path.dirname(target))
-    # Hidden, because a kill leaves it there, and what reads all files of a directory leaves hidden ones out.
     directory, name = os.path.split(target)
+    make_private_directory(directory)
+    # Hidden, because a kill leaves it there, and what reads all files of a directory leaves hidden ones out.
     beside = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(beside, "xb", opener=_open_private) as file:
@@ -48,7 +48,7 @@ def replacing(path: ObjectStoragePath) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
-        _sync_directory(os.path.dirname(target))
+        _sync_directory(directory)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
