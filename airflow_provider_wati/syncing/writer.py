@@ -211,9 +211,9 @@ class ContactWriter:
         suspects = batch
         while len(suspects) > 1:
             middle = len(suspects) // 2
-            failure = self._update(suspects[:middle])
+            error = self._update(suspects[:middle])
             # If the first half is good, the row at fault is in the second one.
-            suspects, error = (suspects[:middle], failure) if failure else (suspects[middle:], None)
+            suspects = suspects[middle:] if error is None else suspects[:middle]
         if error is None or (len(batch) == 1 and self._health.is_first_and_probed):
             error = self._update(suspects)
         if error is not None:
