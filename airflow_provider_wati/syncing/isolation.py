@@ -42,14 +42,6 @@ class Cause(Enum):
     EVERYBODY = "everybody"
 
 
-class Proof(Enum):
-    """What the last probe has shown."""
-
-    NONE = "none"
-    READS = "reads work"
-    WRITES = "writes work"
-
-
 class Step(Enum):
     """What follows a failed write."""
 
@@ -68,13 +60,13 @@ class Health:
 
     :param failures: how many failed in a row, for a cause that may be an outage.
     :param unproven: how many of them since a write or a probe has worked.
-    :param proof: what the last probe has shown.
+    :param writes_work: whether the last probe has shown that such writes work, and not only that reads do.
     """
 
     failures: int = 0
     # The first failure of all is probed at once: nothing has worked yet.
     unproven: int = PROBE_AFTER - 1
-    proof: Proof = Proof.NONE
+    writes_work: bool = False
 
     @property
     def is_first_and_probed(self) -> bool:
@@ -94,9 +86,9 @@ class Health:
         unproven = PROBE_AFTER if asks_to_wait else self.unproven + 1
         return replace(self, failures=self.failures + 1, unproven=unproven)
 
-    def after_probe(self, proof: Proof) -> Health:
+    def after_probe(self, *, writes_work: bool) -> Health:
         """Return the health after a probe that worked."""
-        return replace(self, unproven=0, proof=proof)
+        return replace(self, unproven=0, writes_work=writes_work)
 
 
 def cause_of(error: WatiError) -> Cause:
@@ -137,7 +129,7 @@ def next_step(cause: Cause, health: Health) -> Step:
     if cause is Cause.EVERYBODY:
         return Step.STOP
     if cause is Cause.ROW_OR_OUTAGE:
-        most = MOST_IN_A_ROW if health.proof is Proof.WRITES else MOST_WITHOUT_WRITE
+        most = MOST_IN_A_ROW if health.writes_work else MOST_WITHOUT_WRITE
         if health.failures >= most:
             return Step.STOP
         if health.unproven >= PROBE_AFTER:

@@ -34,7 +34,6 @@ from airflow_provider_wati.syncing.isolation import (
     PROBE_AFTER,
     Cause,
     Health,
-    Proof,
     Step,
     cause_of,
     may_have_worked,
@@ -168,8 +167,7 @@ class ContactWriter:
                 raise
             if cause is Cause.ROW_OR_OUTAGE:
                 raise error from failure
-        is_same_kind = good is not None and not self._is_creating
-        self._health = self._health.after_probe(Proof.WRITES if is_same_kind else Proof.READS)
+        self._health = self._health.after_probe(writes_work=good is not None and not self._is_creating)
 
     @contextmanager
     def _looking_up(self, person: Person) -> Iterator[None]:

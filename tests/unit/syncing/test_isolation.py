@@ -11,7 +11,6 @@ from airflow_provider_wati.syncing.isolation import (
     PROBE_AFTER,
     Cause,
     Health,
-    Proof,
     Step,
     cause_of,
     may_have_worked,
@@ -52,10 +51,10 @@ def test_the_cause_of_each_error(error: type[exceptions.WatiError], cause: Cause
         (Cause.CONTENT, Health(failures=10_000, unproven=10_000), Step.ISOLATE),
         (OPEN, Health(1, 1), Step.ISOLATE),
         (OPEN, Health(PROBE_AFTER, PROBE_AFTER), Step.PROBE),
-        (OPEN, Health(MOST_WITHOUT_WRITE - 1, 1, Proof.READS), Step.ISOLATE),
-        (OPEN, Health(MOST_WITHOUT_WRITE, 1, Proof.READS), Step.STOP),
-        (OPEN, Health(MOST_WITHOUT_WRITE, 1, Proof.WRITES), Step.ISOLATE),
-        (OPEN, Health(MOST_IN_A_ROW, 1, Proof.WRITES), Step.STOP),
+        (OPEN, Health(MOST_WITHOUT_WRITE - 1, 1), Step.ISOLATE),
+        (OPEN, Health(MOST_WITHOUT_WRITE, 1), Step.STOP),
+        (OPEN, Health(MOST_WITHOUT_WRITE, 1, writes_work=True), Step.ISOLATE),
+        (OPEN, Health(MOST_IN_A_ROW, 1, writes_work=True), Step.STOP),
     ],
 )
 def test_the_decision_table(cause: Cause, health: Health, step: Step) -> None:
@@ -71,7 +70,7 @@ def test_the_first_failure_is_probed_at_once_and_later_ones_in_threes() -> None:
     for expected in (Step.ISOLATE, Step.ISOLATE, Step.PROBE):
         health = health.after_failure(asks_to_wait=False)
         assert next_step(OPEN, health) is expected
-    assert next_step(OPEN, health.after_probe(Proof.READS)) is Step.ISOLATE
+    assert next_step(OPEN, health.after_probe(writes_work=False)) is Step.ISOLATE
 
 
 def test_an_answer_that_asks_to_wait_is_probed_at_once() -> None:
@@ -84,7 +83,7 @@ def test_only_the_first_failure_is_repeated_after_its_probe() -> None:
     """A single row is written once more where its failure was probed, and not in the midst of others."""
     first = Health().after_failure(asks_to_wait=False)
     assert not first.is_first_and_probed
-    assert first.after_probe(Proof.READS).is_first_and_probed
+    assert first.after_probe(writes_work=False).is_first_and_probed
     assert not first.after_success().after_failure(asks_to_wait=False).is_first_and_probed
     second = first.after_failure(asks_to_wait=False)
-    assert not second.after_probe(Proof.WRITES).is_first_and_probed
+    assert not second.after_probe(writes_work=True).is_first_and_probed
