@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sending.journal import SESSION_BYTES, EntryStore, Journal, Start, start_of
 from airflow_provider_wati.state.directory import StateDirectory, key_of, setting, state_directory
@@ -15,6 +14,8 @@ from airflow_provider_wati.state.journal_store import DirectoryJournalStore, NoJ
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_wati.clock import Clock
 
 _SINGLE = "-"
 
@@ -137,10 +138,10 @@ def open_journal(
     *,
     send_key: Any,
     account: str,
+    clock: Clock,
     state_path: str | None = None,
     reads_only: bool = False,
     person: int | None = None,
-    clock: Clock = SYSTEM_CLOCK,
 ) -> OpenedJournal:
     """
     Open the journal of a task's send, and write its opening before anything else can fail.
@@ -148,20 +149,20 @@ def open_journal(
     :param context: the task's context.
     :param send_key: the user's own name for the send, if there is one.
     :param account: names the WATI account; an entry about another account proves nothing.
+    :param clock: the time.
     :param state_path: the user's directory; else the option ``[wati] state_path`` counts, else Airflow's own store.
     :param reads_only: whether nothing is sent, so that nothing but the opening is written.
     :param person: the one person that a single send is about.
-    :param clock: the time.
     :raises WatiConfigurationError: when nothing would remember what a retry has to know.
     """
     identity = identity_of(context, send_key)
     directory = state_directory(state_path)
-    send = key_of("wati_send", f"{identity.family}\n{account}")
     token = secrets.token_hex(SESSION_BYTES)
-    store: EntryStore
     marker = _TaskMarker(context, identity, directory)
     never_executed = marker.says_never_executed()
+    store: EntryStore
     if directory is not None:
+        send = key_of("wati_send", f"{identity.family}\n{account}")
         store = DirectoryJournalStore(directory, send, identity.member, token, reads_only=reads_only)
     else:
         store = _task_journal_store(context, identity, account, reads_only=reads_only)

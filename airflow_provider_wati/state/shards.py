@@ -20,9 +20,7 @@ _NOTE = "wati_shards"
 _IN_FORCE = frozenset({"running", "restarting", "deferred", "up_for_reschedule", "success"})
 
 
-def check_shard_count(
-    context: Context, opened: OpenedJournal, count: int, state_path: str | None = None
-) -> None:
+def check_shard_count(context: Context, opened: OpenedJournal, count: int, state_path: str | None) -> None:
     """
     Refuse to go on where the people of a send may be divided in two ways: some would get two messages, others none.
 

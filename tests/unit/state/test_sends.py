@@ -340,9 +340,9 @@ def test_another_key_of_the_user_s_is_another_send(tmp_path: Path) -> None:
 
     def start_under(send_key: str | None, account: str = ACCOUNT) -> Start:
         found = context(**facts)
-        return open_journal(found, send_key=send_key, account=account, state_path=str(tmp_path)).start
+        return opened(found, send_key, account=account, state_path=str(tmp_path)).start
 
-    open_journal(context(), send_key=None, account=ACCOUNT, state_path=str(tmp_path))
+    opened(context(), state_path=str(tmp_path))
     assert start_under("on purpose") is Start.UNCERTAIN
     assert start_under("once more") is Start.UNCERTAIN
     assert start_under("once more") is Start.UNCERTAIN
@@ -355,14 +355,12 @@ def test_a_directory_that_is_set_between_two_attempts_is_no_first_start(tmp_path
     """An attempt with Airflow's store and one with a state_path, in either order: the second one looks in WATI."""
     for first, second in ((None, str(tmp_path / "a")), (str(tmp_path / "b"), None)):
         store = Store()
-        open_journal(context(store=store), send_key=None, account=ACCOUNT, state_path=first)
+        opened(context(store=store), state_path=first)
         found = context(store=store, try_number=2)
-        assert open_journal(found, send_key=None, account=ACCOUNT, state_path=second).start is Start.LOST
+        assert opened(found, state_path=second).start is Start.LOST
 
 
 def test_a_key_whose_directory_was_emptied_is_lost(tmp_path: Path) -> None:
     """Without any trace of the task in the directory, earlier attempts may have sent under this very key."""
     found = context(try_number=3, max_tries=4)
-    assert (
-        open_journal(found, send_key="promo", account=ACCOUNT, state_path=str(tmp_path)).start is Start.LOST
-    )
+    assert opened(found, "promo", state_path=str(tmp_path)).start is Start.LOST
