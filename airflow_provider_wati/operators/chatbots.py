@@ -91,7 +91,7 @@ class WatiStartChatbotOperator(WatiOperator):
             return act_once(
                 self,
                 context,
-                target=CHATBOTS.check(self.target).on_channel(client.channel),
+                target=CHATBOTS.check(self.target),
                 content=f"chatbot {self.chatbot_id or self.chatbot_name}",
                 act=start,
                 look=None,

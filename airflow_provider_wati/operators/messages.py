@@ -67,7 +67,7 @@ class _SendOperator(WatiOperator):
         result = act_once(
             self,
             context,
-            target=CONVERSATIONS.check(self.target).on_channel(client.channel),
+            target=CONVERSATIONS.check(self.target),
             content=content.fingerprint,
             act=lambda hooks: self.send(client, hooks),
             look=ConversationIndex(client, self.target, content).look,
