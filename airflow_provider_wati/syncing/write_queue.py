@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.syncing.changes import OTHER_NAME
+from airflow_provider_wati.syncing.changes import KNOWN, OTHER_NAME
 from airflow_provider_wati.syncing.diff import Person
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.outcomes import SyncStatus
@@ -114,9 +114,9 @@ class WriteQueue(TablesPart):
         self._set_people(person, "written = rows.was_written")
         self._db.execute("UPDATE rows SET status = 'unchanged' WHERE id = ?", (person.id,))
 
-    def record_existing(self, person: Person, seen: Seen, reason: str) -> None:
+    def record_existing(self, person: Person, seen: Seen) -> None:
         """Record that a contact exists, and is therefore left alone."""
-        self._end(person, SyncStatus.SKIPPED, reason)
+        self._end(person, SyncStatus.SKIPPED, KNOWN)
         self._set_people(
             person, "certain = 1, phone_number = ?, name = ?, vals = ?, written = rows.was_written", *seen
         )

@@ -19,7 +19,7 @@ from airflow_provider_wati.exceptions import (
     WatiResponseError,
     WatiServerError,
 )
-from airflow_provider_wati.syncing.changes import KNOWN, NO_NAME
+from airflow_provider_wati.syncing.changes import NO_NAME
 from airflow_provider_wati.syncing.diff import (
     Person,
     attributes_to_create,
@@ -347,7 +347,7 @@ class ContactWriter:
     def _exists(self, person: Person, contact: Contact) -> None:
         seen = seen_in(self._attributes, contact, person.phone_number)
         if self._mode == "insert":
-            self._queue.record_existing(person, seen, KNOWN)
+            self._queue.record_existing(person, seen)
         elif is_same_list(seen.vals, vals_of(person.values)):
             self._queue.record_unchanged(person, seen)
         else:
