@@ -113,15 +113,18 @@ class Dispatcher:
 
     def _refuses_samples(self, parts: list[Batch]) -> bool:
         """Return whether WATI refuses the last row of what is left of a batch too, and one in the middle."""
-        for number in (0, len(parts) // 2):
-            rest, sample = parts[number].split(len(parts[number]) - 1)
-            result = self._call(sample)
-            parts[number : number + 1] = [rest] if len(rest) else []
-            if not isinstance(result, Rejected):
-                return False
-            self.queue.mark(sample, SendStatus.REJECTED, str(result.error))
-            if not parts:
-                break
+        if not self._refuses_last_row(parts, 0):
+            return False
+        return not parts or self._refuses_last_row(parts, len(parts) // 2)
+
+    def _refuses_last_row(self, parts: list[Batch], number: int) -> bool:
+        """Send the last row of a part by itself, and take it out; return whether WATI refuses it."""
+        rest, sample = parts[number].split(len(parts[number]) - 1)
+        parts[number : number + 1] = [rest] if len(rest) else []
+        result = self._call(sample)
+        if not isinstance(result, Rejected):
+            return False
+        self.queue.mark(sample, SendStatus.REJECTED, str(result.error))
         return True
 
     def abandon(self, reason: str) -> None:

@@ -300,6 +300,15 @@ def test_rows_behind_a_beginning_full_of_bad_ones_are_sent(good: list[int]) -> N
     assert sent.messages() == [int(n in good) for n in range(64)]
 
 
+@pytest.mark.parametrize(("count", "good"), [(69, 17), (11, 0)])
+def test_samples_are_taken_of_the_last_rows_of_a_batch(count: int, good: int) -> None:
+    """Where the refusals reach their number with one or two rows left, each of these is asked about and rejected."""
+    sent = setup(count)
+    sent.model.faults = [Fault("bad_row", targets=[phone(n) for n in range(good, count)], count=EVER)]
+    sent.send()
+    assert sent.statuses() == ["accepted"] * good + ["rejected"] * (count - good)
+
+
 def test_a_400_in_the_middle_of_a_split_that_is_lost_stays_open() -> None:
     """Half of a split batch whose answer is lost waits for evidence; the rest goes on."""
     sent = setup(4)
