@@ -168,54 +168,57 @@ class Dispatcher:
             self.queue.await_evidence(batch, self._number(entry), waiting, reason)
         self._under_way = None
 
-    def _call(self, batch: Batch) -> DispatchResult:
+    def _call(self, batch: Batch) -> Accepted | Rejected | Ambiguous:
         """Make one call, for as long as it takes to leave at a time that is still right for it."""
         call_id = self.journal.new_call()
-        name = name_of(self.mark, call_id, self.campaign_name)
-        while True:
-            call = _Call(self, batch, call_id, name, self.timetable.due())
-            with collector_paused():
-                result = self.client.dispatch_template(
-                    self.template_name,
-                    name,
-                    batch.recipients,
-                    channel=self.channel,
-                    scheduled_at=call.due,
-                    hooks=SendHooks(before_send=call.before_send, not_sent=call.not_sent),
-                )
-            if not (isinstance(result, NotSent) and result.error is None):
-                break
+        while isinstance(result := self._attempt(batch, call_id), NotSent):
+            if result.error is not None:
+                raise result.error
             log.info(
                 "The time of the call has passed while it waited: it is made for %s.", self.timetable.due()
             )
-        self._take(batch, call.entry, result)
+        assert self._under_way is not None  # noqa: S101 # no call leaves without an intent
+        self._take(*self._under_way, result)
         self._under_way = None
         return result
 
-    def begin(self, call: _Call) -> Entry:
-        """Record the intent of a call that is about to leave."""
-        entry = self.journal.record_intent(
-            call.batch.people,
-            id=call.call_id,
-            content=self.template_name,
-            channel=self.channel,
-            campaign_name=call.name,
-            due=call.due,
-            resend=call.batch.resend,
-            keyed=self.queue.has_keys,
-        )
-        self._under_way = call.batch, entry
-        return entry
+    def _attempt(self, batch: Batch, call_id: str) -> DispatchResult:
+        """Make a call for the time that is right now; it is withdrawn if that passes while it waits."""
+        name, due = name_of(self.mark, call_id, self.campaign_name), self.timetable.due()
 
-    def _take(self, batch: Batch, entry: Entry | None, result: DispatchResult) -> None:
+        def before_send() -> bool:
+            if self.timetable.due() != due:
+                return False
+            entry = self.journal.record_intent(
+                batch.people,
+                id=call_id,
+                content=self.template_name,
+                channel=self.channel,
+                campaign_name=name,
+                due=due,
+                resend=batch.resend,
+                keyed=self.queue.has_keys,
+            )
+            self._under_way = batch, entry
+            return True
+
+        def not_sent() -> None:
+            if self._under_way is not None:
+                self.journal.record_result(self._under_way[1], {Verdict.REFUSED: None}, reason="not_sent")
+
+        with collector_paused():
+            return self.client.dispatch_template(
+                self.template_name,
+                name,
+                batch.recipients,
+                channel=self.channel,
+                scheduled_at=due,
+                hooks=SendHooks(before_send=before_send, not_sent=not_sent),
+            )
+
+    def _take(self, batch: Batch, entry: Entry, result: Accepted | Rejected | Ambiguous) -> None:
         """Write a result down, in the journal first; the rows follow also when the journal cannot be written."""
-        if isinstance(result, NotSent):
-            if result.error is not None:
-                raise result.error
-            return
         self.calls += 1
-        if entry is None:
-            raise TypeError("a call has left without an intent")
         self.lost_in_a_row = self.lost_in_a_row + 1 if isinstance(result, Ambiguous) else 0
         if isinstance(result, Accepted):
             self._has_accepted = True
@@ -252,27 +255,3 @@ class Dispatcher:
         """Return the number of a call; an attempt of it that did not leave has another entry."""
         entries = self.journal.entries
         return next(n for n in reversed(range(len(entries))) if entries[n].intent.id == entry.intent.id)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call as the client's hooks see it; the client may make several attempts of it."""
-
-    dispatcher: Dispatcher
-    batch: Batch
-    call_id: str
-    name: str
-    due: datetime | None
-    entry: Entry | None = None
-
-    def before_send(self) -> bool:
-        """Record the intent, unless the call has waited until its time was past."""
-        if self.dispatcher.timetable.due() != self.due:
-            return False
-        self.entry = self.dispatcher.begin(self)
-        return True
-
-    def not_sent(self) -> None:
-        """Record that an attempt had no effect."""
-        if self.entry is not None:
-            self.dispatcher.journal.record_result(self.entry, {Verdict.REFUSED: None}, reason="not_sent")

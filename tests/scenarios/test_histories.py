@@ -110,14 +110,14 @@ def record_no_campaign_that_was_found(patch: pytest.MonkeyPatch) -> None:
 def record_the_first_attempt_of_a_call_only(patch: pytest.MonkeyPatch) -> None:
     """A call that goes out again after a 429 has no intent of its own."""
 
-    def begin(self: Dispatcher, call: Any) -> Entry:
-        for entry in self.journal.entries:
-            if entry.intent.id == call.call_id:
+    def record(self: Journal, people: Iterable[int], *, id: str | None = None, **what: Any) -> Entry:
+        for entry in self.entries:
+            if entry.intent.id == id:
                 return entry
-        return begun(self, call)
+        return recorded(self, people, id=id, **what)
 
-    begun = Dispatcher.begin
-    patch.setattr(Dispatcher, "begin", begin)
+    recorded = Journal.record_intent
+    patch.setattr(Journal, "record_intent", record)
 
 
 def record_no_throttling(patch: pytest.MonkeyPatch) -> None:
