@@ -224,9 +224,8 @@ class Dispatcher:
             self._has_accepted = True
             self._accept(batch, entry, result)
         elif isinstance(result, Rejected):
+            # The journal has it already: the client calls `not_sent` for a refusal.
             log.warning("WATI refused a call for %s people: %s", f"{len(batch):,}", result.error)
-            if Verdict.OPEN in entry.verdicts:
-                self.journal.record_result(entry, {Verdict.REFUSED: None}, reason="rejected")
         else:
             log.warning("The answer to a call for %s people was lost: %s", f"{len(batch):,}", result.error)
             try:
