@@ -35,8 +35,8 @@ _LOCAL_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{10,64}")
 ID_PREFIX = 8
 _REST_OF_ID = 32 - ID_PREFIX
 _INT64 = struct.Struct(">q")
-# Stands for a parameter while the pattern of a recipient is made.
-_HOLE = "parameter-goes-here"
+# Stands for the phone number while the pattern of a recipient is made.
+_ANY_PHONE = "12025550143"
 
 _RECIPIENT = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id", "key"})
 
@@ -324,22 +324,15 @@ class PlainRows:
         """Return the fast way for a mapping; None if there is none, or constants are wrong."""
         if not isinstance(mapping, ColumnMapping) or not mapping.param_columns or targets.region is not None:
             return None
-        constants = {name: value for name, value in mapping.template_params.items()}
-        probe: dict[Any, Any] = {**constants, **dict.fromkeys(mapping.param_columns, "x")}
-        if not all(
-            type(text) is str and text.isascii() and "%" not in text
-            for pair in probe.items()
-            for text in pair
-        ):
+        constants = mapping.template_params
+        texts = (*constants, *constants.values(), *mapping.param_columns)
+        if not all(type(text) is str and text.isascii() and "%" not in text for text in texts):
             return None
-        if parameter_problem(probe, required) is not None:
+        params: dict[Any, Any] = {**constants, **dict.fromkeys(mapping.param_columns, "%s")}
+        if parameter_problem(params, required) is not None:
             return None
-        pattern = encode_recipient(
-            "12025550143", {**constants, **dict.fromkeys(mapping.param_columns, _HOLE)}, _HOLE
-        )
-        body = pattern.body.replace("12025550143", "%s", 1).replace(_HOLE, "%s")
-        if body.count("%s") != len(mapping.param_columns) + 2:
-            return None
+        pattern = encode_recipient(_ANY_PHONE, params, "%s")
+        body = pattern.body.replace(_ANY_PHONE, "%s", 1)
         columns = tuple(mapping.param_columns.values())
         return cls(mapping.target_column, mapping.key_column, columns, body, identity)
 

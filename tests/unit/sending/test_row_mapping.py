@@ -281,7 +281,9 @@ _KEYS: list[Any] = [
 
 @pytest.mark.parametrize("required", [(), ("name", "status"), ("name", "missing")], ids=str)
 @pytest.mark.parametrize(
-    "constants", [{}, {"status": "packed"}, {"status": "100 %s"}, {"status": 7}], ids=str
+    "constants",
+    [{}, {"status": "packed"}, {"status": "12025550143"}, {"status": "100 %s"}, {"status": 7}],
+    ids=str,
 )
 @pytest.mark.parametrize("region", [None, "IN"])
 def test_the_fast_way_gives_what_the_careful_one_gives(
