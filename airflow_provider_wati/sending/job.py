@@ -213,8 +213,7 @@ class SendJob:
     def _load(self, rows: Iterable[Row]) -> None:
         family = self.family or self.send_key
         reader = RowReader(self.mapping, self.targets, family, self._template.required, self.shard)
-        read = reader.read if self.shard is None else reader.read_own
-        self._queue.load(rows, read, lambda: reader.has_keys_elsewhere)
+        self._queue.load(rows, reader)
         self.has_all_rows = True
         counts = self._queue.counts()
         log.info(

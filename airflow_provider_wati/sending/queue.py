@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +19,7 @@ from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from airflow_provider_wati.tables.scratch_db import CHUNK, collector_paused
 
 if TYPE_CHECKING:
-    from airflow_provider_wati.sending.row_mapping import MappedRow
+    from airflow_provider_wati.sending.row_mapping import MappedRow, RowReader
     from airflow_provider_wati.tables.outcomes import SendStatus
     from airflow_provider_wati.tables.values import Row
 
@@ -73,27 +73,23 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         """Delete the database."""
         self._db.close()
 
-    def load(
-        self, rows: Iterable[Row], read: Any, has_keys_elsewhere: Callable[[], bool] = lambda: False
-    ) -> None:
+    def load(self, rows: Iterable[Row], reader: RowReader) -> None:
         """
         Read all rows, check each by itself, and find duplicates.
 
         :param rows: the source, read to its end.
-        :param read: maps a row to a :class:`MappedRow`; None for one that is left to another task, whose number no row gets
-            here. It raises for no row.
-        :param has_keys_elsewhere: says, once all rows are read, whether rows of other tasks have keys.
+        :param reader: maps rows; it raises for none of them.
         """
         source, first = iter(rows), 1
         while True:
             with collector_paused():
-                chunk = [read(row) for row in islice(source, CHUNK)]
+                chunk = reader.read_all(islice(source, CHUNK))
                 if not chunk:
                     break
                 self._add(chunk, first)
             first += len(chunk)
         self._db.execute("UPDATE rows SET status = 'invalid' WHERE reason IS NOT NULL")
-        self.has_keys: bool = has_keys_elsewhere() or self._any("key IS NOT NULL")
+        self.has_keys = reader.has_keys_elsewhere or self._any("key IS NOT NULL")
         if self.has_keys:
             # Without a key it could not be told from another message to the same person.
             self._db.execute(

@@ -181,13 +181,18 @@ class RowReader:
         #: Whether rows of other shards have keys: if some rows have one, all need one.
         self.has_keys_elsewhere: bool = False
 
-    def read_own(self, row: Row) -> MappedRow | None:
-        """Do what :meth:`read` does; None for a row of another shard."""
-        mapped = self.read(row)
-        if self._shard is None or self._shard.has(mapped.dedupe_key or mapped.target):
+    def read_all(self, rows: Iterable[Row]) -> Sequence[MappedRow | None]:
+        """Read some rows; None stands for a row of another shard, whose number no other row gets."""
+        mapped = [self.read(row) for row in rows]
+        if self._shard is None:
             return mapped
-        self.has_keys_elsewhere = self.has_keys_elsewhere or mapped.key is not None
-        return None
+        own: list[MappedRow | None] = []
+        for row in mapped:
+            is_own = self._shard.has(row.dedupe_key or row.target)
+            own.append(row if is_own else None)
+            if row.key is not None and not is_own:
+                self.has_keys_elsewhere = True
+        return own
 
     def read(self, row: Row) -> MappedRow:
         """Say all that can be said about a row; whatever is wrong with it concerns no other row."""

@@ -70,7 +70,7 @@ def setup(count: int, *, window: SendWindow | None = None, at: datetime | None =
     clock = FakeClock()
     model, store = WatiModel(clock), MemoryStore()
     journal, queue = Journal(store, clock), SendQueue()
-    queue.load(people(count), RowReader(map_recipient, TargetReader(), "key", ["name"]).read)
+    queue.load(people(count), RowReader(map_recipient, TargetReader(), "key", ["name"]))
     dispatcher = Dispatcher(
         client=model.client(),
         journal=journal,

@@ -183,7 +183,7 @@ def queue_of(*targets: str) -> SendQueue:
     """Rows to be sent."""
     queue = SendQueue()
     rows = [{"target": target, "params": PARAMS} for target in targets]
-    queue.load(rows, RowReader(map_recipient, TargetReader(), "key", []).read)
+    queue.load(rows, RowReader(map_recipient, TargetReader(), "key", []))
     return queue
 
 

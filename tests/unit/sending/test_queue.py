@@ -37,7 +37,7 @@ def queue() -> Iterator[SendQueue]:
 
 
 def load(queue: SendQueue, rows: list[dict[str, Any]]) -> None:
-    queue.load(rows, RowReader(map_recipient, TargetReader("HK"), "key", ["name"]).read)
+    queue.load(rows, RowReader(map_recipient, TargetReader("HK"), "key", ["name"]))
 
 
 def statuses(queue: SendQueue) -> list[str]:
