@@ -77,7 +77,8 @@ class Reconciliation:
     others_may_hide: bool = False
     sibling_calls: frozenset[str] = frozenset()
     _started: datetime = field(init=False)
-    _campaigns: dict[str, int] = field(default_factory=dict, init=False)
+    #: The campaigns that were read, by their number in the queue.
+    _campaigns: dict[int, FoundCampaign] = field(default_factory=dict, init=False)
     _read_at: dict[str, datetime] = field(default_factory=dict, init=False)
     #: Messages of open calls for which no row waits, by call: the person's hash and the position.
     _without_row: dict[int, dict[int, int]] = field(default_factory=dict, init=False)
@@ -275,8 +276,9 @@ class Reconciliation:
         return min(at, self._started), min(ended_at, self._started) if ended_at is not None else None
 
     def _number(self, campaign: FoundCampaign) -> int:
-        self._campaigns[campaign.id] = self.queue.add_campaign(campaign.id, campaign.name)
-        return self._campaigns[campaign.id]
+        number = self.queue.add_campaign(campaign.id, campaign.name)
+        self._campaigns[number] = campaign
+        return number
 
     # Deciding
 
@@ -304,11 +306,9 @@ class Reconciliation:
         verdicts: dict[Verdict, list[int]] = {}
         for decision, positions in self.queue.resolved(call).items():
             verdict = _VERDICTS.get(decision)
-            if verdict is not None:
-                verdicts.setdefault(verdict, []).extend(
-                    position for position in positions if entry.verdicts[position] != verdict
-                )
-        verdicts = {verdict: positions for verdict, positions in verdicts.items() if positions}
+            news = [position for position in positions if entry.verdicts[position] != verdict]
+            if verdict is not None and news:
+                verdicts[verdict] = news
         if verdicts:
             # Later attempts do not look for people who are known, so the campaign is written down with them.
             campaigns = self._campaigns_of(call, entry)
@@ -318,9 +318,9 @@ class Reconciliation:
 
     def _record_found(self, call: int) -> None:
         """Write down who was found in campaigns that the journal does not know: the next attempt starts from there."""
-        by_number = {number: self.index.found[id] for id, number in self._campaigns.items()}
         for number, people in self.queue.found(call).items():
-            self._write_found(people, by_number[number].name, by_number[number].id)
+            campaign = self._campaigns[number]
+            self._write_found(people, campaign.name, campaign.id)
         may_have_sent = call == LOST_CALLS or (call == OTHERS_CALLS and self.others_may_hide)
         if may_have_sent and (absent := self.queue.released(call)):
             # Else the next attempt would take its sends for the first ones.
