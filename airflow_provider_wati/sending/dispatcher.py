@@ -154,14 +154,8 @@ class Dispatcher:
             if entry.verdicts.count(Verdict.ACCEPTED) == len(batch):
                 self.queue.mark(batch, SendStatus.ACCEPTED, campaign=campaign)
             else:
-                self.queue.accept(
-                    (
-                        row
-                        for row, verdict in zip(batch.rows, entry.verdicts, strict=True)
-                        if verdict == Verdict.ACCEPTED
-                    ),
-                    campaign,
-                )
+                rows = zip(batch.rows, entry.verdicts, strict=True)
+                self.queue.accept((row for row, verdict in rows if verdict == Verdict.ACCEPTED), campaign)
         self.queue.reject((why, batch.rows[position]) for position, why in refusals.items())
         waiting = [position for position, verdict in enumerate(entry.verdicts) if verdict == Verdict.OPEN]
         if waiting:

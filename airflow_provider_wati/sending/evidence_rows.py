@@ -92,14 +92,9 @@ class EvidenceRows(JournalRows):
         )
         self._await_evidence()
 
-    def await_evidence(self, batch: Batch, call: int, positions: Iterable[int] | None, reason: str) -> None:
-        """
-        Let messages of a batch wait for evidence about their call.
-
-        :param positions: those in the batch; None for all.
-        """
-        chosen = range(len(batch)) if positions is None else positions
-        rows = [(batch.rows[position], call, position) for position in chosen]
+    def await_evidence(self, batch: Batch, call: int, positions: Iterable[int], reason: str) -> None:
+        """Let the messages at some positions of a batch wait for evidence about their call."""
+        rows = [(batch.rows[position], call, position) for position in positions]
         self._db.executemany("INSERT OR REPLACE INTO pending (row, call, position) VALUES (?, ?, ?)", rows)
         self._db.executemany(
             "UPDATE rows SET status = 'unknown', reason = ? WHERE row = ?",
@@ -164,9 +159,8 @@ class EvidenceRows(JournalRows):
             (call, ID_PREFIX, ID_PREFIX),
         )
         state = "state"
-        if self.has_keys:
-            listed = self._number(f"SELECT COUNT(DISTINCT recipient) FROM listed WHERE call = {call}")
-            state = "state" if people is not None and listed >= people else "'unclear'"
+        if self.has_keys and (people is None or self._count_listed(call) < people):
+            state = "'unclear'"
         self._db.execute(f"INSERT INTO found SELECT row, recipient, {state}, campaign FROM named")
         if people is None and self.compares_params:
             self._set_other_params_apart(call)
@@ -177,6 +171,9 @@ class EvidenceRows(JournalRows):
             "WHERE call = ? AND row IN (SELECT row FROM found)",
             (call,),
         )
+
+    def _count_listed(self, call: int) -> int:
+        return self._number(f"SELECT COUNT(DISTINCT recipient) FROM listed WHERE call = {call}")
 
     def _set_other_params_apart(self, call: int) -> None:
         """Tell what other mapped tasks sent to the same people from the messages of the rows, by the parameters."""

@@ -56,11 +56,10 @@ class Batch:
 
     def split(self, position: int) -> tuple[Batch, Batch]:
         """Split the batch in two before a position."""
-        first, second = slice(position), slice(position, None)
-        return tuple(  # type: ignore[return-value] # two of them
-            Batch(self.rows[part], self.people[part], self.recipients[part], self.resend)
-            for part in (first, second)
-        )
+        return self._part(slice(position)), self._part(slice(position, None))
+
+    def _part(self, rows: slice) -> Batch:
+        return Batch(self.rows[rows], self.people[rows], self.recipients[rows], self.resend)
 
 
 class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
@@ -198,14 +197,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         self._db.execute(
             "UPDATE rows SET status = ?, reason = ?, campaign = ? "
             "WHERE row BETWEEN ? AND ? AND status = 'unsent' AND resend IS ?",
-            (
-                status,
-                reason,
-                campaign,
-                batch.rows[0],
-                batch.rows[-1],
-                1 if batch.resend else None,
-            ),
+            (status, reason, campaign, batch.rows[0], batch.rows[-1], 1 if batch.resend else None),
         )
 
     def accept(self, rows: Iterable[int], campaign: int) -> None:
