@@ -384,10 +384,6 @@ class SendJob:
         """Yield what became of each row, in order, as ``SEND_COLUMNS`` names it."""
         return self._queue.outcome_rows()
 
-    def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield what became of each row, in order, as dicts."""
-        return self._queue.outcomes()
-
     def summary(self) -> dict[str, Any]:
         """Count what became of everybody; the counts add up to ``total``."""
         campaigns, first = self._queue.campaigns(SHOWN_CAMPAIGNS)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any
 
 from airflow_provider_wati.sending.row_tables import RowTables
-from airflow_provider_wati.tables.outcomes import DRY_RUN, SEND_COLUMNS, SendStatus
+from airflow_provider_wati.tables.outcomes import DRY_RUN, SendStatus
 from airflow_provider_wati.tables.scratch_db import first_problems
 
 OUTCOME_TABLES = """
@@ -75,7 +75,3 @@ class OutcomeRows(RowTables):
                 "SELECT row, key, target, status, reason, local_message_id, id, name FROM rows "
                 "LEFT JOIN campaigns USING (campaign) ORDER BY row"
             )
-
-    def outcomes(self) -> Iterator[dict[str, Any]]:
-        """Yield what became of each row, in order, as dicts."""
-        return (dict(zip(SEND_COLUMNS, row, strict=True)) for row in self.outcome_rows())

@@ -39,6 +39,7 @@ from airflow_provider_wati.tables.outcomes import SendStatus, failure_of
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from tests.support.clock import FakeClock
 from tests.support.memory_directory import MemoryFiles
+from tests.support.sends import outcomes_of
 from tests.support.wati_model import (
     TEMPLATE,
     CampaignRecord,
@@ -635,7 +636,7 @@ class History:
             attempt.failed = error
         try:
             outcomes = []
-            for outcome in job.outcomes():
+            for outcome in outcomes_of(job):
                 self._moment("writing outcomes")
                 outcomes.append(outcome)
         except (Killed, TimedOut, OSError):

@@ -15,12 +15,14 @@ from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.sending.job import SendJob
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits, start_of
 from airflow_provider_wati.sending.row_mapping import map_recipient
+from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
 from tests.support.clock import FakeClock, MovableClock
 from tests.support.wati_model import Habits, WatiModel
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.clock import Clock
+    from airflow_provider_wati.sending.queue import SendQueue
     from tests.conftest import Sandbox
 
 PARAMS = {"name": "Ada", "order_id": "1001", "status": "packed"}
@@ -40,6 +42,11 @@ def person(n: int, **more: Any) -> dict[str, Any]:
 def people(count: int, first: int = 0) -> list[dict[str, Any]]:
     """Persons in a row."""
     return [person(n) for n in range(first, first + count)]
+
+
+def outcomes_of(source: SendJob | SendQueue) -> Iterator[dict[str, Any]]:
+    """What became of each row, in order, by column."""
+    return (dict(zip(SEND_COLUMNS, row, strict=True)) for row in source.outcome_rows())
 
 
 @dataclass
@@ -201,7 +208,7 @@ class Attempts(ABC):
             if raises:
                 raise
             error = raised
-        outcomes = list(job.outcomes())
+        outcomes = list(outcomes_of(job))
         return Attempt(
             job=job,
             start=start,

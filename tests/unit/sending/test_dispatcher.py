@@ -26,7 +26,7 @@ from airflow_provider_wati.sending.row_mapping import RowReader, map_recipient
 from airflow_provider_wati.sending.schedule import SendWindow, Timetable
 from airflow_provider_wati.tables.phone_numbers import TargetReader
 from tests.support.clock import FakeClock
-from tests.support.sends import MemoryStore, people, phone
+from tests.support.sends import MemoryStore, outcomes_of, people, phone
 from tests.support.wati_model import Fault, WatiModel
 
 EVER = 1_000_000
@@ -49,10 +49,10 @@ class Setup:
         self.dispatcher.send(batch)
 
     def statuses(self) -> list[str]:
-        return [outcome["status"] for outcome in self.queue.outcomes()]
+        return [outcome["status"] for outcome in outcomes_of(self.queue)]
 
     def reasons(self) -> list[str]:
-        return [str(outcome["reason"]) for outcome in self.queue.outcomes()]
+        return [str(outcome["reason"]) for outcome in outcomes_of(self.queue)]
 
     def verdicts(self) -> list[list[Verdict]]:
         """What the stored journal says, call by call."""
@@ -62,7 +62,7 @@ class Setup:
     def messages(self) -> list[int]:
         """How many messages each row's person got."""
         sent = {target: number for (_, target, _), number in self.model.effects().items()}
-        return [sent.get(outcome["target"], 0) for outcome in self.queue.outcomes()]
+        return [sent.get(outcome["target"], 0) for outcome in outcomes_of(self.queue)]
 
 
 def setup(count: int, *, window: SendWindow | None = None, at: datetime | None = None) -> Setup:

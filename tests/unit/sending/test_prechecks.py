@@ -29,7 +29,7 @@ from airflow_provider_wati.sending.queue import SendQueue
 from airflow_provider_wati.sending.row_mapping import RowReader, map_recipient
 from airflow_provider_wati.tables.phone_numbers import TargetReader
 from tests.support.clock import FakeClock
-from tests.support.sends import PARAMS, phone
+from tests.support.sends import PARAMS, outcomes_of, phone
 from tests.support.wati_model import WatiModel
 
 if TYPE_CHECKING:
@@ -188,11 +188,11 @@ def queue_of(*targets: str) -> SendQueue:
 
 
 def statuses(queue: SendQueue) -> list[str]:
-    return [outcome["status"] for outcome in queue.outcomes()]
+    return [outcome["status"] for outcome in outcomes_of(queue)]
 
 
 def reasons(queue: SendQueue) -> list[str]:
-    return [str(outcome["reason"]) for outcome in queue.outcomes()]
+    return [str(outcome["reason"]) for outcome in outcomes_of(queue)]
 
 
 def seed_contacts(sandbox: Sandbox, count: int) -> list[str]:

@@ -22,7 +22,7 @@ from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Liste
 from airflow_provider_wati.sending.row_mapping import RowReader, hash_of, map_recipient
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 from airflow_provider_wati.tables.phone_numbers import TargetReader, dedupe_key_of
-from tests.support.sends import people, person, phone
+from tests.support.sends import outcomes_of, people, person, phone
 
 AT = datetime(2026, 11, 3, 6, 20, 12, tzinfo=UTC)
 ACCEPTED, OPEN, REFUSED = Verdict.ACCEPTED, Verdict.OPEN, Verdict.REFUSED
@@ -41,11 +41,11 @@ def load(queue: SendQueue, rows: list[dict[str, Any]]) -> None:
 
 
 def statuses(queue: SendQueue) -> list[str]:
-    return [outcome["status"] for outcome in queue.outcomes()]
+    return [outcome["status"] for outcome in outcomes_of(queue)]
 
 
 def reasons(queue: SendQueue) -> list[str]:
-    return [str(outcome["reason"]) for outcome in queue.outcomes()]
+    return [str(outcome["reason"]) for outcome in outcomes_of(queue)]
 
 
 def hash_n(n: int, key: str | None = None) -> int:
@@ -79,7 +79,7 @@ def listed(id: str, n: int | None, state: Listed = Listed.YES, local_id: str = "
 
 
 def local_ids(queue: SendQueue) -> list[str]:
-    return [outcome["local_message_id"] for outcome in queue.outcomes()]
+    return [outcome["local_message_id"] for outcome in outcomes_of(queue)]
 
 
 # Loading
@@ -92,7 +92,7 @@ def test_rows_that_are_right_are_to_be_sent(queue: SendQueue) -> None:
     assert queue.counts() == {
         "total": 4, "accepted": 0, "rejected": 0, "invalid": 2, "skipped": 0, "unknown": 0, "unsent": 2,
     }  # fmt: skip
-    assert list(next(queue.outcomes())) == list(SEND_COLUMNS)
+    assert list(next(outcomes_of(queue))) == list(SEND_COLUMNS)
     assert batches(queue, 1) == [[1], [3]]
 
 
@@ -263,7 +263,9 @@ def test_a_batch_splits_in_two(position: int, queue: SendQueue) -> None:
 def waiting(queue: SendQueue, rows: list[dict[str, Any]], *others: Entry) -> None:
     """Rows that all are in one open call."""
     load(queue, rows)
-    hashes = {hash_of(dedupe_key_of(outcome["target"]), outcome["key"]): OPEN for outcome in queue.outcomes()}
+    hashes = {
+        hash_of(dedupe_key_of(outcome["target"]), outcome["key"]): OPEN for outcome in outcomes_of(queue)
+    }
     look_up(queue, entry(hashes), *others)
 
 
