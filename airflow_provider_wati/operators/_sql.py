@@ -80,13 +80,11 @@ def read_rows(
     with closing(hook.get_conn()) as connection, closing(_cursor(hook, connection)) as cursor:
         cursor.execute(hook.strip_sql_string(sql), *([parameters] if parameters else []))
         # A server-side cursor knows its columns only after the first fetch.
-        rows = cursor.fetchmany(CHUNK) if cursor.description is None else None
+        rows = cursor.fetchmany(CHUNK)
         if cursor.description is None:
             raise WatiValidationError("The SQL returns no rows: give one SELECT.")
         columns = [str(column[0]) for column in cursor.description]
         places = [(_name(column), _place_of(_name(column), columns)) for column in wanted]
-        if rows is None:
-            rows = cursor.fetchmany(CHUNK)
         count = 0
         while rows:
             for row in rows:
@@ -205,8 +203,10 @@ class OutcomesTable:
         return f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES ({marks})"
 
     def _delete_statement(self) -> str:
-        same_task = " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
-        return f"DELETE FROM {self._table} WHERE {same_task}"
+        return f"DELETE FROM {self._table} WHERE {self._same_task()}"
+
+    def _same_task(self) -> str:
+        return " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
 
     def _exists(self, connection: Any, cursor: Any) -> bool:
         try:
@@ -238,8 +238,7 @@ class OutcomesTable:
         task = self._task_of(key, run)
         wanted = self._columns[len(TASK_COLUMNS) + 1 : -1]
         names = {reserved: name for name, reserved in _RESERVED.items()}
-        same_task = " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
-        sql = f"SELECT {', '.join(wanted)} FROM {self._table} WHERE {same_task}"
+        sql = f"SELECT {', '.join(wanted)} FROM {self._table} WHERE {self._same_task()}"
         with closing(read_rows(self._hook, sql, task, wanted)) as rows:
             for row in rows:
                 yield {names.get(column, column): row[column] for column in wanted}
