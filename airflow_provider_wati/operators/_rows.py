@@ -104,13 +104,13 @@ class RowsOperator(WatiOperator):
 
     def _warn_of_one_path(self, context: Context) -> None:
         """Warn where the tasks that share an operator write their outcomes to one file."""
-        index: str | None = None
-        told_by: tuple[str, ...] = ()
         if is_mapped(context):
-            index, told_by = "ti.map_index", ("map_index", "shard")
+            index, told_by = "ti.map_index", ["map_index", "shard"]
         elif loop_index(context) >= 0:
-            index, told_by = "loop.index", ("loop",)
-        if index is not None and not any(word in self._path_expressions for word in told_by):
+            index, told_by = "loop.index", ["loop"]
+        else:
+            return
+        if not any(word in self._path_expressions for word in told_by):
             self.log.warning(
                 "Each mapped task, or iteration of a loop, overwrites %s: put {{ %s }} into outcomes_path to keep them all.",
                 self.outcomes_path,

@@ -216,17 +216,12 @@ class WatiBulkSendOperator(RowsOperator):
         return suppress
 
     def _scheduled_at(self) -> datetime | None:
-        if self.scheduled_at is None:
+        at = self.scheduled_at
+        if at is None:
             return None
-        at: datetime | None
-        try:
-            at = (
-                datetime.fromisoformat(self.scheduled_at)
-                if isinstance(self.scheduled_at, str)
-                else self.scheduled_at
-            )
-        except ValueError:
-            at = None
+        if isinstance(at, str):
+            with contextlib.suppress(ValueError):
+                at = datetime.fromisoformat(at)
         if not isinstance(at, datetime):
             raise WatiValidationError(
                 f"scheduled_at is {self.scheduled_at!r}: give ISO 8601, such as 2026-12-24T10:00:00+08:00."
