@@ -247,7 +247,6 @@ class MessageIdentity:
         """
         Return the hash and the local message id, 32 hexadecimal characters, of a message.
 
-        :param dedupe_key: the person.
         :param key: what tells two messages to the person apart, if anything does.
         """
         digest = _digest_of(dedupe_key, key)
@@ -255,13 +254,7 @@ class MessageIdentity:
 
 
 def is_made_id(local_message_id: str, dedupe_key: str, key: str | None) -> bool:
-    """
-    Return whether a local message id is made of person and key, and not one that the row brought along.
-
-    :param local_message_id: the id.
-    :param dedupe_key: the person.
-    :param key: what tells two messages to the person apart, if anything does.
-    """
+    """Return whether a local message id is made of person and key, and not one that the row brought along."""
     return local_message_id[ID_PREFIX:] == _digest_of(dedupe_key, key).hex()[:_REST_OF_ID]
 
 
@@ -275,12 +268,7 @@ def params_of(body: str) -> dict[str, str]:
 
 
 def hash_of(dedupe_key: str, key: str | None) -> int:
-    """
-    Return the hash by which the journal knows a message: 8 bytes of person and key.
-
-    :param dedupe_key: the person.
-    :param key: what tells two messages to the person apart, if anything does.
-    """
+    """Return the hash by which the journal knows a message: 8 bytes of person and key."""
     found: int = _INT64.unpack_from(_digest_of(dedupe_key, key))[0]
     return found
 
