@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
-DEFAULT_BATCH_SIZE = 1_000
 #: What becomes of a call whose answer was lost and that WATI does not show within the grace.
 ON_UNKNOWN = ("resend_after_grace", "hold")
 _LONGEST_KEY = 1_000
@@ -103,7 +102,7 @@ class SendJob:
     channel: str | None = None
     scheduled_at: datetime | None = None
     send_window: SendWindow | None = None
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int = 1_000
     suppress: Iterable[Any] = ()
     check_consent: bool = True
     consent_max_calls: int = 1_000
@@ -127,7 +126,8 @@ class SendJob:
             )
         self.channel = self.channel or self.client.channel
         policy = policy_of(self.unknown_grace, self.client.timeout, hold=self.hold, waits=not self.dry_run)
-        mark = mark_of(self.family or self.send_key)
+        self._family = self.family or self.send_key
+        mark = mark_of(self._family)
         self._queue = SendQueue()
         self._queue.compares_params = self.is_mapped
         self._reconciliation = Reconciliation(
@@ -211,8 +211,7 @@ class SendJob:
     # Before the first message
 
     def _load(self, rows: Iterable[Row]) -> None:
-        family = self.family or self.send_key
-        reader = RowReader(self.mapping, self.targets, family, self._template.required, self.shard)
+        reader = RowReader(self.mapping, self.targets, self._family, self._template.required, self.shard)
         self._queue.load(rows, reader)
         self.has_all_rows = True
         counts = self._queue.counts()

@@ -34,7 +34,6 @@ _NOT_IN_A_PARAMETER = re.compile(r"[\r\n\t]| {5,}")
 _SUSPECT = re.compile(rf"{_NOT_IN_A_PARAMETER.pattern}|\A\s*\Z")
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _CONTACTS_A_CALL = 100
-APPROVED = "APPROVED"
 #: Look-ups of single contacts that fail while none succeeds, before it counts as an outage.
 _MOST_FAILURES = 3
 
@@ -61,7 +60,7 @@ def find_template(
 
 def is_approved(template: MessageTemplate) -> bool:
     """Return whether a template may be sent."""
-    return str(template.get("status") or "").strip().upper() == APPROVED
+    return str(template.get("status") or "").strip().upper() == "APPROVED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ def combine(decisions: Iterable[Decision]) -> Decision:
     return min(decisions, key=PRECEDENCE.index)
 
 
-def reason_of(decision: Decision, evidence: Evidence, listed: Listed = Listed.NO) -> str:
+def reason_of(decision: Decision, evidence: Evidence, listed: Listed) -> str:
     """Say why a person's outcome is not known, and what to do."""
     if decision is Decision.HOLD:
         return (

@@ -44,8 +44,7 @@ class SendSummary:
         if "estimate" in summary:
             raise WatiValidationError("summary is that of a dry run, which sends nothing.")
         campaigns = summary.get("campaigns") or []
-        is_list = isinstance(campaigns, list) and all(isinstance(each, Mapping) for each in campaigns)
-        if not is_list:
+        if not (isinstance(campaigns, list) and all(isinstance(each, Mapping) for each in campaigns)):
             raise WatiValidationError(
                 "summary is not the result of a template send: its campaigns are no list of dicts."
             )
