@@ -159,7 +159,8 @@ class Dispatcher:
         self.queue.reject((why, batch.rows[position]) for position, why in refusals.items())
         waiting = [position for position, verdict in enumerate(entry.verdicts) if verdict == Verdict.OPEN]
         if waiting:
-            self.queue.await_evidence(batch, self._number(entry), waiting, reason)
+            # The entry is the latest: this attempt alone adds to them.
+            self.queue.await_evidence(batch, len(self.journal.entries) - 1, waiting, reason)
         self._under_way = None
 
     def _call(self, batch: Batch) -> Accepted | Rejected | Ambiguous:
@@ -243,8 +244,3 @@ class Dispatcher:
             )
         finally:
             self._settle(batch, entry, "WATI left the recipient out of its answer", result.refused)
-
-    def _number(self, entry: Entry) -> int:
-        """Return the number of a call; an attempt of it that did not leave has another entry."""
-        entries = self.journal.entries
-        return next(n for n in reversed(range(len(entries))) if entries[n].intent.id == entry.intent.id)
