@@ -144,7 +144,8 @@ class Reconciliation:
             watch = self.policy.deadline(*self._times_of(entry), None, now) if entry else seen.deadline
             # What another attempt left is watched for a moment at least.
             until = max(watch, self._started + POLL_INTERVAL)
-            until = max(until, seen.growing_until or until) if now >= watch else until
+            if now >= watch and seen.growing_until is not None:
+                until = max(until, seen.growing_until)
             if now < until:
                 times.append(until)
         return min(times, default=None)
@@ -189,13 +190,14 @@ class Reconciliation:
 
     def _look_at(self, call: int, now: datetime) -> Evidence:
         entry, deadline = self._entry(call), self._deadline(call, now)
+        due = None if entry is None else entry.intent.due
         campaigns = self._campaigns_of(call, entry)
         if not campaigns and call != OTHERS_CALLS:
             # A campaign that is deleted between two pages moves another one out of the list: one look is not enough.
             deadline = max(deadline, self._started + POLL_INTERVAL)
         try:
             for campaign in campaigns:
-                if self._is_worth_reading(campaign, entry, deadline, now):
+                if self._is_worth_reading(campaign, due, deadline, now):
                     self._read(campaign, call)
                     self._read_at[campaign.id] = now
         except WatiError as error:
@@ -205,7 +207,6 @@ class Reconciliation:
         if entry is not None and campaigns and all(campaign.is_cancelled for campaign in campaigns):
             self.queue.cancel(call, self._number(campaigns[-1]))
         grace = self.policy.grace
-        due = entry.intent.due if entry is not None else None
         complete = all(campaign.is_complete(grace, due) for campaign in campaigns)
         return Evidence(
             deadline=deadline,
@@ -252,13 +253,12 @@ class Reconciliation:
         return [each for each in self.index.found.values() if each.call_id not in known]
 
     def _is_worth_reading(
-        self, campaign: FoundCampaign, entry: Entry | None, deadline: datetime, now: datetime
+        self, campaign: FoundCampaign, due: datetime | None, deadline: datetime, now: datetime
     ) -> bool:
         """Return whether a list can show more than at the last look; a look costs a call for each hundred people."""
         read_at = self._read_at.get(campaign.id)
         if read_at is None or read_at < deadline <= now:
             return True
-        due = entry.intent.due if entry is not None else None
         return now >= deadline and not campaign.is_complete(self.policy.grace, due)
 
     def _deadline(self, call: int, now: datetime) -> datetime:
