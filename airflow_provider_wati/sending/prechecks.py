@@ -248,30 +248,26 @@ class Consent:
                 yield name, str(contact.get("id") or name), _opted_out(contact)
 
     def _ask_each(self) -> None:
+        known: list[tuple[str, str, bool]] = []
         unanswered: dict[str, str] = {}
-        failures, answers = 0, 0
-
-        def known() -> Iterator[tuple[str, str, bool]]:
-            nonlocal failures, answers
-            for target in self._queue.people_to_ask_about():
-                self._calls += 1
-                try:
-                    contact = self._client.get_contact(Target.parse(target).on_channel(self._channel))
-                except WatiNotFoundError:
-                    answers += 1
-                except (WatiAuthenticationError, WatiPermissionError, WatiRateLimitError):
-                    raise
-                except WatiError as error:
-                    failures += 1
-                    if failures >= _MOST_FAILURES and not answers:
-                        raise
-                    unanswered[target] = f"whether the person opted out could not be looked up: {error}"
-                else:
-                    answers += 1
-                    yield target, str(contact.get("id") or target), _opted_out(contact)
-
+        is_answered = False
         # First to the end: the rows that are asked about must not change meanwhile.
-        self._queue.skip_opted_out(list(known()))
+        for target in self._queue.people_to_ask_about():
+            self._calls += 1
+            try:
+                contact = self._client.get_contact(Target.parse(target).on_channel(self._channel))
+            except WatiNotFoundError:
+                is_answered = True
+            except (WatiAuthenticationError, WatiPermissionError, WatiRateLimitError):
+                raise
+            except WatiError as error:
+                unanswered[target] = f"whether the person opted out could not be looked up: {error}"
+                if len(unanswered) >= _MOST_FAILURES and not is_answered:
+                    raise
+            else:
+                is_answered = True
+                known.append((target, str(contact.get("id") or target), _opted_out(contact)))
+        self._queue.skip_opted_out(known)
         self._queue.refuse(unanswered)
 
 
