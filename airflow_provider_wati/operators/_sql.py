@@ -187,8 +187,9 @@ class OutcomesTable:
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)
         try:
+            # Whether rows may be deleted, without a look at those of other tasks, which may write at the same time.
+            cursor.execute(f"DELETE FROM {self._table} WHERE 1 = 0")
             cursor.execute(self._insert_statement(), tuple(values))
-            cursor.execute(self._delete_statement(), tuple(values[: len(TASK_COLUMNS)]))
         except Exception as error:
             raise WatiConfigurationError(
                 f"outcomes_table {self._name!r} does not take a row of outcomes: {error}. Nothing was sent or written to "
@@ -197,16 +198,25 @@ class OutcomesTable:
             ) from error
         finally:
             roll_back(connection)
+        self._delete(cursor, values[: len(TASK_COLUMNS)])
+
+    def _delete(self, cursor: Any, task: Sequence[Any]) -> None:
+        """
+        Delete the rows of a task, if it has any.
+
+        MySQL locks all rows that a DELETE reads, and the end of the table too: of two tasks that delete and insert at once, it
+        ends one with a deadlock. A first attempt has nothing to delete, and a SELECT locks nothing.
+        """
+        cursor.execute(f"SELECT DISTINCT run_id FROM {self._table} WHERE {self._same_task()}", tuple(task))
+        if cursor.fetchall():
+            cursor.execute(f"DELETE FROM {self._table} WHERE {self._same_task()}", tuple(task))
+
+    def _same_task(self) -> str:
+        return " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
 
     def _insert_statement(self) -> str:
         marks = ", ".join([self._hook.placeholder] * len(self._columns))
         return f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES ({marks})"
-
-    def _delete_statement(self) -> str:
-        return f"DELETE FROM {self._table} WHERE {self._same_task()}"
-
-    def _same_task(self) -> str:
-        return " AND ".join(f"{column} = {self._hook.placeholder}" for column in TASK_COLUMNS)
 
     def _exists(self, connection: Any, cursor: Any) -> bool:
         try:
@@ -287,7 +297,7 @@ class OutcomesTable:
         with closing(self._hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
             if self._hook.supports_autocommit:
                 self._hook.set_autocommit(connection, False)
-            cursor.execute(self._delete_statement(), task)
+            self._delete(cursor, task)
             while chunk := list(islice(rows, CHUNK)):
                 execute_many(cursor, insert, chunk)
             connection.commit()

@@ -60,3 +60,31 @@ def test_a_database_without_transactions_gets_a_table(
     outcome = (1, "order 1", "12025550001", "accepted", None, "id-1", "c1", "first")
     table.replace(("d", "send", "r", -1, -1), [("key", *outcome)])
     assert [tuple(row.values()) for row in table.read("key", ("d", "r"))] == [outcome]
+
+
+def test_tasks_that_write_at_once_do_not_lock_each_other_s_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL locks each row that a DELETE reads, so a first attempt deletes nothing; a second one deletes its own rows."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", '{"conn_type": "sqlite"}')
+    hook = hook_of("warehouse")
+    statements: list[str] = []
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(tmp_path / "warehouse.db")
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(hook, "get_conn", connect)
+    table = OutcomesTable(hook, "told", ("send_key", *SEND_COLUMNS))
+    deleted: list[int] = []
+    for _ in range(2):
+        statements.clear()
+        table.create()
+        for shard in range(2):
+            outcome = (1, "order 1", "12025550001", "accepted", None, "id-1", "c1", "first")
+            table.replace(("d", "send", "r", shard, -1), [("key", *outcome)])
+        deletes = [text for text in statements if text.startswith("DELETE") and not text.endswith("1 = 0")]
+        deleted.append(len(deletes))
+    assert deleted == [0, 2]
+    assert connect().execute("SELECT COUNT(*) FROM told").fetchall() == [(2,)]
