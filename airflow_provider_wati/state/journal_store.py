@@ -27,24 +27,48 @@ class DirectoryJournalStore:
     token into one file before it reads, and looks for it before and after it writes an intent. Of two attempts one sees
     the other: the older one sees the new token, and stops; or the newer one reads the older one's intent, and reconciles.
 
+    A run may divide the people otherwise than another run does, so where runs share a send, the latest run has the say over
+    all mapped tasks: an entry beside their directories names it, and counts how often that has changed.
+
     :param root: the user's directory.
     :param send: names the send.
     :param member: names the mapped task in it.
     :param token: names this attempt.
+    :param run: names the task and its run where others may send under the same name; None where they cannot.
     :param reads_only: whether this attempt has no say, as a dry run has none.
     """
 
     limits: StoreLimits = StoreLimits(has_siblings=True)
 
     def __init__(
-        self, root: StateDirectory, send: str, member: str, token: str, *, reads_only: bool = False
+        self,
+        root: StateDirectory,
+        send: str,
+        member: str,
+        token: str,
+        *,
+        run: str | None = None,
+        reads_only: bool = False,
     ) -> None:
         self._member = member
-        self._directory = StateDirectory(f"{root.root.rstrip('/')}/{send}/{member}")
+        self._family = StateDirectory(f"{root.root.rstrip('/')}/{send}")
+        self._directory = StateDirectory(f"{self._family.root}/{member}")
         self._token = token
+        self._turn: dict[str, Any] | None = None
         self._next = 0
         if not reads_only:
+            if run is not None:
+                self._turn = self._take_turn(run)
             self._directory.set(_FENCE, token)
+
+    def _take_turn(self, run: str) -> dict[str, Any]:
+        """Return the entry that gives a run the say; it holds until a task of another run begins."""
+        turn: dict[str, Any] = self._family.get(_FENCE) or {"run": None, "turn": 0}
+        if turn["run"] != run:
+            # All tasks of a run that begin at once write the same.
+            turn = {"run": run, "turn": turn["turn"] + 1}
+            self._family.set(_FENCE, turn)
+        return turn
 
     def read(self) -> Iterator[tuple[str, str]]:
         """Return each record's path and text, in the order of their numbers."""
@@ -60,8 +84,7 @@ class DirectoryJournalStore:
 
     def read_siblings(self) -> Iterator[tuple[str, str]]:
         """Return the records of the other mapped tasks of the send."""
-        family = self._directory.path_of(_FENCE).parent.parent
-        for member in sorted(_children_of(family), key=str):
+        for member in sorted(_children_of(self._family.path_of(_FENCE).parent), key=str):
             if member.name != self._member and member.is_dir():
                 for path in _records_in(member):
                     yield str(path), _text_of(path)
@@ -81,7 +104,8 @@ class DirectoryJournalStore:
             self._check_fence()
 
     def _check_fence(self) -> None:
-        if self._directory.get(_FENCE) != self._token:
+        has_say = self._turn is None or self._family.get(_FENCE) == self._turn
+        if not has_say or self._directory.get(_FENCE) != self._token:
             raise WatiError(
                 "A later attempt, or another task with the same send_key, has taken over this send. This attempt stops, so "
                 "that nobody is messaged twice."

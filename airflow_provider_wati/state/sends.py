@@ -163,7 +163,8 @@ def open_journal(
     store: EntryStore
     if directory is not None:
         send = key_of("wati_send", f"{identity.family}\n{account}")
-        store = DirectoryJournalStore(directory, send, identity.member, token, reads_only=reads_only)
+        run = identity_of(context, None).family if identity.is_own else None
+        store = DirectoryJournalStore(directory, send, identity.member, token, run=run, reads_only=reads_only)
     else:
         store = _task_journal_store(context, identity, account, reads_only=reads_only)
     journal = Journal(store, clock, session=token, reads_only=reads_only)

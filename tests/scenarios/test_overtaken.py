@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.operators._base import WatiOperator
-from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
+from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator, WatiSendTemplateOperator
 from airflow_provider_wati.sending.journal import Journal
 from airflow_provider_wati.state.directory import StateDirectory
 from airflow_provider_wati.state.journal_store import DirectoryJournalStore
@@ -114,6 +114,63 @@ def test_of_two_simultaneous_runs_under_one_key_one_stops(
     with pytest.raises(WatiError, match="another task with the same send_key"):
         execute(shared("a"))
     assert [len(sandbox.texts_to(phone(n))) for n in range(4)] == [1] * 4
+
+
+@pytest.mark.parametrize("shard", [[2, 3], None])
+def test_of_two_simultaneous_runs_that_divide_one_key_differently_one_stops(
+    shard: list[int] | None,
+    execute: Execute,
+    sandbox: Sandbox,
+    state_path: str,
+    overtake: Callable[[Callable[[], None]], None],
+) -> None:
+    """People of a mapped task may be in one with another index in another run, and get one message all the same."""
+
+    def shared(part: list[int] | None) -> WatiBroadcastTemplateOperator:
+        return WatiBroadcastTemplateOperator(
+            task_id="send",
+            template_name="order_update",
+            rows=[{"phone": phone(n), "name": "Ada"} for n in range(40)],
+            target_column="phone",
+            param_columns={"name": "name"},
+            template_params={"order_id": "1001", "status": "packed"},
+            check_consent=False,
+            batch_size=5,
+            shard=part,
+            send_key="promo",
+            state_path=state_path,
+            retries=1,
+        )
+
+    def messages() -> list[int]:
+        return [len(sandbox.texts_to(phone(n))) for n in range(40)]
+
+    sandbox.fault("status", status=429, retry_after=5, method="POST", skip=1, count=1)
+    overtake(lambda: execute(shared(shard), map_index=2 if shard else -1, run_id="r2"))
+    with pytest.raises(WatiError, match="another task with the same send_key"):
+        execute(shared([0, 2]), map_index=0, run_id="r1")
+    assert max(messages()) == 1
+    for n in range(2):
+        execute(shared([n, 2]), map_index=n, run_id="r1", try_number=2)
+    assert messages() == [1] * 40
+
+
+def test_a_run_that_has_lost_its_turn_does_not_get_it_back_by_another_task(state_path: str) -> None:
+    """Tasks of one run go on beside each other; after another run, those that began before it stop."""
+    root = StateDirectory(state_path)
+
+    def begin(run: str, member: str) -> DirectoryJournalStore:
+        return DirectoryJournalStore(root, "send", member, f"{run}{member}", run=run)
+
+    first, second = begin("a", "0"), begin("a", "1")
+    for store in (first, second):
+        store.append('"x"', fenced=True)
+    begin("b", "2")
+    third = begin("a", "3")
+    third.append('"x"', fenced=True)
+    for store in (first, second):
+        with pytest.raises(WatiError, match="has taken over"):
+            store.append('"x"', fenced=True)
 
 
 def test_every_order_of_two_attempts_has_one_that_sees_the_other(tmp_path: Path) -> None:
