@@ -153,7 +153,8 @@ def open_journal(
     :param state_path: the user's directory; else the option ``[wati] state_path`` counts, else Airflow's own store.
     :param reads_only: whether nothing is sent, so that nothing but the opening is written.
     :param person: the one person that a single send is about.
-    :raises WatiConfigurationError: when nothing would remember what a retry has to know.
+    :raises WatiConfigurationError: when nothing would remember what a retry has to know, or the task is one of several that
+        would do the same.
     """
     identity = identity_of(context, send_key)
     directory = state_directory(state_path)
@@ -179,6 +180,7 @@ def open_journal(
     journal.open(person, start=start)
     if not reads_only:
         marker.set(clock.now().isoformat())
+        _refuse_former_mapping(context)
     return OpenedJournal(journal, start, identity)
 
 
@@ -202,6 +204,25 @@ def _task_journal_store(
             "sent."
         )
     return NoJournalStore()
+
+
+def _refuse_former_mapping(context: Context) -> None:
+    """
+    Refuse to send in a mapped task whose operator is not mapped any more.
+
+    Airflow keeps the mapped tasks of a run when its DAG changes, and runs the whole operator in each of them.
+    """
+    ti: Any = context["ti"]
+    # Airflow tells only in a task whose arguments it has rendered.
+    if not is_mapped(context) or getattr(ti, "is_mapped", None) is not False:
+        return
+    if ti.task.get_closest_mapped_task_group() is not None:
+        return
+    raise WatiConfigurationError(
+        f"{ti.task_id!r} has mapped tasks in this run, of which this is number {ti.map_index}, and its operator is not mapped "
+        "any more: Airflow runs all of it in each of them, so people would get several messages. Nothing was sent. Map the "
+        "operator again, or start another run, which sends to everybody."
+    )
 
 
 class _TaskMarker:

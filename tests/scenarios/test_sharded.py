@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task_group
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Sandbox
 
 RunDag = Callable[[DAG], dict[str, Any]]
+Clear = Callable[[DAG, Any], Any]
 
 PEOPLE = 60
 
@@ -278,6 +279,35 @@ def test_airflow_tells_tasks_of_each_other_s_shards(run_dag: RunDag, sandbox: Sa
     # Airflow runs them in either order.
     assert sorted(str(ti.state) for ti in tasks.values()) == ["failed", "success"]
     assert 0 < sum(messages(sandbox)) < PEOPLE
+
+
+def test_an_operator_that_is_not_mapped_any_more_sends_nothing_in_its_mapped_tasks(
+    run_dag: RunDag, sandbox: Sandbox, clear: Clear, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow keeps the mapped tasks of a run when the DAG changes, and would let each of them send to everybody."""
+    expired = sandbox.fault("status", status=401, method="POST")
+    tasks = run_dag(mapped_over([[n, 3] for n in range(3)]))
+    sandbox.control("DELETE", f"/faults/{expired}")
+    with DAG("sharded", schedule=None) as changed:
+        WatiBroadcastTemplateOperator(**SEND, rows=table())
+    for ti in tasks.values():
+        assert clear(changed, ti).state == "failed"
+    assert sum(messages(sandbox)) == 0
+    assert "its operator is not mapped any more" in capfd.readouterr().out
+
+
+def test_a_send_in_a_mapped_task_group_is_mapped(run_dag: RunDag, sandbox: Sandbox) -> None:
+    """Its operator is not, and each of its tasks sends to its part of the people."""
+    with DAG("sharded_group", schedule=None) as dag:
+
+        @task_group
+        def group(shard: list[int]) -> None:
+            WatiBroadcastTemplateOperator(**SEND, rows=table(), shard=shard)
+
+        group.expand(shard=[[n, 2] for n in range(2)])
+    tasks = run_dag(dag)
+    assert {str(ti.state) for ti in tasks.values()} == {"success"}
+    assert messages(sandbox) == [1] * PEOPLE
 
 
 def test_a_wrong_shard_sends_nothing(execute: Execute, sandbox: Sandbox) -> None:
