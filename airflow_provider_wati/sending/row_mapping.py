@@ -204,7 +204,7 @@ class RowReader:
         key = target = own_id = None
         try:
             parts = self._mapping(row)
-            key = None if parts.key is None else _key_of(parts.key)
+            key = None if parts.key is None else _text_of(parts.key, "key", key_text_of) or None
             target = self._targets.read(parts.target)
             own_id = _local_message_id(parts.local_message_id)
             params = {
@@ -374,15 +374,8 @@ def _local_message_id(given: Any) -> str | None:
     return given
 
 
-def _key_of(value: Any) -> str | None:
+def _text_of(value: Any, name: object, convert: Callable[[Any], str | None] = text_of) -> str | None:
     try:
-        return key_text_of(value) or None
-    except WatiValidationError as error:
-        raise WatiValidationError(f"key: {error}") from None
-
-
-def _text_of(value: Any, name: object) -> str | None:
-    try:
-        return text_of(value)
+        return convert(value)
     except WatiValidationError as error:
         raise WatiValidationError(f"{name}: {error}") from None
