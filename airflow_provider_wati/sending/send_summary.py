@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiValidationError
@@ -25,9 +25,9 @@ class SendSummary:
     """
 
     send_key: str
-    counts: Mapping[str, int] = field(default_factory=dict)
-    campaigns: Mapping[str, str | None] = field(default_factory=dict)
-    outcomes: str | None = None
+    counts: Mapping[str, int]
+    campaigns: Mapping[str, str | None]
+    outcomes: str | None
 
     @classmethod
     def of(cls, summary: object) -> SendSummary:
