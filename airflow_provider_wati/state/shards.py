@@ -104,6 +104,7 @@ def _other_count_error(others: dict[int, int], now: int) -> WatiConfigurationErr
     index, other = min(others.items())
     return WatiConfigurationError(
         f"The number of shards is {now:,} here, and {other:,} in the mapped task {index} of this run: some people would get "
-        "two messages, others none. Nothing was sent. Give all tasks the same number; where it has changed, clear all tasks "
-        "of the send, not only those that have failed."
+        "two messages, others none. Nothing was sent. Give all tasks of an operator the same number, and a table with another "
+        "number an operator of its own; where the number has changed, clear all tasks of the send, not only those that have "
+        "failed."
     )

@@ -273,11 +273,14 @@ def test_airflow_maps_a_task_over_shards(run_dag: RunDag, sandbox: Sandbox) -> N
     assert messages(sandbox) == [1] * PEOPLE
 
 
-def test_airflow_tells_tasks_of_each_other_s_shards(run_dag: RunDag, sandbox: Sandbox) -> None:
+def test_airflow_tells_tasks_of_each_other_s_shards(
+    run_dag: RunDag, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
     """In Airflow, a mapped task sees that another one has divided the people differently."""
     tasks = run_dag(mapped_over([[0, 2], [1, 3]]))
     # Airflow runs them in either order.
     assert sorted(str(ti.state) for ti in tasks.values()) == ["failed", "success"]
+    assert "and a table with another number an operator of its own" in capfd.readouterr().out
     assert 0 < sum(messages(sandbox)) < PEOPLE
 
 
