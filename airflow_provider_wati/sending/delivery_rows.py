@@ -49,17 +49,12 @@ CREATE TEMP TABLE named (recipient INTEGER, row INTEGER);
 """
 #: Of several rows with one local message id, the first in this order has the message: a duplicate is skipped or invalid.
 _RANKS = {
-    status: rank
-    for rank, status in enumerate(
-        (
-            SendStatus.ACCEPTED,
-            SendStatus.UNKNOWN,
-            SendStatus.REJECTED,
-            SendStatus.UNSENT,
-            SendStatus.SKIPPED,
-            SendStatus.INVALID,
-        )
-    )
+    SendStatus.ACCEPTED: 0,
+    SendStatus.UNKNOWN: 1,
+    SendStatus.REJECTED: 2,
+    SendStatus.UNSENT: 3,
+    SendStatus.SKIPPED: 4,
+    SendStatus.INVALID: 5,
 }
 #: Rows up to this rank may have a message that WATI lists without their local message id.
 _LAST_SENT = _RANKS[SendStatus.REJECTED]
@@ -133,16 +128,8 @@ class DeliveryRows:
         :param recipients: as WATI lists them.
         """
         self._db.execute("INSERT OR REPLACE INTO campaigns VALUES (?, ?)", (campaign_id, campaign_name))
-        columns = (
-            "campaign_id",
-            "id",
-            "local_message_id",
-            "phone",
-            "contact",
-            "bsuid_key",
-            "stage",
-            *DELIVERY_COLUMNS,
-        )
+        names = ("campaign_id", "id", "local_message_id", "phone", "contact", "bsuid_key", "stage")
+        columns = (*names, *DELIVERY_COLUMNS)
         marks = ", ".join("?" * len(columns))
         self._db.execute("BEGIN")
         self._db.executemany(
