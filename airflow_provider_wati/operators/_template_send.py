@@ -145,7 +145,7 @@ class WatiBulkSendOperator(RowsOperator):
         shard = self._shard()
         if shard is not None and not self.is_dry_run:
             check_shard_count(context, opened, shard.count, self.state_path)
-        with contextlib.closing(self._job(context, opened)) as job:
+        with contextlib.closing(self._job(context, opened, shard)) as job:
             return self._account_for(job, lambda: job.run(self._rows(context)), context)
 
     @abstractmethod
@@ -156,7 +156,7 @@ class WatiBulkSendOperator(RowsOperator):
     def _mapping(self) -> RowMapping:
         """Return what finds target and parameters in a row."""
 
-    def _job(self, context: Context, opened: OpenedJournal) -> SendJob:
+    def _job(self, context: Context, opened: OpenedJournal, shard: Shard | None) -> SendJob:
         from airflow_provider_wati.sending.job import ON_UNKNOWN, SendJob
         from airflow_provider_wati.sending.schedule import SendWindow
         from airflow_provider_wati.tables.phone_numbers import TargetReader
@@ -193,7 +193,7 @@ class WatiBulkSendOperator(RowsOperator):
             dry_run=self.is_dry_run,
             hold=self.on_unknown == "hold",
             unknown_grace=grace_of(self.unknown_grace),
-            shard=self._shard(),
+            shard=shard,
             clock=self.clock,
         )
 
