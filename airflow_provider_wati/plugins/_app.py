@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
+from airflow_provider_wati.client.responses import is_too_deep
 from airflow_provider_wati.listening.webhook_events import Kind, event_of
 from airflow_provider_wati.plugins import _page, _store
 from airflow_provider_wati.plugins._connections import TooManyLookupsError
@@ -158,8 +159,9 @@ async def _body(request: Request) -> bytes:
 def _object_in(body: bytes) -> Mapping[str, Any]:
     try:
         value = json.loads(body)
-        # Written as well, for an event without ids is known by its text.
-        if isinstance(value, dict) and json.dumps(value):
+        # How deep json itself goes differs between versions of Python. Written as well, for an event without ids is known
+        # by its text.
+        if isinstance(value, dict) and not is_too_deep(value) and json.dumps(value):
             return value
     except (ValueError, RecursionError):
         pass

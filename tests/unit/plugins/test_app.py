@@ -94,6 +94,7 @@ def test_whatever_is_not_there_looks_alike(client: TestClient, receiver: Receive
         (b"\xff\xfe", "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "application/json", 400),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "application/json", 400),
         (b'{"id": ' + b"9" * 5000 + b"}", "application/json", 400),
         (b"a=1", "application/x-www-form-urlencoded", 415),
         (b"{}", "text/plain", 415),
