@@ -10,7 +10,7 @@ AIRFLOW ?= 3.3.2
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
 	@echo "make test     lint, types and tests (about 40 minutes)"
-	@echo "make quick    the quick tests that start neither Airflow nor a database (75 seconds on two cores)"
+	@echo "make quick    the quick tests that start neither Airflow nor a database (under a minute on two cores)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
 	@echo "make fuzz     odd inputs to every place where input comes in, for FUZZ_SECONDS (60)"

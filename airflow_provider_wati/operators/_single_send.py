@@ -35,7 +35,6 @@ def act_once(
     look: Callable[[Search], Sighting] | None,
     detail_of: Callable[[Any], dict[str, Any]],
     send_key: Any = None,
-    is_upload: bool = False,
     acts_when_unknown: bool = False,
 ) -> dict[str, Any]:
     """
@@ -49,7 +48,6 @@ def act_once(
     :param look: says what WATI shows of it; None where WATI shows nothing.
     :param detail_of: takes what identifies the thing from an answer, and nothing of what it says.
     :param send_key: the user's name for it.
-    :param is_upload: whether the call may take longer than the timeouts, as long as bytes go out.
     :param acts_when_unknown: whether to act though it stays unknown whether an earlier attempt has.
     :return: what ``detail_of`` made, of this attempt or of the earlier one.
     """
@@ -57,9 +55,7 @@ def act_once(
     from airflow_provider_wati.sending.single import SingleSend
 
     return SingleSend(
-        earlier=_earlier_calls(
-            operator, context, target, content, send_key, is_shown=look is not None, is_upload=is_upload
-        ),
+        earlier=_earlier_calls(operator, context, target, content, send_key, is_shown=look is not None),
         act=act,
         look=look,
         detail_of=detail_of,
@@ -76,7 +72,6 @@ def _earlier_calls(
     send_key: Any,
     *,
     is_shown: bool,
-    is_upload: bool,
 ) -> EarlierCalls:
     """Open the journal; the parameters are those of :func:`act_once` and :class:`.EarlierCalls`."""
     from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
@@ -108,7 +103,6 @@ def _earlier_calls(
             is_cleared=is_cleared(context),
         ),
         is_shown=is_shown,
-        is_upload=is_upload,
     )
 
 

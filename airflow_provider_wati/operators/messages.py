@@ -43,8 +43,6 @@ class _SendOperator(WatiOperator):
     """Sends one message once: subclasses say how, and what WATI keeps of it."""
 
     template_fields: Sequence[str] = ("target", "send_key", "wati_conn_id")
-    #: Whether a call sends a file along, which may take long.
-    is_upload: ClassVar[bool] = False
 
     def __init__(self, *, target: str, send_key: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,7 +71,6 @@ class _SendOperator(WatiOperator):
             look=ConversationIndex(client, self.target, content).look,
             detail_of=self.identity_of,
             send_key=self.send_key,
-            is_upload=self.is_upload,
         )
         self.log.info("WATI has message %s.", result.get("id"))
         return result
@@ -202,7 +199,6 @@ class WatiSendFileOperator(_SendOperator):
     template_fields: Sequence[str] = (
         "target", "path", "caption", "file_name", "mime_type", "send_key", "wati_conn_id",
     )  # fmt: skip
-    is_upload: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -72,7 +72,6 @@ class EarlierCalls:
     :param policy: how long WATI may hide a call.
     :param task: what Airflow says.
     :param is_shown: whether WATI shows what such a call has done.
-    :param is_upload: whether a call may take longer than the timeouts, as long as bytes go out.
     """
 
     journal: Journal
@@ -83,7 +82,6 @@ class EarlierCalls:
     policy: Policy
     task: TaskFacts
     is_shown: bool = True
-    is_upload: bool = False
 
     def accepted(self) -> Detail | None:
         """
@@ -206,12 +204,11 @@ class EarlierCalls:
         return until
 
     def _open_call(self, entry: Entry) -> AmbiguousCall:
-        at, ended_at = entry.intent.at, entry.ended_at
-        if ended_at is None and self.is_upload:
-            # How long it was under way is not known, only that its attempt was over when the next one began.
-            later = (opening.at for opening in self.journal.openings if opening.at > at)
-            ended_at = max(min(later, default=self.began), at + self.policy.longest_call)
-        deadline = self.policy.deadline(at, ended_at, None, self.began)
+        at = entry.intent.at
+        next_attempt = self.journal.next_opening(at, self.began)
+        deadline = self.policy.deadline(
+            entry.ended_at or self.policy.latest_end(at, next_attempt), None, self.began
+        )
         return AmbiguousCall(
             since=at,
             deadline=deadline,

@@ -356,6 +356,15 @@ class Journal:
         """Write down that people of an open call are given up without evidence, and may be sent to once more."""
         self.record_result(entry, {Verdict.CLOSED_UNRESOLVED: positions}, reason="absent")
 
+    def next_opening(self, at: datetime, this_attempt: datetime) -> datetime:
+        """
+        Return when the next attempt after a call began.
+
+        :param at: the time of the call's intent.
+        :param this_attempt: when this attempt began.
+        """
+        return min((opening.at for opening in self.openings if opening.at > at), default=this_attempt)
+
     def siblings(self) -> list[Entry]:
         """Return the calls of the other mapped tasks of this send, as far as they are within reach."""
         return _entries(record for _, record in self._sibling_records())

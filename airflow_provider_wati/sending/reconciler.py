@@ -65,32 +65,41 @@ class Policy:
     What the user and the connection say about ambiguous calls.
 
     :param grace: how long WATI may hide what it took, counted from the end of the call.
-    :param longest_call: how long a call may be under way after its intent.
+    :param timeout: how long a call waits for a connection and an answer; one that goes out or is answered in pieces takes longer.
     :param hold: whether people that WATI does not list stay unknown, instead of being sent to again.
     :param waits: whether to wait for the grace, for which a dry run has no reason.
     """
 
     grace: timedelta
-    longest_call: timedelta
+    timeout: timedelta
     hold: bool = False
     waits: bool = True
 
-    def deadline(
-        self, at: datetime, ended_at: datetime | None, due: datetime | None, now: datetime
-    ) -> datetime:
+    def latest_end(self, at: datetime, next_attempt: datetime) -> datetime:
+        """
+        Return until when a call may have been under way whose end nobody wrote down.
+
+        Its attempt was over when the next one began. Airflow may have taken a worker for dead that was not, so the call
+        has the time of its timeouts at least.
+
+        :param at: the time of its intent.
+        :param next_attempt: when the attempt after it began.
+        """
+        return max(next_attempt, at + self.timeout)
+
+    def deadline(self, ended_at: datetime, due: datetime | None, now: datetime) -> datetime:
         """
         Return until when WATI may hide a call.
 
         WATI documents that a schedule is listed as soon as it is made. When it is due, its campaign may change, so the
         grace runs from that time too.
 
-        :param at: the time of its intent.
-        :param ended_at: when the call was over; None if nobody saw the end.
+        :param ended_at: when the call was over, at the latest.
         :param due: when WATI is to send it; None for at once.
         :param now: the time of the look.
         """
-        end = ended_at or at + self.longest_call
-        return (max(end, due) if due is not None and due <= now else end) + self.grace
+        end = max(ended_at, due) if due is not None and due <= now else ended_at
+        return end + self.grace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,4 +302,4 @@ def policy_of(
         )
     else:
         grace = given
-    return Policy(grace=grace, longest_call=longest, hold=hold, waits=waits)
+    return Policy(grace=grace, timeout=longest, hold=hold, waits=waits)

@@ -37,6 +37,12 @@ def test_nobody_is_sent_to_twice_and_green_is_true(seeds: range) -> None:
     assert effects > len(seeds), "too few of them sent anything"
 
 
+@pytest.mark.parametrize("seed", [16406, 17612])
+def test_a_long_call_whose_end_was_not_written_down_is_waited_for(seed: int) -> None:
+    """The attempt dies after a call of 90 seconds, and WATI hides what it took for as long as the grace allows."""
+    assert len(tell(seed).effects) > 0
+
+
 # What would be wrong without this or that care: that the histories find it shows what they are worth.
 
 
@@ -65,10 +71,11 @@ def wait_for_nothing(patch: pytest.MonkeyPatch) -> None:
 def wait_from_the_beginning_of_a_call(patch: pytest.MonkeyPatch) -> None:
     """The grace runs while the call is still under way (A1)."""
 
-    def deadline(self: Policy, at: datetime, *_: object) -> datetime:
-        return at + self.grace
+    def open_call(self: EarlierCalls, entry: Entry) -> AmbiguousCall:
+        return replace(made(self, entry), deadline=entry.intent.at + self.policy.grace)
 
-    patch.setattr(Policy, "deadline", deadline)
+    made = EarlierCalls._open_call
+    patch.setattr(EarlierCalls, "_open_call", open_call)
 
 
 def wait_for_no_lost_journal(patch: pytest.MonkeyPatch) -> None:

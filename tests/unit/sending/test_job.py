@@ -21,7 +21,8 @@ from airflow_provider_wati.sending.queue import SendQueue
 from airflow_provider_wati.sending.row_mapping import ColumnMapping
 from airflow_provider_wati.sending.schedule import SendWindow
 from airflow_provider_wati.tables.phone_numbers import TargetReader
-from tests.support.sends import PARAMS, MemoryStore, SandboxSends, people, person, phone
+from tests.support.sends import PARAMS, MemoryStore, SandboxSends, model_sends, people, person, phone
+from tests.support.wati_model import Fault, Lag
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -383,6 +384,18 @@ def test_an_attempt_that_dies_in_a_call_is_finished_by_the_next(
     assert done.statuses == ["accepted"] * before + ["unknown"] * during + ["unsent"] * (5 - before - during)
     assert sends.attempt(people(5), batch_size=2).statuses == ["accepted"] * 5
     assert sends.messages(5) == [1] * 5
+
+
+def test_a_long_call_whose_end_was_not_written_down_is_waited_for() -> None:
+    """How long a call was under way is not known, so the grace runs from the attempt after it."""
+    sends = model_sends()
+    sends.model.faults = [Fault(kind="drop", call="send", after=True, takes=90.0, late=True)]
+    sends.model.lags = [Lag(listed=100.0, first=100.0, last=100.0)]
+    sends.store.fails_after = 2
+    assert isinstance(sends.attempt(people(2)).error, OSError)
+    sends.store.fails_after = None
+    assert sends.attempt(people(2)).statuses == ["accepted"] * 2
+    assert sends.messages(2) == [1, 1]
 
 
 def test_a_journal_of_many_calls_takes_no_more_passes_over_the_rows(

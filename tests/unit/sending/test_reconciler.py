@@ -31,8 +31,8 @@ from airflow_provider_wati.sending.reconciler import (
 DEADLINE = datetime(2026, 11, 3, 6, 20, 12, tzinfo=UTC)
 BEFORE, AT, AFTER = (DEADLINE + timedelta(seconds=seconds) for seconds in (-1, 0, 1))
 GRACE = timedelta(seconds=120)
-RESEND = Policy(grace=GRACE, longest_call=timedelta(seconds=35))
-HOLD = Policy(grace=GRACE, longest_call=timedelta(seconds=35), hold=True)
+RESEND = Policy(grace=GRACE, timeout=timedelta(seconds=35))
+HOLD = Policy(grace=GRACE, timeout=timedelta(seconds=35), hold=True)
 D = Decision
 
 #: Nothing of the call is listed.
@@ -313,17 +313,22 @@ def test_the_policy_has_what_was_given() -> None:
     """Grace, hold and waiting are those of the user."""
     policy = policy_of(timedelta(seconds=36), (5, 30), hold=True, waits=False)
     assert policy == Policy(
-        grace=timedelta(seconds=36), longest_call=timedelta(seconds=35), hold=True, waits=False
+        grace=timedelta(seconds=36), timeout=timedelta(seconds=35), hold=True, waits=False
     )
 
 
 def test_the_grace_counts_from_the_end_of_the_call_and_the_due_time() -> None:
-    """A call whose end nobody saw may have ended late; a schedule may fill at its due time."""
+    """A schedule may fill at its due time."""
     ended, due = DEADLINE + timedelta(seconds=10), DEADLINE + timedelta(hours=3)
-    longest = DEADLINE + timedelta(seconds=35)
-    assert RESEND.deadline(DEADLINE, ended, None, AFTER) == ended + GRACE
-    assert RESEND.deadline(DEADLINE, None, None, AFTER) == longest + GRACE
-    assert RESEND.deadline(DEADLINE, ended, due, due) == due + GRACE
-    assert RESEND.deadline(DEADLINE, ended, due, due + GRACE) == due + GRACE
-    assert RESEND.deadline(DEADLINE, ended, due, AFTER) == ended + GRACE
-    assert RESEND.deadline(DEADLINE, ended, DEADLINE, AFTER) == ended + GRACE
+    assert RESEND.deadline(ended, None, AFTER) == ended + GRACE
+    assert RESEND.deadline(ended, due, due) == due + GRACE
+    assert RESEND.deadline(ended, due, due + GRACE) == due + GRACE
+    assert RESEND.deadline(ended, due, AFTER) == ended + GRACE
+    assert RESEND.deadline(ended, DEADLINE, AFTER) == ended + GRACE
+
+
+def test_a_call_whose_end_nobody_saw_was_over_with_its_attempt() -> None:
+    """An answer in pieces takes longer than the timeouts, and a worker that is taken for dead may go on for their time."""
+    at, timeouts = DEADLINE, timedelta(seconds=35)
+    assert RESEND.latest_end(at, at + timedelta(seconds=90)) == at + timedelta(seconds=90)
+    assert RESEND.latest_end(at, at + timedelta(seconds=1)) == at + timeouts

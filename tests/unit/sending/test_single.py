@@ -167,10 +167,9 @@ class Task:
             began=clock.now(),
             person=person,
             content=content,
-            policy=Policy(grace=GRACE, longest_call=LONGEST),
+            policy=Policy(grace=GRACE, timeout=LONGEST),
             task=TaskFacts(run_began=clock.now() - timedelta(hours=1), **facts),
             is_shown=look is not None,
-            is_upload=given.pop("is_upload", False),
         )
         return SingleSend(earlier=earlier, act=act, look=look, detail_of=dict, clock=clock, **given).run()
 
@@ -347,11 +346,13 @@ def test_an_attempt_that_died_is_looked_for(effect: bool, task: Task, world: Wor
     assert world.sent_to() == 1
 
 
-def test_an_upload_that_died_is_waited_for_from_the_next_attempt_on(task: Task, world: World) -> None:
-    """How long an upload was under way is not known, so the grace runs from the attempt after it (A1)."""
-    upload = Call(error=Killed(), takes=timedelta(minutes=20), hidden=timedelta(seconds=100))
-    task.fails(Killed, upload, is_upload=True)
-    task.attempt(is_upload=True)
+@pytest.mark.parametrize("takes", [timedelta(seconds=90), timedelta(minutes=20)])
+def test_a_long_call_that_died_is_waited_for_from_the_next_attempt_on(
+    takes: timedelta, task: Task, world: World
+) -> None:
+    """How long a call was under way is not known, so the grace runs from the attempt after it (A1)."""
+    task.fails(Killed, Call(error=Killed(), takes=takes, hidden=timedelta(seconds=100)))
+    task.attempt()
     assert world.sent_to() == 1
 
 
