@@ -119,6 +119,7 @@ class ScriptedServer:
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     _listener: socket.socket | None = None
+    _acceptor: threading.Thread | None = None
     _connections: int = 0
     _arrived: threading.Condition = field(default_factory=threading.Condition)
 
@@ -139,11 +140,18 @@ class ScriptedServer:
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
+        self._acceptor.start()
 
     def stop(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        if self._listener is None or self._acceptor is None:
+            return
+        # Closing alone leaves the thread in accept(), for which Linux reserves a file descriptor.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._acceptor.join(10)
+        assert not self._acceptor.is_alive(), "A stopped server still waits for connections."
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
