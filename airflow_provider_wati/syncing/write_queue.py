@@ -57,10 +57,11 @@ class WriteQueue(TablesPart):
         """
         with self._transaction():
             self._db.executemany(
-                "UPDATE rows SET doubt = COALESCE(?1, doubt), reason = COALESCE(?1, doubt), "
-                "status = CASE WHEN COALESCE(?1, doubt) IS NULL THEN 'unsent' ELSE 'unknown' END, "
-                "was = CASE WHEN ?1 IS NULL THEN was END, was_written = MAX(was_written, ?1 IS NOT NULL) WHERE id = ?2",
-                [(doubt, person.id) for person in people],
+                "UPDATE rows SET doubt = COALESCE(:doubt, doubt), reason = COALESCE(:doubt, doubt), "
+                "status = CASE WHEN COALESCE(:doubt, doubt) IS NULL THEN 'unsent' ELSE 'unknown' END, "
+                "was = CASE WHEN :doubt IS NULL THEN was END, "
+                "was_written = MAX(was_written, :doubt IS NOT NULL) WHERE id = :id",
+                [{"doubt": doubt, "id": person.id} for person in people],
             )
 
     def _mark(self, people: Iterable[Person], status: SyncStatus, reason: str | None) -> None:
@@ -82,8 +83,8 @@ class WriteQueue(TablesPart):
             (act, done, seen and seen.vals, person.id),
         )
         self._db.execute(
-            "UPDATE people SET certain = ?1, phone_number = COALESCE(?2, people.phone_number), vals = NULL "
-            "FROM rows WHERE rows.id = ?3 AND people.person = rows.person",
+            "UPDATE people SET certain = ?, phone_number = COALESCE(?, people.phone_number), vals = NULL "
+            "FROM rows WHERE rows.id = ? AND people.person = rows.person",
             (act == "put", seen and seen.phone_number, person.id),
         )
 
@@ -103,9 +104,9 @@ class WriteQueue(TablesPart):
             )
             # A person who was cleared does not belong to the sync any more.
             self._db.executemany(
-                "UPDATE people SET certain = 1, name = ?1, vals = COALESCE(?3, rows.vals), written = rows.done <> 'cleared' "
-                "FROM rows WHERE rows.id = ?2 AND people.person = rows.person",
-                [(name or person.name, person.id, vals) for person, name, vals in people],
+                "UPDATE people SET certain = 1, name = ?, vals = COALESCE(?, rows.vals), written = rows.done <> 'cleared' "
+                "FROM rows WHERE rows.id = ? AND people.person = rows.person",
+                [(name or person.name, vals, person.id) for person, name, vals in people],
             )
 
     def record_unchanged(self, person: Person, seen: Seen) -> None:
