@@ -205,7 +205,9 @@ class EarlierCalls:
 
     def _open_call(self, entry: Entry) -> AmbiguousCall:
         at = entry.intent.at
-        next_attempt = self.journal.next_opening(at, self.began)
+        is_own = any(entry is each for each in self._own)
+        # The attempts of this task say nothing about those of another one.
+        next_attempt = self.journal.next_opening(at, self.began) if is_own else self.began
         deadline = self.policy.deadline(
             entry.ended_at or self.policy.latest_end(at, next_attempt), None, self.began
         )
@@ -216,7 +218,7 @@ class EarlierCalls:
             until=deadline + self.policy.grace,
             content=entry.intent.content,
             resend=entry.intent.resend,
-            entry=entry if any(entry is each for each in self._own) else None,
+            entry=entry if is_own else None,
         )
 
 

@@ -232,6 +232,7 @@ class Journal:
             person=person,
             is_lost=start is Start.LOST,
             is_uncertain=start is Start.UNCERTAIN,
+            is_dry_run=self._reads_only,
         )
         self.is_lost = self.is_lost or opening.is_lost
         self.is_uncertain = self.is_uncertain or opening.is_uncertain
@@ -358,12 +359,15 @@ class Journal:
 
     def next_opening(self, at: datetime, this_attempt: datetime) -> datetime:
         """
-        Return when the next attempt after a call began.
+        Return when the next attempt after a call of this task began.
+
+        A dry run may begin while the call is still under way.
 
         :param at: the time of the call's intent.
         :param this_attempt: when this attempt began.
         """
-        return min((opening.at for opening in self.openings if opening.at > at), default=this_attempt)
+        later = (opening.at for opening in self.openings if opening.at > at and not opening.is_dry_run)
+        return min(later, default=this_attempt)
 
     def siblings(self) -> list[Entry]:
         """Return the calls of the other mapped tasks of this send, as far as they are within reach."""

@@ -53,6 +53,7 @@ class Opening:
     :param is_lost: whether the journal of an earlier attempt was gone by then. It stays gone for the attempts after.
     :param is_uncertain: whether others may have sent under this key, without a journal. That holds until they were
         looked for.
+    :param is_dry_run: whether it sends nothing, so that it does not take over from the attempt before.
     """
 
     session: str
@@ -60,6 +61,7 @@ class Opening:
     person: int | None = None
     is_lost: bool = False
     is_uncertain: bool = False
+    is_dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ def encode(record: Record) -> str:
             "person": record.person,
             "lost": record.is_lost,
             "uncertain": record.is_uncertain,
+            "dry_run": record.is_dry_run,
         }
     elif isinstance(record, Rows):
         fields |= {"kind": "rows", "digest": record.digest}
@@ -208,6 +211,7 @@ def _opening(fields: Mapping[str, Any]) -> Opening:
         person=_optional(fields.get("person"), int),
         is_lost=fields.get("lost") is True,
         is_uncertain=fields.get("uncertain") is True,
+        is_dry_run=fields.get("dry_run") is True,
     )
 
 

@@ -141,7 +141,7 @@ class Reconciliation:
         for call, seen in evidence.items():
             entry = self._entry(call)
             # A schedule may be due in days: its evidence is waited for like that of a call at once.
-            watch = self.policy.deadline(self._end_of(entry), None, now) if entry else seen.deadline
+            watch = self.policy.deadline(self._end_of(call, entry), None, now) if entry else seen.deadline
             # What another attempt left is watched for a moment at least.
             until = max(watch, self._started + POLL_INTERVAL)
             if now >= watch and seen.growing_until is not None:
@@ -264,19 +264,20 @@ class Reconciliation:
     def _deadline(self, call: int, now: datetime) -> datetime:
         entry = self._entry(call)
         if entry is not None:
-            return self.policy.deadline(self._end_of(entry), entry.intent.due, now)
+            return self.policy.deadline(self._end_of(call, entry), entry.intent.due, now)
         may_hide = call == LOST_CALLS or self.others_may_hide
         return self._started + self.policy.grace if may_hide else self._started
 
-    def _end_of(self, entry: Entry) -> datetime:
+    def _end_of(self, call: int, entry: Entry) -> datetime:
         """Return when a call was over, at the latest; the clock of another worker may have been ahead of ours."""
         at, ended_at = entry.intent.at, entry.ended_at
         if entry.intent.id.startswith(f"{self.journal.session}-"):
             return ended_at or self.policy.latest_end(at, at)
         if ended_at is not None:
             return min(ended_at, self._started)
-        next_attempt = min(self.journal.next_opening(at, self._started), self._started)
-        return self.policy.latest_end(min(at, self._started), next_attempt)
+        # The attempts of this task say nothing about those of another one.
+        next_attempt = self.journal.next_opening(at, self._started) if call >= 0 else self._started
+        return self.policy.latest_end(min(at, self._started), min(next_attempt, self._started))
 
     def _number(self, campaign: FoundCampaign) -> int:
         number = self.queue.add_campaign(campaign.id, campaign.name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -285,6 +286,26 @@ class ModelSends(Attempts):
     def posts(self) -> int:
         """The template calls that have arrived."""
         return self.model.calls.count("send")
+
+
+def die_in_next_call(sends: Attempts, meanwhile: Callable[[], object]) -> None:
+    """Let something happen a second after the next call of a send has left; its worker dies before the answer comes."""
+    store = sends.store
+    append = store.append
+
+    def append_until_death(text: str, *, fenced: bool) -> None:
+        kind = json.loads(text)["kind"]
+        if kind == "result":
+            store.append = append  # type: ignore[method-assign]
+            raise KeyboardInterrupt
+        append(text, fenced=fenced)
+        if kind == "intent":
+            store.append = append  # type: ignore[method-assign]
+            sends.clock.advance(1)
+            meanwhile()
+            store.append = append_until_death  # type: ignore[method-assign]
+
+    store.append = append_until_death  # type: ignore[method-assign]
 
 
 def model_sends(habits: Habits | None = None, **settings: Any) -> ModelSends:
