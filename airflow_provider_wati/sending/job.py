@@ -330,7 +330,8 @@ class SendJob:
             if stopped and stopped_before and not answered:
                 self._reconciliation.run()
                 break
-            decided = self._reconciliation.run(patient=not stopped)
+            # Where nothing is left to send, leaving the other calls undecided gains nothing.
+            decided = self._reconciliation.run(patient=not stopped or not self._queue.count_unsent())
             if stopped:
                 found = decided.keys() & {Decision.ACCEPTED, Decision.REFUSED}
                 # Nothing is found: one call more may leave, to see whether answers come again.
