@@ -164,10 +164,10 @@ class EvidenceRows(JournalRows):
         self._db.execute(f"INSERT INTO found SELECT row, recipient, {state}, campaign FROM named")
         if people is None and self.compares_params:
             self._set_other_params_apart(call)
-        # Of several listed messages of one row, one that did not fail decides.
+        # Of several listed messages of one row, one that reaches the person decides.
         self._db.execute(
             "UPDATE pending SET (listed, campaign) = (SELECT state, campaign FROM found WHERE found.row = pending.row "
-            "ORDER BY state = 'failed', state IN ('unclear', 'other parameters') LIMIT 1) "
+            "ORDER BY state = 'failed', state IN ('unclear', 'other parameters'), state = 'cancelled' LIMIT 1) "
             "WHERE call = ? AND row IN (SELECT row FROM found)",
             (call,),
         )
