@@ -11,6 +11,7 @@ from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.journal_rows import CANCELLED, JournalRows
 from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Listed, has_params
 from airflow_provider_wati.sending.row_mapping import ID_PREFIX, params_of
+from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE
 from airflow_provider_wati.tables.outcomes import SendStatus
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ CREATE INDEX temp.found_rows ON found (row);
 CREATE INDEX temp.found_recipients ON found (recipient);
 CREATE TEMP TABLE named (row INTEGER, dedupe_key TEXT, recipient TEXT, state TEXT, campaign INTEGER);
 """
+
+#: Rows without a message, among them those that wait for the evidence about another call.
+_MAY_WAIT = f"({WITHOUT_MESSAGE} OR row IN (SELECT row FROM pending))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,12 @@ class EvidenceRows(JournalRows):
         :param known_too: whether also rows that calls of the journal name and that have no message by them: somebody else
             may have sent it since.
         """
+        self._index_people()
         waiting = (
-            "(status = 'unsent' OR row IN (SELECT row FROM pending))"
+            _MAY_WAIT
             if known_too
-            else "status = 'unsent' AND person NOT IN "
-            f"(SELECT person FROM journal WHERE verdict <> {Verdict.REFUSED})"
+            else f"{WITHOUT_MESSAGE} AND person NOT IN (SELECT person FROM journal "
+            f"WHERE verdict NOT IN ({Verdict.REFUSED}, {Verdict.CLOSED_UNRESOLVED}))"
         )
         self._db.execute(
             f"INSERT OR IGNORE INTO pending (row, call, position) SELECT row, ?, 0 FROM rows WHERE {waiting}",
@@ -272,6 +277,13 @@ class EvidenceRows(JournalRows):
             self._db.execute(
                 "UPDATE rows SET resend = 1, reason = NULL, campaign = NULL WHERE status = 'unsent' "
                 f"AND row IN (SELECT row FROM pending WHERE call NOT IN ({again}))"
+            )
+            self._db.execute(
+                "UPDATE rows SET status = 'invalid', reason = unsendable.reason FROM unsendable "
+                "WHERE unsendable.row = rows.row AND status = 'unsent'"
+            )
+            self._db.execute(
+                "DELETE FROM unsendable WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')"
             )
             self._db.execute(
                 "DELETE FROM pending WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')"

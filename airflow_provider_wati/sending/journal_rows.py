@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sending.journal_codec import Verdict
-from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE, RowTables
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Entry
 
 JOURNAL_TABLES = """
 CREATE TABLE journal (person INTEGER, verdict INTEGER, campaign INTEGER, call INTEGER, position INTEGER);
+CREATE TABLE unsendable (row INTEGER PRIMARY KEY, reason TEXT);
 """
 
 CANCELLED = "its campaign was cancelled in WATI: give another send_key to send it"
@@ -28,14 +29,14 @@ class JournalRows(RowTables):
         Compare the rows with the journal: a set look-up, whatever order the rows have now.
 
         An accepted row is accepted, also when it could not be sent any more. A row in an open call is ``unknown`` until
-        :meth:`settle`. A row that was closed unresolved is ``unsent``, for the last time.
+        :meth:`settle`, likewise. A row that was closed unresolved is ``unsent``, for the last time.
 
         :param calls: the calls by number.
         :param campaigns: the number of each call's campaign, as :meth:`add_campaign` gave it.
         """
         if not calls:
             return
-        self._db.execute("CREATE INDEX people ON rows (person)")
+        self._index_people()
         with self._bulk_write():
             for call, entry in calls.items():
                 campaign = campaigns[call]
@@ -61,7 +62,7 @@ class JournalRows(RowTables):
         )
         self._db.execute(
             "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, call, position FROM rows "
-            f"JOIN journal USING (person) WHERE status = 'unsent' AND verdict = {Verdict.OPEN}"
+            f"JOIN journal USING (person) WHERE {WITHOUT_MESSAGE} AND verdict = {Verdict.OPEN}"
         )
         self._await_evidence()
 
@@ -69,10 +70,7 @@ class JournalRows(RowTables):
         """Accept the rows whose messages the journal has as accepted."""
         self._db.execute(
             "UPDATE rows SET status = 'accepted', reason = NULL, campaign = journal.campaign FROM journal "
-            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} "
-            "AND (rows.status IN ('unsent', 'invalid')) AND NOT EXISTS (SELECT 1 FROM rows AS other "
-            "WHERE rows.status = 'invalid' AND other.person = rows.person AND other.row <> rows.row "
-            "AND (other.status <> 'invalid' OR other.row < rows.row))"
+            f"WHERE journal.person = rows.person AND journal.verdict = {Verdict.ACCEPTED} AND {WITHOUT_MESSAGE}"
         )
 
     def open_without_row(self) -> dict[int, dict[int, int]]:
@@ -89,7 +87,7 @@ class JournalRows(RowTables):
 
     def accept_without_row(self, call: int, campaign: int, people: Iterable[int]) -> None:
         """
-        Note that a campaign lists messages for which no row waits; a row that has become invalid has its message then.
+        Note that a campaign lists messages for which no row waits.
 
         :param call: the number of the call.
         :param campaign: the number of the campaign.
@@ -99,7 +97,6 @@ class JournalRows(RowTables):
             f"UPDATE journal SET verdict = {Verdict.ACCEPTED}, campaign = ? WHERE person = ? AND call = ?",
             ((campaign, person, call) for person in people),
         )
-        self._accept_known()
 
     def count_earlier(self) -> int:
         """Count accepted messages in the journal whose rows are gone now."""
@@ -121,6 +118,11 @@ class JournalRows(RowTables):
 
     def _await_evidence(self) -> None:
         self._db.execute(
-            "UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent' AND row IN (SELECT row FROM pending)",
+            "INSERT INTO unsendable SELECT row, reason FROM rows "
+            "WHERE status = 'invalid' AND row IN (SELECT row FROM pending)"
+        )
+        self._db.execute(
+            "UPDATE rows SET status = 'unknown', reason = ? "
+            "WHERE status IN ('unsent', 'invalid') AND row IN (SELECT row FROM pending)",
             (_AMBIGUOUS,),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE, RowTables
 from airflow_provider_wati.tables.outcomes import DRY_RUN, SendStatus
 from airflow_provider_wati.tables.scratch_db import first_problems
 
@@ -30,8 +30,9 @@ class OutcomeRows(RowTables):
         self._db.execute("UPDATE rows SET reason = COALESCE(reason, ?) WHERE status = 'unsent'", (reason,))
 
     def doubt_unsent(self, reason: str) -> None:
-        """Make the unsent rows unknown: what earlier attempts did could not be found out."""
-        self._db.execute("UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent'", (reason,))
+        """Make the rows without a message unknown: what earlier attempts did could not be found out."""
+        self._index_people()
+        self._db.execute(f"UPDATE rows SET status = 'unknown', reason = ? WHERE {WITHOUT_MESSAGE}", (reason,))
 
     def counts(self) -> dict[str, int]:
         """Count the rows in each status; ``total`` is their sum."""

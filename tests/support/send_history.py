@@ -876,7 +876,10 @@ class History:
             where = f"history {self.seed}, {attempt.start}, row {n}: {outcome}, got {len(effects[whom])}"
             if outcome["row"] != n or (outcome["status"] == "accepted") is bool(outcome["reason"]):
                 raise Untrue(f"{where}: its number or its reason is wrong")
-            if not self._is_true(attempt, whom, row, outcome, effects[whom], taken, has_all=has_all):
+            # Of several rows for one person, one stands for the message.
+            others = taken | {self._whom(attempt.task, other) for other in attempt.rows if other is not row}
+            about = taken if outcome["status"] != "invalid" else others
+            if not self._is_true(attempt, whom, row, outcome, effects[whom], about, has_all=has_all):
                 raise Untrue(where)
             if not row.get("wrong") or outcome["status"] == "accepted":
                 taken.add(whom)
@@ -899,7 +902,7 @@ class History:
         status, reason = outcome["status"], outcome["reason"] or ""
         if whom in taken and has_all:
             return bool(status == "skipped" or row.get("wrong"))
-        if status == "invalid":
+        if status == "invalid" and not (row.get("wrong") and outcome["target"]):
             return bool(row.get("wrong"))
         if effects and whom[1] in (self.opted_out or ()):
             return False
@@ -907,7 +910,7 @@ class History:
             return outcome["campaign_id"] in self._campaigns_of(whom)
         if status == "skipped":
             return whom[1] in (self.opted_out or ()) or self._was_cancelled(whom)
-        if status in ("rejected", "unsent"):
+        if status in ("rejected", "unsent", "invalid"):
             # What WATI hid for longer than the grace may be sent again, and refused then.
             now = self.clock.now()
             hidden = all(each.is_hidden_from(now) for each in effects)
