@@ -63,16 +63,16 @@ class ListedRecipient:
 class EvidenceRows(JournalRows):
     """The part of a send's queue that waits for evidence."""
 
-    def await_closed(self, calls: Iterable[int]) -> None:
+    def await_closed(self, calls: Mapping[int, int]) -> None:
         """
         Let rows that were closed unresolved in an earlier attempt wait for one look more: WATI may show them by now.
 
-        :param calls: the numbers of the calls that can be looked for.
+        :param calls: the number of each call, and the number of what is looked for.
         """
         self._db.executemany(
-            "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, call, position FROM journal "
-            f"JOIN rows USING (person) WHERE status = 'unsent' AND verdict = {Verdict.CLOSED_UNRESOLVED} AND call = ?",
-            ((call,) for call in calls),
+            "INSERT OR IGNORE INTO pending (row, call, position) SELECT row, ?, position FROM journal JOIN rows "
+            f"USING (person) WHERE {_MAY_WAIT} AND verdict = {Verdict.CLOSED_UNRESOLVED} AND call = ?",
+            ((awaited, call) for call, awaited in calls.items()),
         )
         self._await_evidence()
 

@@ -283,6 +283,8 @@ class SendJob:
             self._reconciliation.others_may_hide = self.start is not Start.UNCERTAIN
             self._queue.await_all(OTHERS_CALLS)
             self._reconciliation.run()
+        else:
+            self._reconciliation.await_absent()
         if self.is_mapped and all(call >= 0 for call in self._queue.pending_calls()):
             self.journal.record_rows(self._rows_digest())
         if self.dry_run:

@@ -97,9 +97,11 @@ class Reconciliation:
         }
         self.queue.look_up(calls, campaigns)
         self.queue.await_closed(
-            call
-            for call, entry in calls.items()
-            if entry.intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+            {
+                call: call
+                for call, entry in calls.items()
+                if entry.intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+            }
         )
         self._without_row = self.queue.open_without_row()
         by_number = {number: calls[call] for call, number in campaigns.items()}
@@ -132,6 +134,16 @@ class Reconciliation:
             self.clock.sleep(max(min(pause, waits_until - now).total_seconds(), 0.01))
             pause = min(pause * 2, _LONGEST_PAUSE)
         return decided
+
+    def await_absent(self) -> None:
+        """Let rows wait for one look more whom an earlier attempt found in no unrecorded call, and then did not send to."""
+        self.queue.await_closed(
+            {
+                call: OTHERS_CALLS
+                for call, entry in enumerate(self.journal.entries)
+                if entry.intent.campaign_name is None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+            }
+        )
 
     def _waits_until(self, evidence: dict[int, Evidence], now: datetime) -> datetime | None:
         """Return when the next look can decide more; None when waiting has no sense in this attempt."""

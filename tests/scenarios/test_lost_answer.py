@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wati.sending.journal_codec import Verdict
-from tests.support.sends import GRACE, SandboxSends, model_sends, people, person, phone
+from tests.support.sends import GRACE, SandboxSends, die_in_next_call, model_sends, people, person, phone
 from tests.support.wati_model import Fault, Habits, Lag
 
 LOST: dict[str, dict[str, Any]] = {
@@ -206,3 +206,33 @@ def test_what_reconciliation_finds_is_in_the_journal(sends: SandboxSends) -> Non
     assert list(entry.verdicts) == [Verdict.ACCEPTED] * 3
     again = sends.attempt(people(3))
     assert again.requests == ["GET /api/ext/v3/messageTemplates"]
+
+
+def test_the_first_of_two_calls_is_still_looked_for() -> None:
+    """The answers to both are lost and WATI shows the first one late: the row is accepted, and not unknown for good."""
+    sends = model_sends()
+    sends.model.faults = [Fault("drop", after=True), Fault("drop")]
+    sends.model.lags = [Lag(listed=200)]
+    assert sends.attempt(people(1)).statuses == ["unknown"]
+    sends.clock.advance(3600)
+    assert sends.attempt(people(1)).statuses == ["accepted"]
+    assert sends.messages(1) == [1]
+
+
+def test_the_last_two_calls_are_both_cleared_up() -> None:
+    """Their answers are lost and WATI shows the first at once: the other one is waited for too, and made again."""
+    sends = model_sends()
+    sends.model.faults = [Fault("drop", after=True), Fault("drop")]
+    assert sends.attempt(people(4), batch_size=2).statuses == ["accepted"] * 4
+    assert sends.messages(4) == [1] * 4
+
+
+def test_a_dry_run_beside_a_call_says_nothing_of_its_end() -> None:
+    """The grace of a long call counts from the attempt that took over, and a dry run takes nothing over."""
+    sends = model_sends(is_shared=True)
+    sends.model.faults = [Fault("drop", after=True, takes=90, late=True)]
+    sends.model.lags = [Lag(listed=100)]
+    die_in_next_call(sends, lambda: sends.attempt(people(1), dry_run=True))
+    sends.attempt(people(1))
+    assert sends.attempt(people(1)).statuses == ["accepted"]
+    assert sends.messages(1) == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -219,3 +220,33 @@ def test_a_message_that_failed_before_the_state_was_lost_is_sent_again() -> None
         model.lose_state()
         assert model.attempt(people(1), **how).statuses == ["accepted"]
         assert model.messages(1) == [1]
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_who_was_given_up_and_not_sent_to_is_looked_for_again(hold: bool) -> None:
+    """The attempt that waited for the grace has sent nothing; until the next one, WATI may show the message."""
+    sends = model_sends()
+    sends.model.lags = [Lag(listed=300)]
+    sends.attempt(people(2))
+    sends.lose_state()
+    sends.model.faults = [Fault("status", status=401)]
+    failed = sends.attempt(people(2))
+    assert failed.statuses == ["unknown"] * 2
+    sends.clock.advance(3600)
+    done = sends.attempt(people(2), hold=hold)
+    assert done.statuses == ["accepted"] * 2
+    assert sends.messages(2) == [1, 1]
+
+
+@pytest.mark.parametrize("cancelled", [0, 1])
+def test_of_two_schedules_the_one_that_was_not_cancelled_decides(cancelled: int) -> None:
+    """The journal is gone, and WATI shows both calls for the row."""
+    sends = model_sends()
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.model.lags = [Lag(listed=200), Lag()]
+    sends.attempt(people(1), scheduled_at=sends.clock.now() + timedelta(hours=5))
+    sends.clock.advance(600)
+    sends.model.cancel(sends.model.campaigns[cancelled])
+    sends.clock.advance(6 * 3600)
+    sends.lose_state()
+    assert sends.attempt(people(1)).statuses == ["accepted"]

@@ -9,8 +9,10 @@ import pytest
 
 from airflow_provider_wati.exceptions import WatiAuthenticationError
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
-from tests.support.sends import people, person, phone
+from airflow_provider_wati.sending.journal import StoreLimits
+from tests.support.sends import ModelSends, die_in_next_call, model_sends, people, person, phone
 from tests.support.tasks import Execute, Store
+from tests.support.wati_model import Fault, Lag
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -82,3 +84,34 @@ def test_a_person_who_was_in_another_mapped_task_meanwhile_is_known(
     done = execute(send([person(0)], **state), map_index=0, store=stores[0], clears=2, try_number=3)
     assert (done["accepted"], done["calls"]) == (1, 0)
     assert messages(sandbox, 1) == [1]
+
+
+def test_the_grace_of_another_task_s_call_does_not_end_with_own_attempts() -> None:
+    """A mapped task begins while another one's long call is under way; that worker dies, and the person moves here."""
+    first = model_sends(is_mapped=True, family="key")
+    second = ModelSends(first.model, is_mapped=True, family="key")
+    first.store.limits = second.store.limits = StoreLimits(has_siblings=True)
+    first.store.siblings, second.store.siblings = second.store.records, first.store.records
+    first.model.faults = [Fault("drop", after=True, takes=90, late=True, skip=1)]
+    first.model.lags = [Lag(), Lag(listed=100)]
+    die_in_next_call(first, lambda: second.attempt(people(1, first=5)))
+    first.attempt(people(1))
+    done = second.attempt(people(1), is_cleared=True, clears="1")
+    assert done.statuses == ["accepted"]
+    assert first.messages(1) == [1]
+
+
+def test_who_was_given_up_in_another_task_and_not_sent_to_is_looked_for_again() -> None:
+    """The attempt that waited for the others' calls has sent nothing; until the next one, WATI may show the message."""
+    first = model_sends(is_mapped=True, family="key")
+    second = ModelSends(first.model, is_mapped=True, family="key")
+    first.model.lags = [Lag(listed=300)]
+    first.attempt(people(1))
+    expired = Fault("status", status=401, count=2)
+    first.model.faults = [expired]
+    second.attempt(people(1, first=5))
+    assert second.attempt(people(1), is_cleared=True, clears="1").statuses == ["unknown"]
+    first.clock.advance(3600)
+    done = second.attempt(people(1), is_cleared=True, clears="1")
+    assert done.statuses == ["accepted"]
+    assert first.messages(1) == [1]
