@@ -18,6 +18,8 @@ os.mkdir(os.path.join(HOME, "dags"))
 os.environ["AIRFLOW_HOME"] = HOME
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = os.path.join(HOME, "dags")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Else a test that names its DAG like another one runs with the tasks of that one, as Airflow's server sees them.
+os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{HOME}/airflow.db"
 
 from airflow_provider_wati.client import WatiClient  # noqa: E402 # after the settings above

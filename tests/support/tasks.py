@@ -225,3 +225,17 @@ def bucket() -> Iterator[str]:
     yield "memory://bucket/state"
     store._STORE_CACHE.pop("memory")
     MemoryFileSystem.store.clear()
+
+
+def rendered_fields(dag_id: str) -> dict[str, dict[str, Any]]:
+    """Return what Airflow stores of the arguments of the tasks of a DAG, by task id."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        tasks = session.query(TaskInstance).filter_by(dag_id=dag_id).all()
+        return {
+            ti.task_id: RenderedTaskInstanceFields.get_templated_fields(ti, session=session) or {}
+            for ti in tasks
+        }

@@ -16,6 +16,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_wati.operators.contacts import WatiCreateContactOperator
 from airflow_provider_wati.operators.messages import WatiSendTextOperator
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
+from tests.support.tasks import rendered_fields
 
 if TYPE_CHECKING:
     from tests.conftest import Sandbox
@@ -98,7 +99,6 @@ def test_mapped_tasks_and_upstream_output(run_dag: RunDag, sandbox: Sandbox) -> 
 
 def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandbox: Sandbox) -> None:
     """Rendered fields and XComs of a send have no phone numbers and no token."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
@@ -114,11 +114,8 @@ def test_what_airflow_stores_shows_no_people_and_no_token(run_dag: RunDag, sandb
             recipients=[json.dumps({"target": OTHER, "params": PARAMS})]
         )
     run_dag(dag)
+    rendered = rendered_fields("stored_recipients")
     with create_session() as session:
-        rendered = {
-            row.task_id: row.rendered_fields
-            for row in session.query(RenderedTaskInstanceFields).filter_by(dag_id="stored_recipients")
-        }
         xcoms = [
             str(row.value)
             for row in session.query(XComModel).filter_by(dag_id="stored_recipients")

@@ -25,7 +25,7 @@ from airflow_provider_wati.exceptions import (
 )
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator as Broadcast
 from tests.conftest import Sandbox
-from tests.support.tasks import Execute, Store
+from tests.support.tasks import Execute, Store, rendered_fields
 
 if TYPE_CHECKING:
     from tests.support.clock import SkippingClock
@@ -264,18 +264,11 @@ def test_upstream_output_files_and_chunks_in_airflow(
 
 def test_airflow_stores_neither_rows_nor_suppressed_people(run_dag: RunDag, sandbox: Sandbox) -> None:
     """Rendered fields have the size of the rows, not their content."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields
-    from airflow.utils.session import create_session
-
     with DAG("unshown") as dag:
         Broadcast(task_id="rows", rows=DICTS, suppress=[BEN], **MAPPED)
         Broadcast(task_id="text", rows=json.dumps(DICTS), **MAPPED)
     assert {ti.state for ti in run_dag(dag).values()} == {"success"}
-    with create_session() as session:
-        stored = {
-            row.task_id: row.rendered_fields
-            for row in session.query(RenderedTaskInstanceFields).filter_by(dag_id="unshown")
-        }
+    stored = rendered_fields("unshown")
     assert (stored["rows"]["rows"], stored["rows"]["suppress"]) == (
         "<2 rows, not shown>",
         "<1 rows, not shown>",
