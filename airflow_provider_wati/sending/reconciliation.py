@@ -136,7 +136,11 @@ class Reconciliation:
         return decided
 
     def await_absent(self) -> None:
-        """Let rows wait for one look more whom an earlier attempt found in no unrecorded call, and then did not send to."""
+        """
+        Look once more for people whom an earlier attempt did not find in WATI, and did not send to either.
+
+        Their call has no record, so any campaign of the send may list them.
+        """
         self.queue.await_closed(
             {
                 call: OTHERS_CALLS

@@ -296,16 +296,16 @@ def die_in_next_call(sends: Attempts, meanwhile: Callable[[], object]) -> None:
     def append_until_death(text: str, *, fenced: bool) -> None:
         kind = json.loads(text)["kind"]
         if kind == "result":
-            store.append = append  # type: ignore[method-assign]
+            store.append = append  # type: ignore[method-assign] # this store alone
             raise KeyboardInterrupt
         append(text, fenced=fenced)
         if kind == "intent":
-            store.append = append  # type: ignore[method-assign]
+            store.append = append  # type: ignore[method-assign] # this store alone
             sends.clock.advance(1)
             meanwhile()
-            store.append = append_until_death  # type: ignore[method-assign]
+            store.append = append_until_death  # type: ignore[method-assign] # this store alone
 
-    store.append = append_until_death  # type: ignore[method-assign]
+    store.append = append_until_death  # type: ignore[method-assign] # this store alone
 
 
 def model_sends(habits: Habits | None = None, **settings: Any) -> ModelSends:
