@@ -62,7 +62,8 @@ types: $(VENV)/ready
 
 unit: $(VENV)/ready
 	@# A file of tests goes to one process as a whole, because its tests share a sandbox; in order, as the longest is first.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	@# More processes than four make a machine that shows more processors than it may use too slow for the tests of Airflow.
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/ready
 	$(BIN)/python -m tests.fuzz

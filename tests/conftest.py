@@ -29,6 +29,8 @@ from tests.support.contract import ContractCheck, contract_file, load_contract  
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["tests.support.sends", "tests.support.tasks", "tests.support.late_clock"]
 
@@ -53,6 +55,31 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     # The Python form methods are deprecated from Airflow 3.2 on; nothing of ours may bring them back.
     config.addinivalue_line("filterwarnings", "error::airflow.exceptions.AirflowProviderDeprecationWarning")
+
+
+#: How many deployments of Airflow run at once. Each has a dozen processes and a gigabyte of memory.
+DEPLOYMENTS = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Give each file to one process as a whole, and all files of tests/airflow to ``DEPLOYMENTS`` processes."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    deployments: dict[str, str] = {}
+
+    def group(test: str) -> str:
+        file = test.partition("::")[0]
+        if not file.startswith("tests/airflow/"):
+            return file
+        return deployments.setdefault(file, f"deployment {len(deployments) % DEPLOYMENTS}")
+
+    scheduler = LoadFileScheduling(config, log)
+    # The method that a scheduler of one's own overrides, says the documentation of xdist.
+    scheduler._split_scope = group
+    return scheduler
 
 
 class Sandbox(SandboxServer):

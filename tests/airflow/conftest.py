@@ -213,9 +213,16 @@ class Deployment:
         return response.json()
 
     def _request(self, method: str, path: str, body: Any = None) -> requests.Response:
-        return requests.request(
-            method, f"{self._url}/api/v2{path}", json=body, headers=self._headers, timeout=60
-        )
+        try:
+            return requests.request(
+                method, f"{self._url}/api/v2{path}", json=body, headers=self._headers, timeout=60
+            )
+        except requests.ConnectionError as error:
+            ended = {name: process.poll() for name, process in self._processes.items()}
+            if ended["api-server"] is None:
+                raise
+            # A status of -9 without a kill by a test is the kernel's, when memory has run out.
+            raise AssertionError(f"the API server has ended; exit statuses of the parts: {ended}") from error
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Start a run as a user does, as soon as the DAG is known; return its id."""
