@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiError, WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators._files import check_table, open_table
 from airflow_provider_wati.state.sends import is_mapped, loop_index
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+_OVERTAKEN = "A later attempt of this task has begun, whose outcomes and XCom count. Those of this attempt are not written."
 _EXPRESSION = re.compile(r"{{.*?}}|{%.*?%}")
 
 
@@ -117,19 +118,32 @@ class RowsOperator(WatiOperator):
                 index,
             )
 
-    def _account_for(self, job: RowsJob, run: Callable[[], None], context: Context) -> dict[str, Any]:
+    def _account_for(
+        self,
+        job: RowsJob,
+        run: Callable[[], None],
+        context: Context,
+        is_overtaken: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
         """
         Run a job, say what became of its rows, and end as they ended.
 
         :param run: runs the job.
+        :param is_overtaken: asks whether a later attempt of the task has begun. Outcomes and XCom are that one's then.
         :return: the summary, which is pushed to XCom also when the task fails.
+        :raises WatiError: when a later attempt has begun.
         """
         try:
             run()
         except BaseException:
             # A timeout of Airflow's is no Exception, and what was done by then is done.
-            context["ti"].xcom_push("return_value", self._report(job, context))
+            if is_overtaken():
+                self.log.warning(_OVERTAKEN)
+            else:
+                context["ti"].xcom_push("return_value", self._report(job, context))
             raise
+        if is_overtaken():
+            raise WatiError(_OVERTAKEN)
         summary = self._report(job, context)
         failure = failure_of(summary, self.failure_threshold)
         if failure:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, WatiValidationError
+from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -289,7 +290,20 @@ class OutcomesTable:
 
         :param task: the values of ``TASK_COLUMNS``.
         :param outcomes: the values of the outcome columns, row by row.
+        :raises WatiError: when the database refuses a row.
         """
+        try:
+            self._replace(task, outcomes)
+        except Exception as error:
+            # PostgreSQL repeats the whole row, with the phone number, from the second line on.
+            [reason] = str(error).splitlines()[:1] or [""]
+            raise WatiError(
+                f"outcomes_table {self._name!r} does not take the outcomes of this task: {type(error).__name__}: "
+                f"{mask_numbers(reason)}. What the task has done counts all the same: correct the table, and clear the "
+                "task, which writes the outcomes again."
+            ) from None
+
+    def _replace(self, task: Sequence[Any], outcomes: Iterable[Sequence[Any]]) -> None:
         insert = self._insert_statement()
         task = tuple(map(_fitting, task))
         now = datetime.now(UTC).isoformat(timespec="seconds")

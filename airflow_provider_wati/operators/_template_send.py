@@ -146,7 +146,7 @@ class WatiBulkSendOperator(RowsOperator):
         if shard is not None and not self.is_dry_run:
             check_shard_count(context, opened, shard.count, self.state_path)
         with contextlib.closing(self._job(context, opened, shard)) as job:
-            return self._account_for(job, lambda: job.run(self._rows(context)), context)
+            return self._account_for(job, lambda: job.run(self._rows(context)), context, opened.is_overtaken)
 
     @abstractmethod
     def _rows(self, context: Context) -> Iterable[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -126,11 +127,13 @@ class OpenedJournal:
     :param journal: the journal, with its opening written.
     :param start: what this attempt knows about earlier ones.
     :param identity: the send.
+    :param is_overtaken: asks whether a later attempt of the same task has opened a journal since.
     """
 
     journal: Journal
     start: Start
     identity: SendIdentity
+    is_overtaken: Callable[[], bool]
 
 
 def open_journal(
@@ -159,7 +162,7 @@ def open_journal(
     identity = identity_of(context, send_key)
     directory = state_directory(state_path)
     token = secrets.token_hex(SESSION_BYTES)
-    marker = _TaskMarker(context, identity, directory)
+    marker = _TaskMarker(context, identity, directory, token)
     never_executed = marker.says_never_executed()
     store: EntryStore
     if directory is not None:
@@ -179,9 +182,9 @@ def open_journal(
     )
     journal.open(person, start=start)
     if not reads_only:
-        marker.set(clock.now().isoformat())
+        marker.set()
         _refuse_former_mapping(context)
-    return OpenedJournal(journal, start, identity)
+    return OpenedJournal(journal, start, identity, marker.is_overtaken)
 
 
 def _task_journal_store(
@@ -227,7 +230,7 @@ def _refuse_former_mapping(context: Context) -> None:
 
 class _TaskMarker:
     """
-    Remembers, beside the journals, under which send keys a task has opened one.
+    Remembers, beside the journals, the latest attempt of a task, and under which send keys the task has opened one.
 
     A send without a journal is lost if an attempt had one that is gone: the store was emptied, ``state_path`` or the
     account in the connection was changed. It is new if no attempt has come so far under this key.
@@ -235,9 +238,12 @@ class _TaskMarker:
     :param context: the task's context.
     :param identity: the send.
     :param directory: the user's directory, if there is one.
+    :param attempt: names this attempt.
     """
 
-    def __init__(self, context: Context, identity: SendIdentity, directory: StateDirectory | None) -> None:
+    def __init__(
+        self, context: Context, identity: SendIdentity, directory: StateDirectory | None, attempt: str
+    ) -> None:
         self._is_cleared = is_cleared(context)
         self._task_store: Any = context.get("task_state_store")
         self._opened = key_of("wati_opened", identity.send_key)
@@ -245,6 +251,8 @@ class _TaskMarker:
         self._task = key_of("wati_task", identity_of(context, None).send_key)
         # Without the account: a tenant id that is added to the connection is no other send.
         self._send = key_of("wati_send", identity.family)
+        self._attempt = attempt
+        self._is_set = False
 
     def says_never_executed(self) -> bool:
         """Return whether it is certain that no earlier attempt has come so far under this key."""
@@ -253,14 +261,35 @@ class _TaskMarker:
             return self._task_store.get(self._opened) is None
         if self._directory is None:
             return False
-        return self._directory.get(self._task) not in (None, self._send)
+        latest = self._directory.get(self._task)
+        return latest is not None and latest["send"] != self._send
 
-    def set(self, at: str) -> None:
-        """Remember that an attempt has opened a journal under this key."""
+    def set(self) -> None:
+        """Remember that this attempt has opened a journal under this key."""
         if self._task_store is not None:
-            self._task_store.set(self._opened, at)
-        if self._directory is not None and self._directory.get(self._task) != self._send:
-            self._directory.set(self._task, self._send)
+            self._task_store.set(self._opened, self._attempt)
+        if self._directory is not None:
+            self._directory.set(self._task, {"send": self._send, "attempt": self._attempt})
+        self._is_set = True
+
+    def is_overtaken(self) -> bool:
+        """
+        Return whether a later attempt of the task has begun, whose outcomes are the ones that count.
+
+        Airflow may take an attempt for dead that lives on.
+        """
+        if not self._is_set:
+            return False
+        if self._directory is not None:
+            latest = self._directory.get(self._task)
+            return latest is not None and latest["attempt"] != self._attempt
+        if self._task_store is not None:
+            try:
+                # Airflow's store takes nothing from an attempt that is over.
+                self._task_store.set(self._opened, self._attempt)
+            except Exception:
+                return True
+        return False
 
 
 def _retries(context: Context) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,15 +13,15 @@ from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.hooks.wati import WatiHook
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator, WatiSendTemplateOperator
+from airflow_provider_wati.sending.job import SendJob
 from airflow_provider_wati.sending.journal import Journal
 from airflow_provider_wati.state.directory import StateDirectory
 from airflow_provider_wati.state.journal_store import DirectoryJournalStore
 from tests.support.clock import FakeClock, SkippingClock
 from tests.support.sends import people, phone
+from tests.support.tasks import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Sandbox
     from tests.support.tasks import Execute
 
@@ -56,7 +58,7 @@ def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], 
     return arrange
 
 
-def operator(state_path: str, batch_size: int = 1_000) -> WatiSendTemplateOperator:
+def operator(state_path: str | None, batch_size: int = 1_000) -> WatiSendTemplateOperator:
     return WatiSendTemplateOperator(
         task_id="send",
         template_name="order_update",
@@ -97,6 +99,100 @@ def test_what_the_first_attempt_knows_is_not_lost(
         execute(operator(state_path, 1))
     third = execute(operator(state_path, 1), try_number=3)
     assert (third["accepted"], third["calls"]) == (4, 0)
+
+
+def statuses_in(path: Path) -> list[str]:
+    return [row["status"] for row in csv.DictReader(path.open())]
+
+
+class EndingStore(Store):
+    """Airflow's store of one attempt, which takes nothing once the attempt is over."""
+
+    is_over = False
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if self.is_over:
+            raise RuntimeError("the attempt is over")
+        super().set(key, value)
+
+
+@pytest.mark.parametrize("remembers", ["state_path", "Airflow"])
+@pytest.mark.parametrize("while_it", ["sends", "looks up who opted out"])
+def test_the_outcomes_are_those_of_the_later_attempt(
+    while_it: str,
+    remembers: str,
+    execute: Execute,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    overtake: Callable[[Callable[[], None]], None],
+) -> None:
+    """An attempt that was overtaken writes neither outcomes nor XCom: people may be chosen by them for another send."""
+    store, results = EndingStore(), []
+    waits_in_send = while_it == "sends"
+
+    def send() -> WatiSendTemplateOperator:
+        send = operator(str(tmp_path / "state") if remembers == "state_path" else None, 1)
+        send.outcomes_path = str(tmp_path / "outcomes.csv")
+        send.check_consent = not waits_in_send
+        return send
+
+    def later_attempt() -> None:
+        store.is_over = True
+        results.append(execute(send(), store=Store(store), try_number=2))
+        if not waits_in_send:
+            sandbox.fault("status", status=401, method="GET", count=1)
+
+    sandbox.fault("status", status=429, retry_after=5, method="POST" if waits_in_send else "GET", count=1)
+    overtake(later_attempt)
+    with pytest.raises((WatiError, RuntimeError)):
+        execute(send(), store=store)
+    assert results[0]["accepted"] == 4
+    assert execute.pushed == []  # type: ignore[attr-defined] # the fixture notes what was pushed
+    assert statuses_in(tmp_path / "outcomes.csv") == ["accepted"] * 4
+
+
+def test_an_attempt_that_ends_after_it_was_overtaken_fails(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also an attempt that has sent all it had leaves the outcomes to the later one, and does not end as success."""
+    state, outcomes = str(tmp_path / "state"), tmp_path / "outcomes.csv"
+
+    def send() -> WatiSendTemplateOperator:
+        send = operator(state)
+        send.outcomes_path = str(outcomes)
+        return send
+
+    run = SendJob.run
+
+    def run_and_be_overtaken(job: SendJob, rows: Any) -> None:
+        run(job, rows)
+        monkeypatch.setattr(SendJob, "run", run)
+        execute(send(), try_number=2)
+        outcomes.write_text("those of the later attempt")
+
+    # Only here can the later attempt begin between the last call and the outcomes.
+    monkeypatch.setattr(SendJob, "run", run_and_be_overtaken)
+    with pytest.raises(WatiError, match="A later attempt of this task has begun"):
+        execute(send())
+    assert outcomes.read_text() == "those of the later attempt"
+
+
+def test_a_task_that_is_overtaken_by_another_one_writes_its_outcomes(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, overtake: Callable[[Callable[[], None]], None]
+) -> None:
+    """The outcomes of two tasks that share a send key are apart, so that each of them writes its own."""
+
+    def shared(task_id: str) -> WatiSendTemplateOperator:
+        send = operator(str(tmp_path / "state"), 2)
+        send.task_id, send.send_key, send.outcomes_path = task_id, "promo", str(tmp_path / f"{task_id}.csv")
+        return send
+
+    sandbox.fault("status", status=429, retry_after=5, method="POST", skip=1, count=1)
+    overtake(lambda: execute(shared("b")))
+    with pytest.raises(WatiError, match="another task with the same send_key"):
+        execute(shared("a"))
+    assert statuses_in(tmp_path / "a.csv") == ["accepted"] * 2 + ["unsent"] * 2
+    assert statuses_in(tmp_path / "b.csv") == ["accepted"] * 4
 
 
 def test_of_two_simultaneous_runs_under_one_key_one_stops(

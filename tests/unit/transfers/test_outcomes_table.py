@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.exceptions import WatiError, WatiValidationError
 from airflow_provider_wati.operators._sql import OutcomesTable, hook_of
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
 
@@ -34,6 +35,26 @@ def test_what_was_written_is_read(warehouse: Warehouse) -> None:
     assert sorted(tuple(row.values()) for row in read) == outcomes
     with pytest.raises(WatiValidationError, match="several tasks or runs"):
         list(table.read("shared", ("d", "r9")))
+
+
+def test_outcomes_that_the_database_refuses(warehouse: Warehouse) -> None:
+    """The error names the table and the reason, and not the person, whom PostgreSQL's own error repeats."""
+    table = OutcomesTable(hook_of("warehouse"), "told", ("send_key", *SEND_COLUMNS))
+    table.create()
+    warehouse.execute("DROP TABLE told")
+    warehouse.execute(
+        "CREATE TABLE told (dag_id VARCHAR(9), task_id VARCHAR(9), run_id VARCHAR(9), map_index INTEGER, "
+        "loop_index INTEGER, send_key VARCHAR(9), source_row INTEGER, message_key VARCHAR(9), target VARCHAR(20), "
+        "status VARCHAR(9) CHECK (status <> 'unknown'), reason VARCHAR(9), local_message_id VARCHAR(9), "
+        "campaign_id VARCHAR(9), campaign_name VARCHAR(9), written_at VARCHAR(99))"
+    )
+    outcome = ("k", 1, "Ada", "12025550143", "unknown", None, "m", "c", "first")
+    with pytest.raises(WatiError, match=r"outcomes_table 'told' does not take the outcomes") as caught:
+        table.replace(("d", "t", "r", -1, -1), [outcome])
+    told = "".join(traceback.format_exception(caught.value))
+    assert "12025550143" not in told
+    assert "Ada" not in told
+    assert "clear the task" in told
 
 
 class WithoutTransactions(sqlite3.Connection):
