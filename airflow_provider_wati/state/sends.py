@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
 
 _SINGLE = "-"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +290,8 @@ class _TaskMarker:
             try:
                 # Airflow's store takes nothing from an attempt that is over.
                 self._task_store.set(self._opened, self._attempt)
-            except Exception:
+            except Exception as error:
+                log.warning("Airflow's store takes nothing from this attempt: %s", error)
                 return True
         return False
 
