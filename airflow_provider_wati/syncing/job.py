@@ -181,6 +181,10 @@ class ContactSync:
         if (new and contacts != self._contacts) or uncertain > contacts // _CONTACTS_PER_PAGE + 1:
             self._list(contacts)
             return
+        self._ask_each()
+
+    def _ask_each(self) -> None:
+        """Look up each person of the rows of whom it is not known whether WATI has them."""
         self._news = True
         for phone_number in self._known.uncertain():
             try:
@@ -200,6 +204,11 @@ class ContactSync:
         return self.client.count_contacts()
 
     def _list(self, contacts: int) -> None:
+        """
+        List WATI's contacts; who is not in a listing that lacks some is looked up.
+
+        :param contacts: how many WATI counts.
+        """
         pages = contacts // _CONTACTS_PER_PAGE + 1
         log.info(
             "Listing WATI's %s contacts: %s calls, %s s or more.",
@@ -209,9 +218,34 @@ class ContactSync:
         )
         self._news = True
         self._contacts = contacts
-        self._known.load_listed(
-            seen for contact in self._each_contact() for seen in listed_in(self._attributes, contact)
-        )
+        is_whole = self._list_all(contacts)
+        self._known.take_listed(is_whole=is_whole)
+        if not is_whole:
+            log.warning(
+                "WATI lists fewer contacts than it counts: %s people who are not listed are looked up, a call for each.",
+                f"{self._known.count_uncertain():,}",
+            )
+            self._ask_each()
+
+    def _list_all(self, contacts: int) -> bool:
+        """
+        List all contacts, twice if need be: one that moves to another page meanwhile can be missing.
+
+        :return: whether the listings have everybody.
+        """
+        for _ in range(2):
+            shown = self._known.add_listed(
+                (str(contact.get("id")), listed_in(self._attributes, contact))
+                for contact in self._each_contact()
+            )
+            listed = self._known.count_listed()
+            if not self._known.has_unlisted() or contacts <= listed == shown:
+                return True
+            # A contact that was listed twice has moved, and contacts that are new can make up for one that was missed.
+            contacts = max(contacts, self._count_contacts())
+            if contacts <= listed:
+                return True
+        return False
 
     def _each_contact(self) -> Iterator[Contact]:
         # The first page and one for each full one: only a page that is not full is known to be the last.

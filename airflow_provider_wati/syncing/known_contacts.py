@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
+from airflow_provider_wati.tables.scratch_db import CHUNK
 
 if TYPE_CHECKING:
     from airflow_provider_wati.syncing.diff import Seen
     from airflow_provider_wati.syncing.snapshot import Known
 
+_UNLISTED = "person NOT IN (SELECT person FROM listed)"
 _UNCERTAIN = "rows WHERE status = 'unsent' AND EXISTS (SELECT 1 FROM people WHERE people.person = rows.person AND NOT certain)"
 # Where WATI has a contact for each spelling of one line, the one that a row names is meant.
 _LISTED = """
@@ -36,29 +39,73 @@ class KnownContacts(TablesPart):
             ((dedupe_key_of(each.phone_number), *each) for each in known),
         )
 
-    def load_listed(self, contacts: Iterable[Seen]) -> None:
-        """Load the contacts that WATI lists; those that are known and not listed are forgotten."""
-        # A person may have a contact for each channel. Which of them an update reaches is not documented, so where they
-        # differ, the values are unknown.
-        self._insert(
-            "INSERT INTO listed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            "vals = CASE WHEN vals = excluded.vals THEN vals END",
-            (
-                (seen.phone_number, dedupe_key_of(seen.phone_number), seen.name, seen.vals)
-                for seen in contacts
-            ),
+    def add_listed(self, contacts: Iterable[tuple[str, Sequence[Seen]]]) -> int:
+        """
+        Add the contacts that WATI lists, before :meth:`take_listed`.
+
+        :param contacts: the id of each, and what it shows.
+        :return: how many there are, with repetitions.
+        """
+        contacts, count = iter(contacts), 0
+        while chunk := list(islice(contacts, CHUNK)):
+            count += len(chunk)
+            with self._transaction():
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO listed_contacts VALUES (?)", [(id,) for id, _ in chunk]
+                )
+                # A person may have a contact for each channel. Which of them an update reaches is not documented, so
+                # where they differ, the values are unknown.
+                self._db.executemany(
+                    "INSERT INTO listed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                    "vals = CASE WHEN vals = excluded.vals THEN vals END",
+                    [
+                        (seen.phone_number, dedupe_key_of(seen.phone_number), seen.name, seen.vals)
+                        for _, each in chunk
+                        for seen in each
+                    ],
+                )
+        return count
+
+    def count_listed(self) -> int:
+        """Count the contacts of all listings, each of them once."""
+        return self._count("listed_contacts")
+
+    def has_unlisted(self) -> bool:
+        """Return whether the listings lack a person of the rows, or one who is known."""
+        return bool(
+            self._count(f"rows WHERE status = 'unsent' AND {_UNLISTED}")
+            or self._count(f"people WHERE {_UNLISTED}")
         )
+
+    def take_listed(self, *, is_whole: bool) -> None:
+        """
+        Take over what WATI lists.
+
+        :param is_whole: whether the listings have everybody. The others are then forgotten; else they are uncertain.
+        """
         with self._transaction():
             self._db.execute(_LISTED)
-            self._db.execute("DELETE FROM people WHERE person NOT IN (SELECT person FROM listed)")
+            if is_whole:
+                self._db.execute(f"DELETE FROM people WHERE {_UNLISTED}")
+            else:
+                self._db.execute(f"UPDATE people SET certain = 0, vals = NULL WHERE {_UNLISTED}")
+                self._add_unknown()
             self._db.execute("DELETE FROM listed")
+            self._db.execute("DELETE FROM listed_contacts")
+
+    def _add_unknown(self) -> None:
+        """Add the people of the rows who are not known, as uncertain."""
+        self._db.execute(
+            "INSERT INTO people SELECT person, phone_number, 0, 0, NULL, NULL FROM rows WHERE status = 'unsent' "
+            "AND NOT EXISTS (SELECT 1 FROM people WHERE people.person = rows.person)"
+        )
 
     def count_uncertain(self) -> int:
         """Count the people to be written of whom it is not known whether WATI has them."""
         return self._count(_UNCERTAIN)
 
     def uncertain(self) -> list[str]:
-        """Return the phone numbers of :meth:`count_uncertain`; the caller makes sure that they are few."""
+        """Return the phone numbers of :meth:`count_uncertain`, in memory: each of them is going to cost a call."""
         found = self._db.execute(f"SELECT phone_number FROM {_UNCERTAIN}")
         return [phone_number for (phone_number,) in found]
 

@@ -25,6 +25,7 @@ CREATE TABLE people (
     person TEXT PRIMARY KEY, phone_number TEXT NOT NULL, written INTEGER NOT NULL, certain INTEGER NOT NULL,
     name TEXT, vals TEXT
 ) WITHOUT ROWID;
+CREATE TABLE listed_contacts (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE listed (phone_number TEXT PRIMARY KEY, person TEXT NOT NULL, name TEXT, vals TEXT) WITHOUT ROWID;
 CREATE TABLE rows (
     id INTEGER PRIMARY KEY, row INTEGER, status TEXT NOT NULL, reason TEXT, act TEXT, done TEXT, switched INTEGER,
