@@ -34,7 +34,7 @@ class Changes(TablesPart):
         """Compare the rows with what is known, and decide how each difference is written."""
         with self._transaction():
             self._db.execute(
-                "UPDATE rows SET done = 'updated', was = people.vals, was_written = people.written, "
+                "UPDATE rows SET done = 'updated', was = people.vals, was_intended = people.intended, "
                 "act = CASE WHEN people.vals IS rows.vals OR same_values(people.vals, rows.vals) "
                 "THEN 'none' ELSE 'put' END, "
                 f"reason = CASE WHEN rows.name <> people.name THEN '{OTHER_NAME}' END "
@@ -52,7 +52,7 @@ class Changes(TablesPart):
                 (NO_NAME,),
             )
             self._db.execute(
-                "UPDATE rows SET act = 'post', done = 'created', was_written = 0 WHERE status = 'unsent' AND act IS NULL"
+                "UPDATE rows SET act = 'post', done = 'created' WHERE status = 'unsent' AND act IS NULL"
             )
             self._db.execute("CREATE INDEX todo ON rows (act, id) WHERE act IS NOT NULL")
 
@@ -75,8 +75,8 @@ class Changes(TablesPart):
         :param why_not: the reason not to empty them after all.
         """
         self._db.execute(
-            "INSERT INTO rows (status, reason, act, done, person, phone_number, target, vals, was, was_written) "
-            "SELECT ?, ?, ?, 'cleared', person, phone_number, phone_number, ?, vals, 1 "
+            "INSERT INTO rows (status, reason, act, done, person, phone_number, target, vals, was) "
+            "SELECT ?, ?, ?, 'cleared', person, phone_number, phone_number, ?, vals "
             f"FROM people WHERE {_REMOVED} AND vals IS NOT ? ORDER BY person",
             (
                 SyncStatus.SKIPPED if why_not else SyncStatus.UNSENT,
@@ -99,12 +99,15 @@ class Changes(TablesPart):
         Mark everything that is about to be written as unknown.
 
         If the run dies, it stays unknown, and the next run writes it again: it cannot compare it with values that this
-        run may have replaced.
+        run may have replaced. What is to be written to a contact for the first time is kept with it: should the person
+        leave the rows, it shows whether the write took place. Without that, `clear` would empty contacts of others.
         """
         with self._transaction():
             self._db.execute(
-                "INSERT INTO people SELECT person, phone_number, 1, act = 'put', name, NULL FROM rows "
-                "WHERE status = 'unsent' ON CONFLICT DO UPDATE SET written = 1, vals = NULL"
+                "INSERT INTO people SELECT person, phone_number, 0, act = 'put', name, NULL, vals FROM rows "
+                "WHERE status = 'unsent' ON CONFLICT DO UPDATE SET vals = NULL, "
+                "intended = CASE WHEN written OR instr(intended, excluded.intended) THEN intended "
+                "ELSE trim(intended || ',' || excluded.intended, ',') END"
             )
 
     def finish(self) -> None:
@@ -114,6 +117,6 @@ class Changes(TablesPart):
                 "DELETE FROM people WHERE person IN (SELECT person FROM rows WHERE act = 'post' AND status = 'unsent')"
             )
             self._db.execute(
-                "UPDATE people SET vals = rows.was, written = rows.was_written FROM rows "
+                "UPDATE people SET vals = rows.was, intended = rows.was_intended FROM rows "
                 "WHERE rows.act = 'put' AND rows.status = 'unsent' AND people.person = rows.person"
             )

@@ -98,7 +98,7 @@ class ContactSync:
         self._attributes = list(self.columns.attributes)
         self._db = open_tables()
         self._rows = SyncRows(self._db)
-        self._known = KnownContacts(self._db)
+        self._known = KnownContacts(self._db, settles_removed=self.on_removed == "clear")
         self._changes = Changes(self._db, len(self._attributes))
         self._writer = ContactWriter(
             self.client, WriteQueue(self._db), self._attributes, self.mode, self._after_outcome
@@ -184,7 +184,7 @@ class ContactSync:
         self._ask_each()
 
     def _ask_each(self) -> None:
-        """Look up each person of the rows of whom it is not known whether WATI has them."""
+        """Look up each person for whom the snapshot is not certain."""
         self._news = True
         for phone_number in self._known.uncertain():
             try:

@@ -12,30 +12,46 @@ from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from airflow_provider_wati.tables.scratch_db import CHUNK
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from airflow_provider_wati.syncing.diff import Seen
     from airflow_provider_wati.syncing.snapshot import Known
 
 _UNLISTED = "person NOT IN (SELECT person FROM listed)"
-_UNCERTAIN = "rows WHERE status = 'unsent' AND EXISTS (SELECT 1 FROM people WHERE people.person = rows.person AND NOT certain)"
+_UNCERTAIN = "people WHERE NOT certain AND EXISTS (SELECT 1 FROM rows WHERE rows.person = people.person AND status = 'unsent')"
+_REMOVED = "intended <> '' AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.person = people.person)"
+# The values that WATI shows say if they are those that this sync was to write.
+_SETTLED = "written = written OR is_intended({0}, intended), intended = CASE WHEN {0} IS NULL THEN intended ELSE '' END"
 # Where WATI has a contact for each spelling of one line, the one that a row names is meant.
-_LISTED = """
-INSERT INTO people SELECT person, phone_number, 0, 1, name, vals FROM (
+_LISTED = f"""
+INSERT INTO people SELECT person, phone_number, 0, 1, name, vals, '' FROM (
     SELECT *, ROW_NUMBER() OVER (PARTITION BY person ORDER BY EXISTS (
         SELECT 1 FROM rows WHERE rows.person = listed.person AND rows.phone_number = listed.phone_number
     ) DESC, phone_number) AS place FROM listed
 ) WHERE place = 1
-ON CONFLICT DO UPDATE SET certain = 1, phone_number = excluded.phone_number, name = excluded.name, vals = excluded.vals
+ON CONFLICT DO UPDATE SET certain = 1, phone_number = excluded.phone_number, name = excluded.name, vals = excluded.vals,
+    {_SETTLED.format("excluded.vals")}
 """
 
 
 class KnownContacts(TablesPart):
-    """The contacts that are known, one for each person."""
+    """
+    The contacts that are known, one for each person.
+
+    :param db: the scratch database.
+    :param settles_removed: whether it matters if people who are no longer in the rows were written by a run that died.
+    """
+
+    def __init__(self, db: sqlite3.Connection, *, settles_removed: bool) -> None:
+        super().__init__(db)
+        self._uncertain = f"{_UNCERTAIN} OR {_REMOVED}" if settles_removed else _UNCERTAIN
 
     def load_snapshot(self, known: Iterable[Known]) -> None:
         """Load what a snapshot holds; of a person who is in it twice, the values are not known."""
         self._insert(
-            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vals = NULL, "
-            "written = MAX(written, excluded.written), certain = MAX(certain, excluded.certain)",
+            "INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vals = NULL, "
+            "written = MAX(written, excluded.written), certain = MAX(certain, excluded.certain), "
+            "intended = trim(intended || ',' || excluded.intended, ',')",
             ((dedupe_key_of(each.phone_number), *each) for each in known),
         )
 
@@ -96,17 +112,17 @@ class KnownContacts(TablesPart):
     def _add_unknown(self) -> None:
         """Add the people of the rows who are not known, as uncertain."""
         self._db.execute(
-            "INSERT INTO people SELECT person, phone_number, 0, 0, NULL, NULL FROM rows WHERE status = 'unsent' "
+            "INSERT INTO people SELECT person, phone_number, 0, 0, NULL, NULL, '' FROM rows WHERE status = 'unsent' "
             "AND NOT EXISTS (SELECT 1 FROM people WHERE people.person = rows.person)"
         )
 
     def count_uncertain(self) -> int:
-        """Count the people to be written of whom it is not known whether WATI has them."""
-        return self._count(_UNCERTAIN)
+        """Count the people to be written of whom it is not known whether WATI has them, and the like to be cleared."""
+        return self._count(self._uncertain)
 
     def uncertain(self) -> list[str]:
         """Return the phone numbers of :meth:`count_uncertain`, in memory: each of them is going to cost a call."""
-        found = self._db.execute(f"SELECT phone_number FROM {_UNCERTAIN}")
+        found = self._db.execute(f"SELECT phone_number FROM {self._uncertain}")
         return [phone_number for (phone_number,) in found]
 
     def count_new(self) -> int:
@@ -119,7 +135,8 @@ class KnownContacts(TablesPart):
     def record_found(self, seen: Seen) -> None:
         """Record what WATI has of a person."""
         self._db.execute(
-            "UPDATE people SET certain = 1, phone_number = ?, name = ?, vals = ? WHERE person = ?",
+            f"UPDATE people SET certain = 1, phone_number = ?1, name = ?2, vals = ?3, {_SETTLED.format('?3')} "
+            "WHERE person = ?4",
             (*seen, dedupe_key_of(seen.phone_number)),
         )
 
@@ -131,5 +148,5 @@ class KnownContacts(TablesPart):
         """Yield the lines of the snapshot for the next run."""
         with closing(self._db.cursor()) as cursor:
             yield from cursor.execute(
-                "SELECT phone_number, written, certain, name, vals FROM people ORDER BY person"
+                "SELECT phone_number, written, certain, name, vals, intended FROM people ORDER BY person"
             )

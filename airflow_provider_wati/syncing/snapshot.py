@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
-from airflow_provider_wati.syncing.values import shown_text, vals_of
+from airflow_provider_wati.syncing.values import Value, shown_text, vals_of
 
 _VERSION = 1
 _DIGITS = re.compile(r"[0-9]{1,40}")
@@ -39,11 +39,13 @@ class Known(NamedTuple):
     What is known of one contact.
 
     :param phone_number: digits only, country code first.
-    :param written: whether this sync has written to it, or may have.
+    :param written: whether this sync has written to it.
     :param certain: whether it is known to exist; False while the outcome of its creation is unknown.
     :param name: its name in WATI.
     :param vals: the mapped attributes, as a JSON list of texts in the order of the mapping, empty where there is
         none; None while it is not known what WATI has, so that they are written again.
+    :param intended: such lists, separated by commas: what was to be written to it for the first time, by calls whose
+        outcome is not known.
     """
 
     phone_number: str
@@ -51,6 +53,7 @@ class Known(NamedTuple):
     certain: int
     name: str | None
     vals: str | None
+    intended: str
 
 
 @dataclass(slots=True)
@@ -101,7 +104,7 @@ def read_snapshot(file: SnapshotFile, attributes: Sequence[str]) -> Iterator[Sna
 
 def _known(lines: BinaryIO, places: Sequence[int | None], stored: int) -> Iterator[Known]:
     for line in lines:
-        phone_number, written, certain, name, values = json.loads(line)
+        phone_number, written, certain, name, values, intended = json.loads(line)
         if not (
             isinstance(phone_number, str)
             and _DIGITS.fullmatch(phone_number)
@@ -109,13 +112,19 @@ def _known(lines: BinaryIO, places: Sequence[int | None], stored: int) -> Iterat
             and certain in (0, 1)
             and (name is None or _is_whole(name))
             and (values is None or _are_values(values, stored))
+            and isinstance(intended, list)
+            and all(_are_values(each, stored) for each in intended)
         ):
             raise ValueError("line")
+        vals = None if places else "[]"
         if values is not None:
-            values = vals_of(["" if place is None else values[place] for place in places])
-        elif not places:
-            values = "[]"
-        yield Known(phone_number, int(written), int(certain), name, values)
+            vals = _mapped(values, places)
+        of_calls = ",".join(_mapped(each, places) for each in intended)
+        yield Known(phone_number, int(written), int(certain), name, vals, of_calls)
+
+
+def _mapped(values: Sequence[Value], places: Sequence[int | None]) -> str:
+    return vals_of(["" if place is None else values[place] for place in places])
 
 
 def _is_whole(text: object) -> bool:
@@ -138,7 +147,8 @@ def write_snapshot(
     with file.write() as packed, gzip.GzipFile("", "wb", compresslevel=1, fileobj=packed, mtime=0) as lines:
         header = {"version": _VERSION, "attributes": list(attributes), "contacts": contacts}
         lines.write(json.dumps(header).encode() + b"\n")
-        for phone_number, written, certain, name, vals in known:
+        for phone_number, written, certain, name, vals, intended in known:
             # The values are JSON already.
-            line = f"[{json.dumps(phone_number)},{written},{certain},{json.dumps(name)},{vals or 'null'}]\n"
+            values = f"{vals or 'null'},[{intended}]"
+            line = f"[{json.dumps(phone_number)},{written},{certain},{json.dumps(name)},{values}]\n"
             lines.write(line.encode())

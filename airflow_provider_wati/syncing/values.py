@@ -81,3 +81,13 @@ def is_same_list(shown: str | None, written: str | None) -> bool:
         return True
     pairs = zip(json.loads(written), json.loads(shown), strict=True)
     return all(is_same(mine, theirs) for mine, theirs in pairs)
+
+
+def is_intended(shown: str | None, intended: str) -> bool:
+    """
+    Say if the values that WATI shows are among those that a call of this sync was to write.
+
+    :param shown: what :func:`vals_of` made of them; None while they are not known.
+    :param intended: the same of each such call, separated by commas.
+    """
+    return any(is_same_list(shown, vals_of(each)) for each in json.loads(f"[{intended}]"))

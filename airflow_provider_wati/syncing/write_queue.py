@@ -59,8 +59,8 @@ class WriteQueue(TablesPart):
             self._db.executemany(
                 "UPDATE rows SET doubt = COALESCE(:doubt, doubt), reason = COALESCE(:doubt, doubt), "
                 "status = CASE WHEN COALESCE(:doubt, doubt) IS NULL THEN 'unsent' ELSE 'unknown' END, "
-                "was = CASE WHEN :doubt IS NULL THEN was END, "
-                "was_written = MAX(was_written, :doubt IS NOT NULL) WHERE id = :id",
+                "was = CASE WHEN :doubt IS NULL THEN was END, was_intended = CASE WHEN :doubt IS NULL THEN was_intended "
+                "ELSE (SELECT intended FROM people WHERE people.person = rows.person) END WHERE id = :id",
                 [{"doubt": doubt, "id": person.id} for person in people],
             )
 
@@ -104,22 +104,29 @@ class WriteQueue(TablesPart):
             )
             # A person who was cleared does not belong to the sync any more.
             self._db.executemany(
-                "UPDATE people SET certain = 1, name = ?, vals = COALESCE(?, rows.vals), written = rows.done <> 'cleared' "
-                "FROM rows WHERE rows.id = ? AND people.person = rows.person",
+                "UPDATE people SET certain = 1, name = ?, vals = COALESCE(?, rows.vals), written = rows.done <> 'cleared', "
+                "intended = '' FROM rows WHERE rows.id = ? AND people.person = rows.person",
                 [(name or person.name, vals, person.id) for person, name, vals in people],
             )
 
     def record_unchanged(self, person: Person, seen: Seen) -> None:
         """Record that WATI had the values already."""
-        self.record_written([(person, seen.name, None)])
-        self._set_people(person, "written = rows.was_written")
-        self._db.execute("UPDATE rows SET status = 'unchanged' WHERE id = ?", (person.id,))
+        reason = OTHER_NAME if None not in (person.name, seen.name) and person.name != seen.name else None
+        self._end(person, SyncStatus.UNCHANGED, reason)
+        self._record_seen(person, seen)
 
     def record_existing(self, person: Person, seen: Seen) -> None:
         """Record that a contact exists, and is therefore left alone."""
         self._end(person, SyncStatus.SKIPPED, KNOWN)
+        self._record_seen(person, seen)
+
+    def _record_seen(self, person: Person, seen: Seen) -> None:
+        """Record a contact that was not written by this run, unless by a call whose outcome is not known."""
         self._set_people(
-            person, "certain = 1, phone_number = ?, name = ?, vals = ?, written = rows.was_written", *seen
+            person,
+            "certain = 1, phone_number = ?1, name = ?2, vals = ?3, intended = '', "
+            "written = people.written OR is_intended(?3, rows.was_intended)",
+            *seen,
         )
 
     def record_refused(self, person: Person, status: SyncStatus, reason: str, *, missing: bool) -> None:
@@ -134,7 +141,7 @@ class WriteQueue(TablesPart):
                 "DELETE FROM people WHERE person = (SELECT person FROM rows WHERE id = ?)", (person.id,)
             )
         else:
-            self._set_people(person, "written = rows.was_written")
+            self._set_people(person, "intended = rows.was_intended")
 
     def take_back(self, people: Iterable[Person], reason: str) -> None:
         """Record that people were refused for a cause that is not known to be theirs, so that their rows are not at fault."""
@@ -151,7 +158,7 @@ class WriteQueue(TablesPart):
 
     def _set_people(self, person: Person, change: str, *values: str | None) -> None:
         self._db.execute(
-            f"UPDATE people SET {change} FROM rows WHERE rows.id = ? AND people.person = rows.person",
+            f"UPDATE people SET {change} FROM rows WHERE rows.id = ?{len(values) + 1} AND people.person = rows.person",
             (*values, person.id),
         )
 

@@ -23,9 +23,10 @@ _ATTRIBUTES = ("tier", "city")
 _HEADER: Any = {"version": 1, "attributes": ["city", "tier"], "contacts": 3}
 _LINES: Any = [
     _HEADER,
-    ["919800000001", 1, 1, "Ada", ["Pune", "gold"]],
-    ["919800000002", 0, 1, None, ["", ""]],
-    ["919800000003", 1, 0, "Cleo", None],
+    ["919800000001", 1, 1, "Ada", ["Pune", "gold"], []],
+    ["919800000002", 0, 1, None, ["", ""], []],
+    ["919800000003", 1, 0, "Cleo", None, []],
+    ["919800000004", 0, 1, "Dev", None, [["Pune", ""], ["", "gold"]]],
 ]
 _ROWS = [
     {"phone": "919800000001", "name": "Ada", "tier": "gold", "city": "Pune"},

@@ -7,7 +7,7 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -674,6 +674,10 @@ class Histories:
         self.random = random.Random(seed)
         self.syncer = syncer
         self.created: Counter[str] = Counter()
+        #: Who was named in an update with a value in it, whatever became of it.
+        self.updated: set[str] = set()
+        #: The attributes that rows have asked for.
+        self.asked_for: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
         self.deaths = 0
         syncer.sandbox.reset(seed=False)
         syncer.snapshot.path.unlink(missing_ok=True)
@@ -689,6 +693,9 @@ class Histories:
             if phone:
                 # Nobody may rely on WATI to notice that a contact is created twice.
                 assert not self.created[phone], "created again without a look"
+            for each in json.loads(made.content)["contacts"] if made.method == "PUT" else ():
+                if any(param["value"] for param in each["customParams"]):
+                    self.updated.add(each["target"])
             try:
                 return call(made, read, hooks)
             finally:
@@ -699,10 +706,17 @@ class Histories:
         transport.call = mortal_call
         return client
 
+    def was_asked_for(self, phone: str, own: dict[str, str] | None) -> bool:
+        """Say if a row has emptied a contact, or asked for what WATI had: then it is not known who has written it."""
+        return {} in self.asked_for[phone] or own in self.asked_for[phone]
+
     def rows(self) -> list[dict[str, Any]]:
         some = self.random.sample(range(8), self.random.randint(3, 8))
         pick = self.random.choice
-        return [row(n, tier=pick(["a", "b", None]), city=pick(["x", None])) for n in some]
+        rows = [row(n, tier=pick(["a", "b", None]), city=pick(["x", None])) for n in some]
+        for each in rows:
+            self.asked_for[each["phone"]].append({name: each[name] for name in ATTRIBUTES if each[name]})
+        return rows
 
     def run(self) -> None:
         pick, syncer = self.random.choice, self.syncer
@@ -715,7 +729,7 @@ class Histories:
             },
         )
         syncer.add(*((n, {"tier": pick(["a", "b", ""])}) for n in self.random.sample(range(8), 3)))
-        before = set(syncer.sandbox.state.by_phone)
+        before = {number(n): syncer.params(n) for n in range(8) if syncer.params(n) is not None}
         clear = {"on_removed": pick(["ignore", "clear"]), "max_removed": 1.0}
         for _ in range(self.random.randint(1, 4)):
             if self.random.random() < 0.5:
@@ -747,7 +761,9 @@ class Histories:
             if isinstance(error, AssertionError) or life.steps > 1_000:
                 raise
 
-    def check(self, rows: list[dict[str, Any]], clear: bool, before: set[str]) -> None:
+    def check(
+        self, rows: list[dict[str, Any]], clear: bool, before: dict[str, dict[str, str] | None]
+    ) -> None:
         wanted = {each["phone"]: {a: each[a] for a in ATTRIBUTES if each[a]} for each in rows}
         for n in range(8):
             phone = number(n)
@@ -756,6 +772,11 @@ class Histories:
             elif clear and phone not in before:
                 # Only this sync can have made them, so their attributes are all its own.
                 assert not self.syncer.params(n)
+            elif (
+                phone in before and phone not in self.updated and not self.was_asked_for(phone, before[phone])
+            ):
+                # Nobody has written to them, so nobody may empty them.
+                assert self.syncer.params(n) == before[phone]
         assert max(self.created.values(), default=0) <= 1
         # Nothing is left to be done, and nothing is done again.
         self.syncer.calls()
@@ -779,6 +800,59 @@ def test_after_a_crash_at_any_call_the_next_run_corrects_the_state(syncer: Synce
             raise
     assert deaths > 0
     assert created > 0
+
+
+def kill(syncer: Syncer, rows: list[dict[str, Any]], *, after_writes: int) -> None:
+    """Run a sync that is killed before its next write, after so many."""
+    client = syncer.sandbox.client()
+    transport: Any = client._transport
+    call, life = transport.call, Life(after_writes)
+
+    def mortal_call(made: Any, *arguments: Any) -> Any:
+        if made.method != "GET":
+            life.step()
+        return call(made, *arguments)
+
+    transport.call = mortal_call
+    with pytest.raises(Killed):
+        syncer.run(rows, client=client, snapshot=MortalSnapshot(syncer.snapshot, Life(1)))
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_clear_after_a_kill_leaves_contacts_alone_that_were_not_written(syncer: Syncer, kills: int) -> None:
+    """A contact that a killed run was to write, and did not, is not emptied when it leaves the rows."""
+    own = {"tier": "own", "city": "Rome"}
+    syncer.add((50, own))
+    rows = [row(n) for n in range(9)]
+    syncer.run(rows)
+    for n in range(kills):
+        kill(syncer, [*rows, row(50, tier=f"gold{n}")], after_writes=0)
+    syncer.calls()
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9}
+    assert syncer.params(50) == own
+    assert syncer.calls() == {"GET /contacts/{n}": 1}
+    # It is known now, and costs no further call.
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9}
+    assert syncer.calls() == {}
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_clear_after_a_kill_empties_contacts_that_were_written(
+    syncer: Syncer, kills: int, is_new: bool
+) -> None:
+    """A contact that a killed run has written is emptied when it leaves the rows, also if a second run was killed."""
+    if not is_new:
+        syncer.add((50, {"tier": "own"}))
+    rows = [row(n) for n in range(9)]
+    syncer.run(rows)
+    for n in range(kills):
+        # The update comes first, and the run ends with the create of somebody else.
+        others = [row(50, tier=f"gold{n}"), row(60, tier=f"x{n}")]
+        kill(syncer, [*rows, *others], after_writes=1 if n == 0 else 0)
+    assert syncer.params(50) == {"tier": "gold0", "city": "Pune"}
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9, "cleared": 1}
+    assert syncer.params(50) == {}
 
 
 KILLED = """

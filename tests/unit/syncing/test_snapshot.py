@@ -13,7 +13,7 @@ from airflow_provider_wati.exceptions import WatiConfigurationError
 from tests.support.syncer import ATTRIBUTES, Syncer, number, row
 
 HEADER = {"version": 1, "attributes": list(ATTRIBUTES), "contacts": 1}
-LINE = [number(1), 1, 1, "Ada", ["gold", "Pune"]]
+LINE = [number(1), 1, 1, "Ada", ["gold", "Pune"], []]
 
 
 def craft(syncer: Syncer, *lines: Any) -> Path:
@@ -34,21 +34,25 @@ def test_a_snapshot_of_known_form_is_taken(syncer: Syncer) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        [None, 1, 1, "Ada", ["gold", "Pune"]],
-        [int(number(1)), 1, 1, "Ada", ["gold", "Pune"]],
-        ["", 1, 1, "Ada", ["gold", "Pune"]],
-        ["12\ud83d", 1, 1, "Ada", ["gold", "Pune"]],
-        [["1"], 1, 1, "Ada", ["gold", "Pune"]],
-        [number(1), None, 1, "Ada", ["gold", "Pune"]],
-        [number(1), 10**30, 1, "Ada", ["gold", "Pune"]],
-        [number(1), 1, "yes", "Ada", ["gold", "Pune"]],
-        [number(1), 1, 1, 7, ["gold", "Pune"]],
-        [number(1), 1, 1, "Ada \ud83d", ["gold", "Pune"]],
-        [number(1), 1, 1, "Ada", ["gold"]],
-        [number(1), 1, 1, "Ada", ["gold", None]],
-        [number(1), 1, 1, "Ada", ["gold", "\ud83d"]],
-        [number(1), 1, 1, "Ada", {"tier": "gold"}],
+        [None, 1, 1, "Ada", ["gold", "Pune"], []],
+        [int(number(1)), 1, 1, "Ada", ["gold", "Pune"], []],
+        ["", 1, 1, "Ada", ["gold", "Pune"], []],
+        ["12\ud83d", 1, 1, "Ada", ["gold", "Pune"], []],
+        [["1"], 1, 1, "Ada", ["gold", "Pune"], []],
+        [number(1), None, 1, "Ada", ["gold", "Pune"], []],
+        [number(1), 10**30, 1, "Ada", ["gold", "Pune"], []],
+        [number(1), 1, "yes", "Ada", ["gold", "Pune"], []],
+        [number(1), 1, 1, 7, ["gold", "Pune"], []],
+        [number(1), 1, 1, "Ada \ud83d", ["gold", "Pune"], []],
+        [number(1), 1, 1, "Ada", ["gold"], []],
+        [number(1), 1, 1, "Ada", ["gold", None], []],
+        [number(1), 1, 1, "Ada", ["gold", "\ud83d"], []],
+        [number(1), 1, 1, "Ada", {"tier": "gold"}, []],
         [number(1), 1, 1, "Ada"],
+        [number(1), 1, 1, "Ada", ["gold", "Pune"]],
+        [number(1), 1, 1, "Ada", ["gold", "Pune"], None],
+        [number(1), 1, 1, "Ada", ["gold", "Pune"], [["gold"]]],
+        [number(1), 1, 1, "Ada", ["gold", "Pune"], ["gold"]],
         [*LINE, 1],
         {"phone": number(1)},
         None,
