@@ -36,7 +36,8 @@ class Person(NamedTuple):
     :param values: the mapped attributes as they should be, empty where there is none.
     :param was: the same as WATI has them; None if that is not known.
     :param done: the status when the write succeeds.
-    :param switched: whether an answer of WATI has already turned a create into an update, or an update into a create.
+    :param switched: whether an answer of WATI has already turned a create into an update, or an update into a create, or
+        has shown another spelling of the phone number.
     """
 
     id: int

@@ -73,7 +73,8 @@ class WriteQueue(TablesPart):
 
     def switch(self, person: Person, act: str, done: SyncStatus, seen: Seen | None = None) -> None:
         """
-        Record that a person needs the other kind of call: a create instead of an update, or the other way round.
+        Record that a person needs another call: a create instead of an update, or the other way round, or an update
+        under the spelling of the phone number that WATI shows.
 
         :param seen: what WATI showed of the contact; None if it has none.
         """

@@ -275,10 +275,15 @@ class ContactWriter:
         self._after(1)
 
     def _not_updated(self, person: Person, reason: str) -> None:
-        """Find out why an update was refused: the contact may have been deleted in WATI."""
+        """Find out why an update was refused: WATI may have deleted the contact, or know the line by its other spelling."""
         with self._looking_up(person):
-            if self.look_up(person.phone_number) is not None:
-                self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
+            contact = self.look_up(person.phone_number)
+            if contact is not None:
+                seen = seen_in(self._attributes, contact, person.phone_number)
+                if seen.phone_number != person.phone_number and not person.switched:
+                    self._queue.switch(person, "put", SyncStatus(person.done), seen)
+                else:
+                    self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=False)
             elif person.done == SyncStatus.CLEARED or self._mode == "update":
                 self._queue.record_refused(person, SyncStatus.SKIPPED, _NO_LONGER, missing=True)
             elif person.switched:

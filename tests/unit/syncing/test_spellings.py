@@ -75,6 +75,33 @@ def test_where_wati_has_both_spellings_the_one_of_the_row_is_written(
         assert (tier_of(syncer, old), tier_of(syncer, new)) == ("x", "gold")
 
 
+@pytest.mark.parametrize("unknown", ["refuse", "skip"])
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_a_contact_that_wati_renumbers_is_updated_in_its_new_spelling(
+    syncer: Syncer, old: str, new: str, unknown: str
+) -> None:
+    """When WATI has a contact in the other spelling only, the update goes there, and so does the next run's."""
+    syncer.sandbox.control("PATCH", "/settings", {"unknown_contact_in_update": unknown})
+    syncer.run([row(old), row("919700000001")])
+    state = syncer.sandbox.state
+    state.delete_contact(state.by_phone[old])
+    syncer.sandbox.control("POST", "/contacts", {"contacts": [{"phone": new, "name": "Ada"}]})
+    for tier in ("silver", "bronze"):
+        syncer.calls()
+        assert syncer.run([row(old, tier), row("919700000001")]) == {"updated": 1, "unchanged": 1}
+        assert tier_of(syncer, new) == tier
+    # Its spelling is known by now.
+    assert syncer.calls() == {"PUT /contacts": 1}
+    # Who is cleared is found too.
+    state.delete_contact(state.by_phone[new])
+    syncer.sandbox.control(
+        "POST", "/contacts", {"contacts": [{"phone": old, "name": "Ada", "custom_params": {"tier": "x"}}]}
+    )
+    counts = syncer.run([row("919700000001")], on_removed="clear", max_removed=1)
+    assert counts == {"unchanged": 1, "cleared": 1}
+    assert not tier_of(syncer, old)
+
+
 @pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
 def test_a_new_contact_that_exists_in_the_other_spelling_is_found(syncer: Syncer, old: str, new: str) -> None:
     """After a create that is refused, the contact is looked up in both spellings before it is called missing."""
