@@ -19,12 +19,12 @@ class Seen(NamedTuple):
 
     :param phone_number: in the spelling that WATI has.
     :param name: None where there is none.
-    :param vals: the mapped attributes, see :func:`.values.vals_of`.
+    :param vals: the mapped attributes, see :func:`.values.vals_of`; None where they are not shown.
     """
 
     phone_number: str
     name: str | None
-    vals: str
+    vals: str | None
 
 
 class Person(NamedTuple):

@@ -73,8 +73,10 @@ class WriteQueue(TablesPart):
 
     def switch(self, person: Person, act: str, done: SyncStatus, seen: Seen | None = None) -> None:
         """
-        Record that a person needs another call: a create instead of an update, or the other way round, or an update
-        under the spelling of the phone number that WATI shows.
+        Record that a person needs another call.
+
+        It is a create instead of an update, or the other way round, or an update under the spelling of the phone number
+        that WATI shows.
 
         :param seen: what WATI showed of the contact; None if it has none.
         """
@@ -88,6 +90,15 @@ class WriteQueue(TablesPart):
             "FROM rows WHERE rows.id = ? AND people.person = rows.person",
             (act == "put", seen and seen.phone_number, person.id),
         )
+
+    def switch_created(self, person: Person, seen: Seen) -> None:
+        """Record that WATI took a create without showing the attributes, so that an update sets them."""
+        # If the run ends before the update, they may be there already.
+        self._db.execute(
+            "UPDATE rows SET was_intended = people.intended FROM people WHERE id = ? AND people.person = rows.person",
+            (person.id,),
+        )
+        self.switch(person, "put", SyncStatus.CREATED, seen)
 
     # Outcomes
 
@@ -152,7 +163,7 @@ class WriteQueue(TablesPart):
         """Record that it is not known what became of a row; the next run writes it again."""
         self._end(person, SyncStatus.UNKNOWN, reason)
 
-    def _end(self, person: Person, status: SyncStatus, reason: str) -> None:
+    def _end(self, person: Person, status: SyncStatus, reason: str | None) -> None:
         self._db.execute(
             "UPDATE rows SET status = ?, reason = ?, act = NULL WHERE id = ?", (status, reason, person.id)
         )

@@ -22,6 +22,7 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.syncing.changes import NO_NAME
 from airflow_provider_wati.syncing.diff import (
     Person,
+    Seen,
     attributes_to_create,
     attributes_to_update,
     different_attribute,
@@ -61,6 +62,7 @@ _MISSING = (WatiBadRequestError, WatiConflictError, WatiNotFoundError, WatiRejec
 LOOK_UP_FAILURES = (WatiPermissionError, WatiServerError, WatiConnectionError, WatiResponseError)
 
 _NO_LONGER = "WATI does not have the contact any more"
+_NOT_THERE = "WATI took the new contact, and does not have it"
 _LEFT_OUT = "WATI's answer leaves the contact out, so it was not updated"
 
 
@@ -341,13 +343,29 @@ class ContactWriter:
     def _created(self, person: Person, contact: Contact) -> None:
         """Record the contact after a create; WATI may have had it before, and left it as it was."""
         seen = seen_in(self._attributes, contact, person.phone_number)
-        if is_same_list(seen.vals, vals_of(person.values)):
+        if self._attributes and not shows_attributes(contact):
+            self._created_unseen(person, seen._replace(vals=None))
+        elif is_same_list(seen.vals, vals_of(person.values)):
             self._queue.record_written([(person, seen.name, None)])
-        elif not shows_attributes(contact):
-            # Whether they were stored is not known; to write them again is harmless.
-            self._queue.switch(person, "put", SyncStatus.CREATED, seen)
         else:
             self._exists(person, contact)
+
+    def _created_unseen(self, person: Person, seen: Seen) -> None:
+        """Find out what a create has stored whose answer shows no attributes, and if WATI had the contact before."""
+        if self._mode != "insert":
+            # To write each value, and to empty the others, is right whatever WATI has.
+            self._queue.switch_created(person, seen)
+            return
+        with self._looking_up(person):
+            contact = self.look_up(person.phone_number)
+            if contact is None:
+                self._queue.record_unknown(person, _NOT_THERE)
+                return
+            seen = seen_in(self._attributes, contact, person.phone_number)
+            if is_same_list(seen.vals, vals_of(person.values)):
+                self._queue.record_written([(person, seen.name, None)])
+            else:
+                self._queue.record_existing(person, seen)
 
     def _exists(self, person: Person, contact: Contact) -> None:
         seen = seen_in(self._attributes, contact, person.phone_number)

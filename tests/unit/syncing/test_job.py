@@ -307,6 +307,46 @@ def test_a_create_without_attributes_in_its_answer_is_written_again(syncer: Sync
     assert syncer.calls()["PUT /contacts"] == 1
 
 
+@pytest.mark.parametrize("mode", ["upsert", "insert"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_create_without_attributes_in_its_answer_may_have_found_a_contact(
+    syncer: Syncer, mode: str, is_new: bool
+) -> None:
+    """Such an answer does not say if WATI had the contact: mode upsert sets all attributes, and mode insert changes none."""
+    syncer.sandbox.control("PATCH", "/settings", {"duplicate_contact": "ignore"})
+    syncer.run([])
+    own = {"tier": "VIP", "city": "Delhi"}
+    if not is_new:
+        syncer.add((1, own))
+    syncer.sandbox.fault("answer", method="POST", when="after", answer={"custom_params": None})
+    syncer.calls()
+    counts = syncer.run([row(1, city=None)], mode=mode)
+    # In mode upsert, one that was found cannot be told from one that was created.
+    assert counts == ({"created": 1} if is_new or mode == "upsert" else {"skipped": 1})
+    assert syncer.params(1) == (own if counts == {"skipped": 1} else {"tier": "gold"})
+    assert syncer.calls().total() == 2
+
+
+@pytest.mark.parametrize("has_left", [True, False])
+def test_a_create_without_attributes_in_its_answer_is_finished_by_the_next_run(
+    syncer: Syncer, has_left: bool
+) -> None:
+    """When a run ends after such a create, the next one empties the attributes, by its row or by clear."""
+    rows = [row(n) for n in range(9)]
+    syncer.run(rows)
+    syncer.sandbox.fault("answer", method="POST", when="after", answer={"custom_params": None})
+    syncer.sandbox.fault("status", method="PUT", status=401)
+    with pytest.raises(WatiError, match="401"):
+        syncer.run([*rows, row(10)])
+    syncer.sandbox.control("DELETE", "/faults")
+    assert syncer.params(10) == {"tier": "gold", "city": "Pune"}
+    if has_left:
+        assert syncer.run(rows, on_removed="clear") == {"unchanged": 9, "cleared": 1}
+    else:
+        assert syncer.run([*rows, row(10, tier=None, city=None)]) == {"unchanged": 9, "updated": 1}
+    assert syncer.params(10) == {}
+
+
 def test_a_batch_that_is_refused_is_split_until_the_bad_row_stands_alone(syncer: Syncer) -> None:
     """A refused batch is halved, and only the row at fault is rejected."""
     syncer.run([row(n) for n in range(120)])
