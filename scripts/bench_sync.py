@@ -93,7 +93,7 @@ def child(endpoint: str, token: str, count: str, directory: str) -> None:
     client = client_of(endpoint, token)
     snapshot = StateFile(StateDirectory(directory).path_of("bench", ".jsonl.gz"))
     known = ((row["phone"], 0, 1, row["name"], '[""]', "") for row in rows(int(count)))
-    write_snapshot(snapshot, ["tier"], int(count), known)
+    write_snapshot(snapshot, ["tier"], known)
     sync(client, directory, rows(int(count)))
     sync(client, directory, rows(int(count), 50))
     status = Path("/proc/self/status").read_text()

@@ -105,7 +105,6 @@ class ContactSync:
         )
         #: Whether the rows have been read to the end; until then the outcomes lack some of them.
         self.has_all_rows: bool = False
-        self._contacts = 0
         # Whether the snapshot has to be stored though nothing is written.
         self._news = False
         self._stored = 0.0
@@ -163,7 +162,6 @@ class ContactSync:
             with read_snapshot(self.snapshot, self._attributes) as snapshot:
                 if snapshot is not None:
                     self._known.load_snapshot(snapshot.known)
-                    self._contacts = snapshot.contacts
                     complete = snapshot.complete
         if complete:
             self._resolve_uncertain()
@@ -172,16 +170,18 @@ class ContactSync:
 
     def _resolve_uncertain(self) -> None:
         """Ask WATI about the people for whom the snapshot is not certain: one by one, or by a listing if that is cheaper."""
+        if self.mode == "update":
+            # A person who wrote to us since the last run is a new contact that the snapshot does not have. The number of
+            # contacts does not tell: another one may have been deleted.
+            self._known.add_unknown()
         uncertain = self._known.count_uncertain()
-        # A person who wrote to us since the last run is a new contact that the snapshot does not have.
-        new = self.mode == "update" and self._known.count_new() > uncertain
-        if not uncertain and not new:
-            return
-        contacts = self._count_contacts() if new or uncertain > 1 else self._contacts
-        if (new and contacts != self._contacts) or uncertain > contacts // _CONTACTS_PER_PAGE + 1:
-            self._list(contacts)
-            return
-        self._ask_each()
+        if uncertain > 1:
+            contacts = self._count_contacts()
+            if uncertain > contacts // _CONTACTS_PER_PAGE + 1:
+                self._list(contacts)
+                return
+        if uncertain:
+            self._ask_each()
 
     def _ask_each(self) -> None:
         """Look up each person for whom the snapshot is not certain."""
@@ -217,7 +217,6 @@ class ContactSync:
             f"{self._seconds_for(pages):,.0f}",
         )
         self._news = True
-        self._contacts = contacts
         is_whole = self._list_all(contacts)
         self._known.take_listed(is_whole=is_whole)
         if not is_whole:
@@ -322,7 +321,7 @@ class ContactSync:
 
     def _store(self) -> None:
         if self.snapshot is not None:
-            write_snapshot(self.snapshot, self._attributes, self._contacts, self._known.all())
+            write_snapshot(self.snapshot, self._attributes, self._known.all())
         self._stored = time.monotonic()
 
     def _after_outcome(self, people: int) -> None:

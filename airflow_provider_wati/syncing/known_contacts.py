@@ -105,11 +105,11 @@ class KnownContacts(TablesPart):
                 self._db.execute(f"DELETE FROM people WHERE {_UNLISTED}")
             else:
                 self._db.execute(f"UPDATE people SET certain = 0, vals = NULL WHERE {_UNLISTED}")
-                self._add_unknown()
+                self.add_unknown()
             self._db.execute("DELETE FROM listed")
             self._db.execute("DELETE FROM listed_contacts")
 
-    def _add_unknown(self) -> None:
+    def add_unknown(self) -> None:
         """Add the people of the rows who are not known, as uncertain."""
         self._db.execute(
             "INSERT INTO people SELECT person, phone_number, 0, 0, NULL, NULL, '' FROM rows WHERE status = 'unsent' "
@@ -124,13 +124,6 @@ class KnownContacts(TablesPart):
         """Return the phone numbers of :meth:`count_uncertain`, in memory: each of them is going to cost a call."""
         found = self._db.execute(f"SELECT phone_number FROM {self._uncertain}")
         return [phone_number for (phone_number,) in found]
-
-    def count_new(self) -> int:
-        """Count the people to be written whose contact is not known to exist."""
-        return self._count(
-            "rows WHERE status = 'unsent' "
-            "AND NOT EXISTS (SELECT 1 FROM people WHERE people.person = rows.person AND certain)"
-        )
 
     def record_found(self, seen: Seen) -> None:
         """Record what WATI has of a person."""

@@ -62,12 +62,10 @@ class Snapshot:
     A snapshot as it is read.
 
     :param complete: whether it has all attributes that are mapped now; one that was mapped later is not in it.
-    :param contacts: how many contacts WATI had at the last listing.
     :param known: its content, to be read once.
     """
 
     complete: bool
-    contacts: int
     known: Iterator[Known]
 
 
@@ -88,12 +86,12 @@ def read_snapshot(file: SnapshotFile, attributes: Sequence[str]) -> Iterator[Sna
                 header = json.loads(lines.readline())
                 if header["version"] != _VERSION:
                     raise ValueError(f"version {header['version']}")
-                stored, contacts = header["attributes"], header["contacts"]
-                if not isinstance(stored, list) or not isinstance(contacts, int) or contacts < 0:
+                stored = header["attributes"]
+                if not isinstance(stored, list):
                     raise ValueError("header")
                 places = [stored.index(name) if name in stored else None for name in attributes]
                 known = _known(cast("BinaryIO", lines), places, len(stored))
-                yield Snapshot(None not in places, contacts, known)
+                yield Snapshot(None not in places, known)
         except _DAMAGES as error:
             raise WatiConfigurationError(
                 f"The snapshot of this sync, {file.path}, is damaged ({type(error).__name__}). Nothing was written to "
@@ -140,12 +138,10 @@ def _are_values(values: object, count: int) -> bool:
     )
 
 
-def write_snapshot(
-    file: SnapshotFile, attributes: Sequence[str], contacts: int, known: Iterable[Sequence[Any]]
-) -> None:
+def write_snapshot(file: SnapshotFile, attributes: Sequence[str], known: Iterable[Sequence[Any]]) -> None:
     """Replace the snapshot; without a name and a time in it, the same content makes the same file."""
     with file.write() as packed, gzip.GzipFile("", "wb", compresslevel=1, fileobj=packed, mtime=0) as lines:
-        header = {"version": _VERSION, "attributes": list(attributes), "contacts": contacts}
+        header = {"version": _VERSION, "attributes": list(attributes)}
         lines.write(json.dumps(header).encode() + b"\n")
         for phone_number, written, certain, name, vals, intended in known:
             # The values are JSON already.

@@ -20,7 +20,7 @@ from tests.fuzz.harness import Surface
 from tests.fuzz.odd import bodies, damaged, damaged_bytes
 
 _ATTRIBUTES = ("tier", "city")
-_HEADER: Any = {"version": 1, "attributes": ["city", "tier"], "contacts": 3}
+_HEADER: Any = {"version": 1, "attributes": ["city", "tier"]}
 _LINES: Any = [
     _HEADER,
     ["919800000001", 1, 1, "Ada", ["Pune", "gold"], []],

@@ -53,7 +53,7 @@ def write_journal(root: Path) -> None:
 
 def write_contacts(root: Path) -> None:
     path = StateDirectory(str(root)).path_of("contacts", ".jsonl.gz")
-    write_snapshot(StateFile(path), [], 0, [("85264318722", 1, 1, "Ada", None, "")])
+    write_snapshot(StateFile(path), [], [("85264318722", 1, 1, "Ada", None, "")])
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {

@@ -163,9 +163,45 @@ def test_update_finds_contacts_that_are_new_in_wati(syncer: Syncer) -> None:
     assert syncer.run([row(1), row(2)], mode="update") == {"updated": 1, "skipped": 1}
     syncer.calls()
     assert syncer.run([row(1), row(2)], mode="update") == {"unchanged": 1, "skipped": 1}
-    assert syncer.calls() == {"GET /contacts/count": 1}
+    assert syncer.calls() == {"GET /contacts/{n}": 1}
     syncer.add((2, {}))
     assert syncer.run([row(1), row(2)], mode="update") == {"unchanged": 1, "updated": 1}
+
+
+def test_update_finds_a_new_contact_when_another_one_is_deleted(syncer: Syncer) -> None:
+    """Mode update finds a new contact although WATI counts as many contacts as before."""
+    syncer.add((1, {}), (2, {}), (3, {}))
+    assert syncer.run([row(1), row(2)], mode="update") == {"updated": 2}
+    state = syncer.sandbox.state
+    state.delete_contact(state.by_phone[number(3)])
+    syncer.add((4, {}))
+    rows = [row(1), row(2), row(4)]
+    assert syncer.run(rows, mode="update") == {"unchanged": 2, "updated": 1}
+    assert syncer.params(4) == {"tier": "gold", "city": "Pune"}
+
+
+def test_update_finds_a_contact_that_was_deleted_and_is_back(syncer: Syncer) -> None:
+    """Mode update skips a person whose contact is deleted, until WATI has the contact again."""
+    syncer.add((1, {}), (2, {}))
+    rows = [row(1), row(2, tier="silver")]
+    syncer.run([row(1), row(2)], mode="update")
+    state = syncer.sandbox.state
+    state.delete_contact(state.by_phone[number(2)])
+    assert syncer.run(rows, mode="update") == {"unchanged": 1, "skipped": 1}
+    syncer.add((2, {}))
+    assert syncer.run(rows, mode="update") == {"unchanged": 1, "updated": 1}
+
+
+def test_update_lists_contacts_where_that_takes_fewer_calls(syncer: Syncer) -> None:
+    """Many people whom WATI does not know are found in a listing, and few are looked up."""
+    syncer.add(*((n, {}) for n in range(150)))
+    rows = [row(n) for n in range(153)]
+    assert syncer.run(rows, mode="update") == {"updated": 150, "skipped": 3}
+    listing = {"GET /contacts/count": 1, "GET /contacts": 2}
+    for some, calls in ((rows[:152], {"GET /contacts/count": 1, "GET /contacts/{n}": 2}), (rows, listing)):
+        syncer.calls()
+        syncer.run(some, mode="update")
+        assert syncer.calls() == calls
 
 
 @pytest.mark.parametrize("attribute", ["allow_broadcast", "allowBroadcast", "Allow SMS", "opted_in"])
