@@ -19,9 +19,9 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.operators._base import WatiOperator, unredacted
 from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
 from airflow_provider_wati.operators._single_send import act_once
-from airflow_provider_wati.syncing.diff import params_of, phone_numbers_of
+from airflow_provider_wati.syncing.diff import params_of, phone_numbers_of, seen_in
 from airflow_provider_wati.syncing.values import is_same
-from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, spellings_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -103,7 +103,7 @@ class WatiCreateContactOperator(_WholeContactOperator):
             detail_of=lambda contact: {"id": contact["id"]},
         )
         # The journal keeps no names, so the contact of an earlier attempt is looked up.
-        contact = answered[0] if answered else client.get_contact(target)
+        contact = answered[0] if answered else _known(client, self.phone_number) or client.get_contact(target)
         self.log.info("WATI has contact %s.", contact["id"])
         if not _same_contact(contact, self.name, self.custom_params):
             raise WatiConflictError(
@@ -219,7 +219,7 @@ class WatiUpsertContactOperator(_WholeContactOperator):
         elif _has_attributes(contact, self.custom_params):
             action = "unchanged"
         else:
-            action, contact = "updated", _update(client, self.phone_number, self.custom_params or {})
+            action, contact = "updated", self._update(client, contact)
         if contact.get("name") != self.name:
             self.log.warning(
                 "Contact %s keeps another name, because WATI's API cannot change it.", contact["id"]
@@ -238,7 +238,12 @@ class WatiUpsertContactOperator(_WholeContactOperator):
             contact = known
         if _has_attributes(contact, self.custom_params):
             return contact
-        return _update(client, self.phone_number, self.custom_params or {})
+        return self._update(client, contact)
+
+    def _update(self, client: WatiClient, contact: Contact) -> Contact:
+        """Update a contact under the spelling of the phone number that WATI has."""
+        spelling = seen_in((), contact, self.phone_number).phone_number
+        return _update(client, spelling, self.custom_params or {})
 
 
 class WatiSyncContactsOperator(ContactSyncOperator):
@@ -308,10 +313,14 @@ class WatiAssignTeamsOperator(WatiOperator):
 
 
 def _known(client: WatiClient, phone_number: str) -> Contact | None:
-    try:
-        return client.get_contact(Target.phone(phone_number))
-    except WatiNotFoundError:
-        return None
+    """Return the contact under any spelling of the phone number: WATI would make a second one for the line."""
+    given = Target.phone(phone_number).value
+    for spelling in sorted(spellings_of(given), key=given.__ne__):
+        try:
+            return client.get_contact(Target.phone(spelling))
+        except WatiNotFoundError:
+            continue
+    return None
 
 
 def _update(client: WatiClient, target: str, custom_params: CustomParams) -> Contact:

@@ -64,6 +64,11 @@ def attributes_to_update(attributes: Sequence[str], person: Person) -> dict[str,
     }
 
 
+def update_of(attributes: Sequence[str], person: Person) -> dict[str, object]:
+    """Return the entry of a person in the call that updates contacts."""
+    return {"target": person.phone_number, "custom_params": attributes_to_update(attributes, person)}
+
+
 def different_attribute(written: dict[str, str], contact: Contact) -> str | None:
     """Return an attribute that an answer shows with another value than was written; None if it shows no such one."""
     if not shows_attributes(contact):

@@ -20,12 +20,13 @@ from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError, 
 from airflow_provider_wati.syncing.changes import Changes
 from airflow_provider_wati.syncing.diff import listed_in, seen_in
 from airflow_provider_wati.syncing.known_contacts import KnownContacts
+from airflow_provider_wati.syncing.look_up import LOOK_UP_FAILURES, ContactLookUp
 from airflow_provider_wati.syncing.row_mapping import read_row
 from airflow_provider_wati.syncing.scratch_tables import open_tables
 from airflow_provider_wati.syncing.snapshot import read_snapshot, write_snapshot
 from airflow_provider_wati.syncing.sync_rows import SyncRows
 from airflow_provider_wati.syncing.write_queue import WriteQueue
-from airflow_provider_wati.syncing.writer import BATCH, LOOK_UP_FAILURES, ContactWriter
+from airflow_provider_wati.syncing.writer import BATCH, ContactWriter
 from airflow_provider_wati.tables.outcomes import DRY_RUN, most_of
 from airflow_provider_wati.tables.phone_numbers import TargetReader
 from airflow_provider_wati.tables.progress import Progress
@@ -100,8 +101,9 @@ class ContactSync:
         self._rows = SyncRows(self._db)
         self._known = KnownContacts(self._db, settles_removed=self.on_removed == "clear")
         self._changes = Changes(self._db, len(self._attributes))
+        self._look_up = ContactLookUp(self.client)
         self._writer = ContactWriter(
-            self.client, WriteQueue(self._db), self._attributes, self.mode, self._after_outcome
+            self.client, self._look_up, WriteQueue(self._db), self._attributes, self.mode, self._after_outcome
         )
         #: Whether the rows have been read to the end; until then the outcomes lack some of them.
         self.has_all_rows: bool = False
@@ -188,7 +190,7 @@ class ContactSync:
         self._news = True
         for phone_number in self._known.uncertain():
             try:
-                contact = self._writer.look_up(phone_number)
+                contact = self._look_up.under_any_spelling(phone_number)
             except LOOK_UP_FAILURES as error:
                 # It may be this contact alone. In an outage, the count fails too, and ends the run.
                 self._count_contacts()
@@ -219,6 +221,7 @@ class ContactSync:
         self._news = True
         is_whole = self._list_all(contacts)
         self._known.take_listed(is_whole=is_whole)
+        self._writer.has_listed = True
         if not is_whole:
             log.warning(
                 "WATI lists fewer contacts than it counts: %s people who are not listed are looked up, a call for each.",
@@ -345,7 +348,7 @@ class ContactSync:
 
         ``total`` is ``rows_read`` and the people who are no longer in the rows and were to be cleared.
         """
-        reads = self._reads + self._writer.reads
+        reads = self._reads + self._look_up.calls + self._writer.reads
         summary = {
             "sync_key": self.sync_key,
             "rows_read": self._rows.count(),

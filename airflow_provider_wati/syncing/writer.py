@@ -8,17 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.client.retry import Safety
-from airflow_provider_wati.exceptions import (
-    WatiBadRequestError,
-    WatiConflictError,
-    WatiConnectionError,
-    WatiError,
-    WatiNotFoundError,
-    WatiPermissionError,
-    WatiRejectedError,
-    WatiResponseError,
-    WatiServerError,
-)
+from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.syncing.changes import NO_NAME
 from airflow_provider_wati.syncing.diff import (
     Person,
@@ -29,6 +19,7 @@ from airflow_provider_wati.syncing.diff import (
     match_answer,
     seen_in,
     shows_attributes,
+    update_of,
     vals_in,
 )
 from airflow_provider_wati.syncing.isolation import (
@@ -40,13 +31,14 @@ from airflow_provider_wati.syncing.isolation import (
     may_have_worked,
     next_step,
 )
+from airflow_provider_wati.syncing.look_up import LOOK_UP_FAILURES
 from airflow_provider_wati.syncing.values import is_same_list, shown_text, vals_of
 from airflow_provider_wati.tables.outcomes import SyncStatus
-from airflow_provider_wati.tables.phone_numbers import spellings_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
     from airflow_provider_wati.client.types import Contact
+    from airflow_provider_wati.syncing.look_up import ContactLookUp
     from airflow_provider_wati.syncing.write_queue import WriteQueue
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -55,11 +47,6 @@ log: logging.Logger = logging.getLogger(__name__)
 BATCH = 100
 # Where most rows are at fault, to write them one by one takes fewer calls than to search for them.
 _MOST_HALVINGS = BATCH.bit_length()
-
-#: How a look-up says that WATI has no contact under a phone number, or does not take it.
-_MISSING = (WatiBadRequestError, WatiConflictError, WatiNotFoundError, WatiRejectedError)
-#: A look-up that fails because of the contact, or of an outage.
-LOOK_UP_FAILURES = (WatiPermissionError, WatiServerError, WatiConnectionError, WatiResponseError)
 
 _NO_LONGER = "WATI does not have the contact any more"
 _NOT_THERE = "WATI took the new contact, and does not have it"
@@ -71,6 +58,7 @@ class ContactWriter:
     Write the people in a queue to WATI.
 
     :param client: the account.
+    :param look_up: looks up single contacts of it.
     :param queue: holds the people, and gets the outcomes.
     :param attributes: the names of the mapped attributes, in the order of the values.
     :param mode: ``upsert``, ``update`` or ``insert``.
@@ -80,12 +68,14 @@ class ContactWriter:
     def __init__(
         self,
         client: WatiClient,
+        look_up: ContactLookUp,
         queue: WriteQueue,
         attributes: Sequence[str],
         mode: str,
         after: Callable[[int], None],
     ) -> None:
         self._client = client
+        self._look_up = look_up
         self._queue = queue
         self._attributes = attributes
         self._mode = mode
@@ -93,9 +83,11 @@ class ContactWriter:
         self._health = Health()
         #: Whether contacts are created now, of which a write that works proves nothing: it is an update.
         self._is_creating = False
+        #: Whether this run has listed WATI's contacts, so that none of them is found in another spelling.
+        self.has_listed: bool = False
         #: Who was refused since a write has worked, for a cause that may concern everybody.
         self._refused: list[Person] = []
-        #: Calls that were made, look-ups and writes.
+        #: Calls that were made, without the look-ups.
         self.reads: int = 0
         self.writes: int = 0
 
@@ -115,16 +107,6 @@ class ContactWriter:
             why = f"it was refused, as all writes since; they may be refused to everybody: {error}"
             self._queue.take_back(self._refused, why)
             raise
-
-    def look_up(self, phone_number: str) -> Contact | None:
-        """Return the contact of a person under any spelling; None where WATI has none, or refuses the phone number."""
-        for spelling in sorted(spellings_of(phone_number), key=phone_number.__ne__):
-            self.reads += 1
-            try:
-                return self._client.get_contact(spelling)
-            except _MISSING:
-                continue
-        return None
 
     def _after_success(self) -> None:
         self._health = self._health.after_success()
@@ -162,7 +144,7 @@ class ContactWriter:
                 self._client.count_contacts()
             else:
                 self.writes += 1
-                self._client.update_contacts([self._update_of(good)])
+                self._client.update_contacts([update_of(self._attributes, good)])
         except WatiError as failure:
             cause = cause_of(failure)
             if cause is Cause.EVERYBODY:
@@ -231,7 +213,7 @@ class ContactWriter:
         try:
             # Made once: to halve a call that fails takes as many calls as to repeat it, and writes half of the people.
             answer = self._client.update_contacts(
-                [self._update_of(person) for person in people], safety=Safety.NON_IDEMPOTENT
+                [update_of(self._attributes, person) for person in people], safety=Safety.NON_IDEMPOTENT
             )
         except WatiError as error:
             self._queue.put_back(people, str(error) if may_have_worked(error) else None)
@@ -241,10 +223,6 @@ class ContactWriter:
         self._record_update(people, answer)
         self._after(len(people))
         return None
-
-    def _update_of(self, person: Person) -> dict[str, object]:
-        changes = attributes_to_update(self._attributes, person)
-        return {"target": person.phone_number, "custom_params": changes}
 
     def _record_update(self, batch: Sequence[Person], answer: Sequence[Contact]) -> None:
         """Record the answer to an update. It may leave people out, which is the only sign that they were not updated."""
@@ -279,7 +257,7 @@ class ContactWriter:
     def _not_updated(self, person: Person, reason: str) -> None:
         """Find out why an update was refused: WATI may have deleted the contact, or know the line by its other spelling."""
         with self._looking_up(person):
-            contact = self.look_up(person.phone_number)
+            contact = self._look_up.under_any_spelling(person.phone_number)
             if contact is not None:
                 seen = seen_in(self._attributes, contact, person.phone_number)
                 if seen.phone_number != person.phone_number and not person.switched:
@@ -311,6 +289,8 @@ class ContactWriter:
 
     def _post(self, person: Person) -> None:
         """Create a contact; one that exists is updated."""
+        if self._is_found_in_other_spelling(person):
+            return
         self._queue.begin_call([person])
         self.writes += 1
         try:
@@ -325,10 +305,26 @@ class ContactWriter:
             self._after_success()
             self._created(person, contact)
 
+    def _is_found_in_other_spelling(self, person: Person) -> bool:
+        """
+        Look up the other spelling of a phone number, if it has one: WATI would make a second contact for the line.
+
+        :return: whether there is a contact, or it is not known, so that nothing is created.
+        """
+        # Who was switched to a create has been looked up in both.
+        if self.has_listed or person.switched:
+            return False
+        with self._looking_up(person):
+            contact = self._look_up.under_other_spelling(person.phone_number)
+            if contact is not None:
+                self._exists(person, contact)
+            return contact is not None
+        return True
+
     def _not_created(self, person: Person, error: WatiError) -> None:
         """Find out what a create that failed has left in WATI."""
         with self._looking_up(person):
-            existing = self.look_up(person.phone_number)
+            existing = self._look_up.under_any_spelling(person.phone_number)
             if existing is None and may_have_worked(error):
                 self._queue.record_unknown(person, str(error))
             elif existing is None:
@@ -357,7 +353,7 @@ class ContactWriter:
             self._queue.switch_created(person, seen)
             return
         with self._looking_up(person):
-            contact = self.look_up(person.phone_number)
+            contact = self._look_up.under_any_spelling(person.phone_number)
             if contact is None:
                 self._queue.record_unknown(person, _NOT_THERE)
                 return

@@ -176,3 +176,21 @@ def test_no_contact_operator_writes_consent(
     with pytest.raises(WatiValidationError, match="is consent"):
         execute(operator({name: "true"}))
     assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("known", "given"), [("551187654321", "5511987654321"), ("525512345678", "5215512345678")]
+)
+def test_an_upsert_finds_the_contact_in_its_other_spelling(
+    execute: Execute, sandbox: Sandbox, known: str, given: str
+) -> None:
+    """A line that WATI has in another spelling is updated there, and gets no second contact."""
+    sandbox.control("POST", "/contacts", {"contacts": [{"phone": known, "name": "Ada"}]})
+    before = len(sandbox.state.contacts)
+    for action in ("updated", "unchanged"):
+        upsert = WatiUpsertContactOperator(
+            task_id="upsert", phone_number=given, name="Ada", custom_params={"tier": "gold"}
+        )
+        assert execute(upsert)["action"] == action
+    assert len(sandbox.state.contacts) == before
+    assert sandbox.state.by_phone[known].custom_params == {"tier": "gold"}

@@ -105,8 +105,48 @@ def test_a_contact_that_wati_renumbers_is_updated_in_its_new_spelling(
 @pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
 def test_a_new_contact_that_exists_in_the_other_spelling_is_found(syncer: Syncer, old: str, new: str) -> None:
     """After a create that is refused, the contact is looked up in both spellings before it is called missing."""
-    syncer.run([])
+    # They write to us after the listing.
+    syncer.sandbox.fault("answer", method="GET", path="*/contacts/count", answer={"contact_count": 0})
+    syncer.sandbox.fault("answer", method="GET", path="*/contacts", answer={"contact_list": []})
     syncer.sandbox.control("POST", "/contacts", {"contacts": [{"phone": old, "name": "Ada"}]})
     syncer.sandbox.fault("status", method="POST", path="*/contacts", status=400)
     assert syncer.run([row(new)]) == {"updated": 1}
     assert tier_of(syncer, old) == "gold"
+
+
+@pytest.mark.parametrize("mode", ["upsert", "insert"])
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_a_line_gets_no_second_contact(syncer: Syncer, old: str, new: str, mode: str) -> None:
+    """A contact that is new in WATI in the other spelling is found before one is created, with one call."""
+    syncer.run([])
+    syncer.sandbox.control("POST", "/contacts", {"contacts": [{"phone": old, "name": "Ada"}]})
+    syncer.calls()
+    assert syncer.run([row(new)], mode=mode) == ({"updated": 1} if mode == "upsert" else {"skipped": 1})
+    assert len(syncer.sandbox.state.contacts) == 1
+    assert tier_of(syncer, old) == ("gold" if mode == "upsert" else None)
+    calls = syncer.calls()
+    assert (calls["GET /contacts/{n}"], calls["POST /contacts"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("old", "new"), BOTH_WAYS)
+def test_the_other_spelling_is_looked_up_only_where_it_may_be_in_wati(
+    syncer: Syncer, old: str, new: str
+) -> None:
+    """After a listing in the same run, and for a phone number with one spelling, a create costs one call."""
+    assert syncer.run([row(old)]) == {"created": 1}
+    assert syncer.calls()["GET /contacts/{n}"] == 0
+    assert syncer.run([row(old), row("919700000001")]) == {"created": 1, "unchanged": 1}
+    assert syncer.calls() == {"POST /contacts": 1}
+
+
+def test_a_line_whose_other_spelling_cannot_be_looked_up_is_unknown(syncer: Syncer) -> None:
+    """When the look-up of the other spelling fails, nothing is created, and the next run does it."""
+    old, new = LINES[0]
+    syncer.run([])
+    syncer.sandbox.fault("status", method="GET", status=500, path=f"*{old}")
+    client = syncer.sandbox.client(max_tries=2)
+    assert syncer.run([row(new), row("919700000001")], client=client) == {"created": 1, "unknown": 1}
+    assert "could not be looked up" in str(syncer.reasons()[0])
+    syncer.sandbox.control("DELETE", "/faults")
+    assert syncer.run([row(new), row("919700000001")]) == {"created": 1, "unchanged": 1}
+    assert tier_of(syncer, new) == "gold"
