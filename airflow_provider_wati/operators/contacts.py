@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact, SendHooks
     from airflow_provider_wati.client.validation import CustomParams
     from airflow_provider_wati.sending.conversation_index import Sighting
-    from airflow_provider_wati.syncing.values import Value
     from airflow_provider_wati.tables.values import Row
 
 
@@ -356,11 +355,7 @@ def _has_attributes(contact: Contact, custom_params: CustomParams | None) -> boo
     there = params_of(contact)
     wanted = {param["name"]: param["value"] for param in contact_attributes(custom_params, "custom_params")}
     # An attribute that is to be empty may as well be gone.
-    return all(_is_value(value, there.get(name, "")) for name, value in wanted.items())
-
-
-def _is_value(wanted: str, there: Value) -> bool:
-    return is_same(wanted.strip(), there.strip() if isinstance(there, str) else there)
+    return all(is_same(value, there.get(name, "")) for name, value in wanted.items())
 
 
 def _is_target(contact: Contact, target: Target) -> bool:

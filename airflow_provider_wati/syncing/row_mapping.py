@@ -74,8 +74,9 @@ def read_row(row: Row, columns: ContactColumns, targets: TargetReader) -> Checke
         phone_number = targets.read_phone_number(given)
         if columns.name is not None:
             name = (_text(row, columns.name) or "").strip() or None
-        # NULL and an empty text both mean no value.
-        values = [_text(row, column) or "" for column in columns.attributes.values()]
+        # NULL and an empty text both mean no value. WATI may remove spaces at the ends, such as the padding of a CHAR
+        # column: a value that keeps them would be written again in each run.
+        values = [(_text(row, column) or "").strip() for column in columns.attributes.values()]
     except Exception as error:
         return CheckedRow(phone_number, phone_number or as_written(given), name, None, complaint_of(error))
     return CheckedRow(phone_number, phone_number, name, vals_of(values), None)

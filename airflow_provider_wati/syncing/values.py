@@ -54,12 +54,13 @@ def is_same(written: Value, shown: Value) -> bool:
     Say if a value that WATI shows is the one that was written.
 
     :param written: the text of a row.
-    :param shown: what WATI shows: ``1.5`` counts as ``"1.50"``, ``7`` as ``"007"``, ``true`` as ``"true"``.
+    :param shown: what WATI shows: ``1.5`` counts as ``"1.50"``, ``7`` as ``"007"``, ``true`` as ``"true"``, and spaces at
+        the ends do not count.
     """
     if isinstance(shown, str):
-        return written == shown
+        return str(written).strip() == shown.strip()
     if isinstance(shown, bool):
-        return str(written).casefold() == str(shown).casefold()
+        return str(written).strip().casefold() == str(shown).casefold()
     try:
         number = Decimal(str(written).strip())
         # Of 20 digits, a float keeps 16.

@@ -79,6 +79,28 @@ def test_values_become_text_and_null_empties_an_old_value(syncer: Syncer) -> Non
     assert [syncer.params(n) for n in (1, 2, 3)] == [{"tier": "3"}, {"city": "Pune"}, {}]
 
 
+def test_spaces_at_the_ends_of_a_value_are_neither_written_nor_compared(
+    syncer: Syncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The padding of a CHAR column is removed, so that a value counts as written whether or not WATI removes it too."""
+    syncer.add((1, {"tier": " gold ", "city": "Pune"}), (2, {"tier": "   "}))
+    rows = [row(1, tier="gold  "), row(2, tier="  ", city=None), row(3, tier="gold   ", city="  ")]
+    for mode in ("insert", "upsert"):
+        syncer.snapshot.path.unlink(missing_ok=True)
+        syncer.run(rows, mode=mode)
+        assert syncer.statuses()[:2] == (["skipped"] * 2 if mode == "insert" else ["unchanged"] * 2)
+    assert syncer.params(3) == {"tier": "gold"}
+    assert syncer.statuses()[2] == "unchanged"
+
+
+def test_a_padded_value_is_cleared(syncer: Syncer) -> None:
+    """A person whose values were padded is emptied when they leave the rows."""
+    rows = [row(n) for n in range(9)]
+    assert syncer.run([*rows, row(10, tier="gold  ")]) == {"created": 10}
+    assert syncer.run(rows, on_removed="clear") == {"unchanged": 9, "cleared": 1}
+    assert syncer.params(10) == {}
+
+
 def test_other_attributes_stay_and_a_newly_mapped_one_is_looked_up(syncer: Syncer) -> None:
     """Attributes that are not mapped stay; a newly mapped one causes a listing."""
     syncer.add((1, {"own": "kept", "city": "Goa"}), (2, {"city": "Goa"}))
