@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Contact
 
 
+#: The longest phone number, by the standard E.164.
+_MOST_DIGITS = 15
+
+
 class Seen(NamedTuple):
     """
     What WATI shows of one contact.
@@ -98,9 +102,13 @@ def vals_in(attributes: Sequence[str], contact: Contact, written: Sequence[str] 
 
 
 def phone_numbers_of(contact: Contact) -> set[str]:
-    """Return the phone numbers of a contact as digits: WATI writes them in two fields, with a plus sign and without."""
+    """
+    Return the phone numbers of a contact as digits: WATI writes them in two fields, with a plus sign and without.
+
+    What is longer than any phone number is something else, such as a BSUID, and the snapshot does not take it.
+    """
     written: tuple[Any, ...] = (contact.get("phone"), contact.get("wa_id"))
-    return {digits for value in written if (digits := _digits_of(value))}
+    return {digits for value in written if 0 < len(digits := _digits_of(value)) <= _MOST_DIGITS}
 
 
 def _digits_of(value: object) -> str:

@@ -43,6 +43,8 @@ ODDITIES: dict[str, Any] = {
     "phone is a number": contact(int(ODD)),
     "phone is a float": contact(float(ODD)),
     "phone is a list": contact([ODD]),
+    "phone is a BSUID": contact("US." + "1234567890" * 5),
+    "phone is too long": contact("+" + "9" * 41),
     "phone is true": contact(True),
     "attribute without name": contact(ODD, {"value": "x"}),
     "attribute is null": contact(ODD, None),
