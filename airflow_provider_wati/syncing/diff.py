@@ -145,22 +145,17 @@ def match_answer(
     """
     Return the contact of each person in the answer to an update, and the people that the answer leaves out.
 
-    A contact belongs to a person under each spelling of the phone number. Where an answer has as many contacts that
-    were not asked for as people are left out, these are taken to be the same, and their contact is empty.
+    A contact belongs to a person under each spelling of the phone number.
     """
-    keyed = [(contact, set(map(dedupe_key_of, phone_numbers_of(contact)))) for contact in answer]
-    contacts = {key: contact for contact, keys in keyed for key in keys}
-    asked = {dedupe_key_of(person.phone_number) for person in people}
-    others = sum(asked.isdisjoint(keys) for _, keys in keyed)
-    left_out = [person for person in people if dedupe_key_of(person.phone_number) not in contacts]
-    if len(left_out) <= others:
-        contacts.update((dedupe_key_of(person.phone_number), {"id": ""}) for person in left_out)
-        left_out = []
-    found = [
-        (person, contacts[key])
-        for person in people
-        if (key := dedupe_key_of(person.phone_number)) in contacts
-    ]
+    contacts = {dedupe_key_of(each): contact for contact in answer for each in phone_numbers_of(contact)}
+    found: list[tuple[Person, Contact]] = []
+    left_out: list[Person] = []
+    for person in people:
+        contact = contacts.get(dedupe_key_of(person.phone_number))
+        if contact is None:
+            left_out.append(person)
+        else:
+            found.append((person, contact))
     return found, left_out
 
 

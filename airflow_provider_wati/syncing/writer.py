@@ -225,7 +225,7 @@ class ContactWriter:
         return None
 
     def _record_update(self, batch: Sequence[Person], answer: Sequence[Contact]) -> None:
-        """Record the answer to an update. It may leave people out, which is the only sign that they were not updated."""
+        """Record the answer to an update. If it leaves people out, that is the only sign that they were not updated."""
         found, left_out = match_answer(batch, answer)
         done: list[tuple[Person, str | None, str | None]] = []
         for person, contact in found:
@@ -260,7 +260,10 @@ class ContactWriter:
             contact = self._look_up.under_any_spelling(person.phone_number)
             if contact is not None:
                 seen = seen_in(self._attributes, contact, person.phone_number)
-                if seen.phone_number != person.phone_number and not person.switched:
+                if reason == _LEFT_OUT and is_same_list(seen.vals, vals_of(person.values)):
+                    # The answer may have had the contact without its phone number.
+                    self._queue.record_written([(person, seen.name, seen.vals)])
+                elif seen.phone_number != person.phone_number and not person.switched:
                     self._queue.switch(person, "put", SyncStatus(person.done), seen)
                 else:
                     self._queue.record_refused(person, SyncStatus.REJECTED, reason, missing=False)

@@ -87,17 +87,18 @@ def test_a_contact_has_the_phone_numbers_of_both_fields() -> None:
     assert phone_numbers_of(contact()) == set()
 
 
-def test_an_answer_in_another_spelling_belongs_to_the_person_who_is_missing() -> None:
-    """As many contacts that were not asked for as people are missing are taken to be these people."""
+def test_an_answer_in_another_spelling_belongs_to_the_person() -> None:
+    """A contact belongs to a person under each spelling of the phone number."""
     mexican = person("5215512345678")
     found, left_out = match_answer([person(), mexican], [contact("919810000001"), contact("525512345678")])
     assert [each.phone_number for each, _ in found] == ["919810000001", "5215512345678"]
     assert left_out == []
 
 
-def test_people_that_an_answer_leaves_out_are_named() -> None:
-    """A person without a contact in the answer was not updated."""
+@pytest.mark.parametrize("others", [[], [contact()], [contact("919810000003")]], ids=str)
+def test_people_that_an_answer_leaves_out_are_named(others: list[Any]) -> None:
+    """A person without a contact in the answer was not updated, whoever else is in it."""
     missing = person("919810000002")
-    found, left_out = match_answer([person(), missing], [contact("919810000001")])
+    found, left_out = match_answer([person(), missing], [contact("919810000001"), *others])
     assert [each.phone_number for each, _ in found] == ["919810000001"]
     assert left_out == [missing]

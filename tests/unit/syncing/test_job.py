@@ -430,6 +430,27 @@ def test_a_person_that_the_answer_leaves_out_is_not_updated(syncer: Syncer) -> N
     assert syncer.run([row(1, tier="new"), row(2)]) == {"updated": 1, "unchanged": 1}
 
 
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_an_answer_with_a_contact_without_a_phone_number_shows_nobody(
+    syncer: Syncer, is_deleted: bool
+) -> None:
+    """A person is looked up when the answer has a contact without a phone number in their place."""
+    syncer.sandbox.control("PATCH", "/settings", {"unknown_contact_in_update": "skip"})
+    syncer.run([row(1), row(2)])
+    state = syncer.sandbox.state
+    if is_deleted:
+        state.delete_contact(state.by_phone[number(2)])
+    params = [{"name": "tier", "value": "new"}, {"name": "city", "value": "Pune"}]
+    answer = [
+        {"id": "a" * 24, "phone": f"+{number(1)}", "custom_params": params},
+        {"id": "b" * 24, "phone": None, "channel_type": "instagram", "custom_params": []},
+    ]
+    syncer.sandbox.fault("answer", method="PUT", when="after", answer={"contact_list": answer})
+    rows = [row(1, tier="new"), row(2, tier="new")]
+    assert syncer.run(rows) == ({"created": 1, "updated": 1} if is_deleted else {"updated": 2})
+    assert syncer.params(2) == {"tier": "new", "city": "Pune"}
+
+
 def test_an_answer_with_the_old_value_is_rejected(syncer: Syncer) -> None:
     """An answer that shows another value than was written is a rejection."""
     syncer.run([row(1)])
