@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,18 @@ def test_values_become_text_and_null_empties_an_old_value(syncer: Syncer) -> Non
         "unchanged": 1,
     }
     assert [syncer.params(n) for n in (1, 2, 3)] == [{"tier": "3"}, {"city": "Pune"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(Decimal("1.00"), "1.00"), (Decimal("1E+3"), "1000"), (3.0, "3"), (1e16, "1e+16"), (0.0000001, "1e-07")],
+)
+def test_numbers_become_the_texts_that_the_documentation_states(
+    syncer: Syncer, value: Any, text: str
+) -> None:
+    """Decimals have no exponent and keep their digits; large and small floats have one (docs/sync.md)."""
+    syncer.run([row(1, tier=value)])
+    assert syncer.params(1) == {"tier": text, "city": "Pune"}
 
 
 def test_spaces_at_the_ends_of_a_value_are_neither_written_nor_compared(
