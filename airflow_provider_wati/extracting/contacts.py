@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from airflow_provider_wati.extracting.rows import (
     json_of,
     params_of,
 )
+from airflow_provider_wati.extracting.seen_ids import SeenIds
 from airflow_provider_wati.listening.values import text_of, time_of
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _JSON = ("teams", "segments")
 _FLAGS = ("allow_broadcast", "opted_in", "allow_sms")
 _TIMES = ("created", "last_updated")
 _PAGE = 100
+#: Looks at the list for contacts that have moved while it was read.
+_MOST_LOOKS = 3
 #: After these, the list counts as it is.
 _NO_ANSWER = (
     WatiBadRequestError,
@@ -69,6 +73,9 @@ class ContactsExtract:
     WATI lists contacts without a filter and without a documented order, and does not say whether an opt-out changes
     ``last_updated``. So each run reads the whole list, and there is nothing to remember.
 
+    A contact that moves to the front while the list is read is not listed, and pushes another one to the next page, where it
+    comes again. Then the list is looked at once more.
+
     :param client: the account.
     """
 
@@ -77,6 +84,8 @@ class ContactsExtract:
     def __init__(self, client: WatiClient) -> None:
         self._client = client
         self.skipped: int = 0
+        #: Contacts that the list has shown, each once.
+        self._distinct = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
         """Return an empty state."""
@@ -85,20 +94,53 @@ class ContactsExtract:
     def batches(self, state: Mapping[str, str]) -> Iterator[Batch]:
         """Read all contacts, a hundred at a time."""
         counted = self._count()
-        listed = 0
-        contacts = self._client.iter_contacts()
-        while page := list(islice(contacts, _PAGE)):
-            listed += len(page)
-            rows = [row for contact in page if (row := _row_of(contact))]
-            self.skipped += len(page) - len(rows)
-            yield Batch(rows)
-        if counted is not None and listed < counted:
+        self._distinct = 0
+        with closing(SeenIds()) as seen:
+            has_moved = yield from self._listed(seen, None)
+            for _ in range(_MOST_LOOKS - 1):
+                if not has_moved or self._has_all(counted):
+                    break
+                # Contacts that have been added stand in the list too, and do not make up for one that is missing.
+                counted = max(counted, self._count() or 0) if counted is not None else None
+                has_moved = yield from self._listed(seen, counted)
+        if counted is None and has_moved:
+            log.warning(
+                "WATI's list of contacts moved %d times while it was read, so that contacts may be missing. The next run reads "
+                "the whole list again.",
+                _MOST_LOOKS,
+            )
+        elif counted is not None and not self._has_all(counted):
             log.warning(
                 "WATI counts %s contacts and lists %s: the list moved while it was read, or the token does not see all. "
                 "The next run reads the whole list again.",
                 f"{counted:,}",
-                f"{listed:,}",
+                f"{self._distinct:,}",
             )
+
+    def _has_all(self, counted: int | None) -> bool:
+        return counted is not None and self._distinct >= counted
+
+    def _listed(self, seen: SeenIds, enough: int | None) -> Generator[Batch, None, bool]:
+        """
+        Read the list, and return whether a contact came twice in it.
+
+        :param seen: the ids that it has shown.
+        :param enough: how many contacts have to be seen for the rest not to be read; None to read the whole list.
+        """
+        is_first_look = self._distinct == 0
+        has_moved = False
+        contacts = self._client.iter_contacts()
+        with closing(SeenIds()) as here:
+            while page := list(islice(contacts, _PAGE)):
+                rows = [row for contact in page if (row := _row_of(contact))]
+                odd = len(page) - len(rows) if is_first_look else 0
+                self.skipped += odd
+                self._distinct += odd + sum(seen.add(row["id"]) for row in rows)
+                has_moved = sum(here.add(row["id"]) for row in rows) < len(rows) or has_moved
+                yield Batch(rows)
+                if self._has_all(enough):
+                    break
+        return has_moved
 
     def _count(self) -> int | None:
         try:

@@ -138,6 +138,61 @@ def test_odd_contacts_cost_their_row_and_no_other() -> None:
     assert kept.rows["a"]["custom_params"] is None
 
 
+def shifting_contacts(account: Account, shifts: int) -> list[int]:
+    """
+    Let the list of contacts have the latest change first, and somebody of page 3 opt out after page 1.
+
+    :param shifts: in how many looks at the list that happens.
+    :return: gets the pages of each look.
+    """
+    account.contacts = [{"id": f"c{n}", "allow_broadcast": True} for n in range(250)]
+    account.count = 250
+    pages: list[int] = []
+
+    def iter_contacts() -> Iterator[Any]:
+        account.calls.append("contacts")
+        pages.append(0)
+        look, place = len(pages) - 1, 0
+        while page := account.contacts[place : place + 100]:
+            pages[look] += 1
+            yield from page
+            if place == 0 and look < shifts:
+                moved = account.contacts.pop(220)
+                account.contacts.insert(0, {**moved, "allow_broadcast": False})
+            place += 100
+
+    account.iter_contacts = iter_contacts  # type: ignore[method-assign] # for this test
+    return pages
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_contact_that_moves_to_the_front_while_the_list_is_read_is_read(
+    caplog: pytest.LogCaptureFixture, counts: bool
+) -> None:
+    """An opt-out during the run is not missing, and where WATI counts, the second look ends once all were seen."""
+    account, kept = Account(), Kept()
+    pages = shifting_contacts(account, shifts=1)
+    account.count = account.count if counts else WatiBadRequestError("no")
+    extract(ContactsExtract(account), {}, kept, FakeClock())  # type: ignore[arg-type] # stands in
+    assert len(kept.rows) == 250
+    assert kept.rows["c220"]["allow_broadcast"] is False
+    assert account.calls == ["count", "contacts", *(["count"] if counts else []), "contacts"]
+    assert pages == [3, 1 if counts else 3]
+    assert "list moved" not in caplog.text
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_list_of_contacts_that_never_rests_is_said(caplog: pytest.LogCaptureFixture, counts: bool) -> None:
+    """After three looks the log says that contacts may be missing; repeats do not count as contacts."""
+    account = Account()
+    pages = shifting_contacts(account, shifts=3)
+    account.count = 260 if counts else WatiBadRequestError("no")
+    extract(ContactsExtract(account), {}, Kept(), FakeClock())  # type: ignore[arg-type] # stands in
+    assert len(pages) == 3
+    assert ("counts 260 contacts and lists 250" in caplog.text) == counts
+    assert ("moved 3 times" in caplog.text) == (not counts)
+
+
 def test_rows_are_stored_in_parts() -> None:
     """Memory stays flat: no more than some thousand rows are held at a time."""
     account = Account()
