@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+#: WATI documents ids as ObjectIds, which begin with the second in which they were made.
+_OBJECT_ID = re.compile(r"[0-9a-f]{24}", re.IGNORECASE)
+_DIGITS_OF_SECONDS = 8
+#: Servers make ids by clocks that may differ by so many seconds.
+_CLOCKS_DIFFER_BY = 60
 
 
 @dataclass(slots=True)
@@ -11,8 +18,9 @@ class LatestActivityFirst:
     Tells when the rest of the list of conversations has had no message since a limit.
 
     WATI documents that it lists the newest conversations first, and not whether it means their beginning or their latest
-    message. Ids of WATI grow with time: where an id goes up along the list, it is not ordered by the beginning. Where the
-    time of the latest message goes up, it is not ordered by that. Until the order is proven, the list is read to its end.
+    message. Ids of WATI say when a conversation began: where one began more than a minute after the one before it in the
+    list, it is not ordered by the beginning. Where the time of the latest message goes up, it is not ordered by that. Until
+    the order is proven, the list is read to its end.
 
     :param old_needed: how many conversations in a row have to be older than the limit.
     :param began: when the run began. What is said later moves a conversation, which the list may not show yet.
@@ -46,11 +54,24 @@ class LatestActivityFirst:
             return False
         if self.previous is not None:
             previous_id, previous_time = self.previous
-            self.is_proven = self.is_proven or (len(id) == len(previous_id) and id > previous_id)
+            self.is_proven = self.is_proven or _began_later(id, previous_id)
             self.rises = self.rises or time > previous_time
         self.previous = (id, time)
         self.old = self.old + 1 if time < limit else 0
         return self.holds and self.old >= self.old_needed
+
+
+def _began_later(id: str, previous_id: str) -> bool:
+    """
+    Return whether a conversation certainly began after another one.
+
+    The rest of an ObjectId is of the server that made it, so that of one second it tells nothing; an id of another form never
+    does.
+    """
+    if not (_OBJECT_ID.fullmatch(id) and _OBJECT_ID.fullmatch(previous_id)):
+        return False
+    began, previous_began = (int(each[:_DIGITS_OF_SECONDS], 16) for each in (id, previous_id))
+    return began > previous_began + _CLOCKS_DIFFER_BY
 
 
 class Recent:

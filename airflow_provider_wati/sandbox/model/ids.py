@@ -11,7 +11,6 @@ BSUID = re.compile(r"[A-Z]{2}\.[0-9]+")
 
 # A prefix per kind lets a number be read back out of an id, so that no id has to be stored.
 CONTACT = "66b1fb04c0ac7000"
-CONVERSATION = "66b1fb04c0de7000"
 TICKET = "66b1fb0471c7e700"
 MESSAGE = "66b1fb043e55a6e0"
 LOCAL_MESSAGE = "66b1fb0410ca1000"
@@ -22,6 +21,9 @@ CHANNEL = "65b7a1c2c4a22e10"
 WEBHOOK = "65b7a1c23eb4004a"
 
 _NUMBER_DIGITS = 8
+# The id of a conversation begins with a second, as WATI's do, which grows with the number.
+_FIRST_SECOND, _SECONDS_APART = 0x66B1FB04, 100
+_CONVERSATION = "c0de7000"
 
 
 def make_id(kind: str, number: int) -> str:
@@ -37,3 +39,14 @@ def read_id(kind: str, text: str) -> int | None:
         return int(text[len(kind) :], 16)
     except ValueError:
         return None
+
+
+def conversation_id(number: int) -> str:
+    """Return the id of the ``number``-th conversation, which says that it began after those before it."""
+    return f"{_FIRST_SECOND + _SECONDS_APART * number:08x}{_CONVERSATION}{number:08x}"
+
+
+def read_conversation_id(text: str) -> int | None:
+    """Return the number inside the id of a conversation, or None when it is not one."""
+    number = read_id(text[:-_NUMBER_DIGITS], text)
+    return number if number is not None and conversation_id(number) == text else None

@@ -39,7 +39,7 @@ def contact_with_id(state: State, contact_id: str) -> Contact | None:
 
 def conversation_with_id(state: State, conversation_id: str) -> Conversation | None:
     """Return a conversation unless its contact was deleted."""
-    number = ids.read_id(ids.CONVERSATION, conversation_id)
+    number = ids.read_conversation_id(conversation_id)
     if number is None or number >= len(state.conversations):
         return None
     conversation = state.conversations[number]

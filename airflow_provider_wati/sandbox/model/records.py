@@ -87,7 +87,7 @@ class Conversation:
 
     @property
     def id(self) -> str:
-        return ids.make_id(ids.CONVERSATION, self.number)
+        return ids.conversation_id(self.number)
 
     @property
     def ticket_id(self) -> str:

@@ -102,7 +102,12 @@ class Kept:
 
 
 def id_of(n: int) -> str:
-    return f"{n:024x}"
+    """An ObjectId, whose first eight digits are the second in which it was made: an hour for each number."""
+    return object_id(3600 * n, 0, n)
+
+
+def object_id(second: int, process: int, counter: int) -> str:
+    return f"{second:08x}{process:010x}{counter:06x}"
 
 
 def at(hours: float) -> str:
@@ -220,6 +225,18 @@ def test_conversations_that_may_be_ordered_by_their_beginning_are_all_read() -> 
     account.talks[id_of(0)] = [{"id": "news", "created": at(50)}]
     kept = read_messages(account, {"watermark": at(40)})
     assert set(kept.rows) == {"news"}
+
+
+@pytest.mark.parametrize("apart", [0, 60])
+def test_ids_that_two_servers_made_at_once_prove_no_order(apart: int) -> None:
+    """Where one id is higher than the one before it by the server that made it or its clock, news further down are found."""
+    account = Account()
+    ids = [object_id(100_000 - 100 * n, 7, n) for n in range(60)]
+    ids[3] = object_id(100_000 - 200 + apart, 9, 1)
+    account.talks = {id: [{"id": f"m{n}", "created": at(-n)}] for n, id in enumerate(ids)}
+    assert "conversation_order" not in read_messages(account, {}).state
+    account.talks[ids[40]] = [{"id": "news", "created": at(50)}, *account.talks[ids[40]]]  # type: ignore[misc] # no error here
+    assert set(read_messages(account, {"watermark": at(40)}).rows) == {"news"}
 
 
 def test_an_order_that_was_proven_counts_for_the_next_run() -> None:
