@@ -148,6 +148,8 @@ class CampaignRecipientsExtract:
         self._all_settled = True
         #: How long a look at a campaign counts, because events bring what is new; None where none come.
         self.pause: timedelta | None = None
+        #: Whether every campaign was tried, also where some of them could not be read.
+        self.is_through = False
         self.skipped: int = 0
 
     def forget(self, state: Mapping[str, str]) -> State:
@@ -165,6 +167,7 @@ class CampaignRecipientsExtract:
         :raises WatiError: at the end, when a campaign could not be read; it is read again by the next run.
         """
         self._began = self._clock.now()
+        self.is_through = False
         forgotten = time_before(self._began, 2 * FOLLOWED_FOR)
         self._done = {
             name: text for name, text in state.items() if name != TOTALS and not _is_older(text, forgotten)
@@ -256,6 +259,7 @@ class CampaignRecipientsExtract:
                 self._all_settled = self._all_settled and look.is_settled
                 self._done[f"{_CAMPAIGN}{id}"] = str(look)
                 yield Batch(state=dict(self._done))
+        self.is_through = True
         unread.check()
 
     def _recipients(self, campaign: Campaign, campaign_id: str, reached: Counter[str]) -> Iterator[Batch]:

@@ -72,6 +72,17 @@ class StatusFeed:
             self._give_up(error)
         return {self._name: cursor} if cursor else {}
 
+    def can_finish_after_error(self, source: Extract) -> bool:
+        """
+        Return whether to take in statuses although WATI could not be read whole.
+
+        Where each campaign was tried, those that cannot be read hold up nothing. After an outage, the statuses wait for the
+        rows that the next run reads.
+
+        :param source: what has read WATI.
+        """
+        return isinstance(source, CampaignRecipientsExtract) and source.is_through
+
     def finish(self, table: StatusTable, state: Mapping[str, str], remember: Callable[[State], None]) -> None:
         """
         Take in what has come since the last run.

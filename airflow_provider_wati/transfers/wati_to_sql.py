@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
 from airflow_provider_wati.transfers._extract import (
     CampaignRecipientsSource,
     ContactsSource,
@@ -68,7 +68,12 @@ class _ToSql(ExtractOperator):
         elif feed:
             feed.begin(source, state)
         rows = _Rows(table, store, state)
-        listed = extract(source, state, rows, self.clock)
+        try:
+            listed = extract(source, state, rows, self.clock)
+        except WatiError:
+            if feed and feed.can_finish_after_error(source):
+                feed.finish(table, rows.state, rows.remember)
+            raise
         if feed:
             feed.finish(table, rows.state, rows.remember)
         return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wati.exceptions import WatiBadRequestError
 from airflow_provider_wati.listening.read_key import read_key
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.transfers import _status_feed
@@ -91,6 +92,28 @@ def test_received_statuses_reach_the_table(
     advance(sandbox, 7 * 3600)
     run(recipients())
     assert status_of(warehouse, BEN) == "failed"
+
+
+def test_a_campaign_that_cannot_be_read_holds_up_no_status(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, receiver: StatusReceiver
+) -> None:
+    """The run fails for that campaign, after the statuses of the others are in their rows; after an outage they wait."""
+    sandbox.control("POST", "/clock", {"frozen": True})
+    bad = send_campaign(sandbox, "bad", [BEN])
+    send_campaign(sandbox, "offer", [ADA])
+    run(recipients())
+    receiver.add("failed", **told_by(sandbox, ADA))
+    # After a pause, the statistics of each campaign are read again.
+    advance(sandbox, 7 * 3600)
+    outage = sandbox.fault("status", status=400, path="*/broadcasts")
+    with pytest.raises(WatiBadRequestError):
+        run(recipients())
+    assert status_of(warehouse, ADA) == "queued"
+    sandbox.control("DELETE", f"/faults/{outage}")
+    sandbox.fault("status", status=400, path=f"*/broadcasts/{bad}")
+    with pytest.raises(WatiBadRequestError, match=f"the first is {bad}"):
+        run(recipients())
+    assert status_of(warehouse, ADA) == "failed"
 
 
 def test_while_events_come_campaigns_are_looked_at_less_often(
