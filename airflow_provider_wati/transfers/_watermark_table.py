@@ -77,6 +77,11 @@ class WatermarkTable:
         in_transaction(self._hook, write)
         self._saved = dict(state)
 
+    def clear(self) -> None:
+        """Forget what the runs of all accounts remember: the rows are gone, those of other channels too."""
+        in_transaction(self._hook, lambda cursor: cursor.execute(f"DELETE FROM {self._table}"))
+        self._saved = {}
+
     def _create(self, connection: Any, cursor: Any) -> None:
         try:
             cursor.execute(

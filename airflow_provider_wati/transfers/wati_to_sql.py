@@ -29,6 +29,8 @@ class _Store(Protocol):
 
     def save(self, state: State) -> None: ...
 
+    def clear(self) -> None: ...
+
 
 class _ToSql(ExtractOperator):
     """
@@ -58,10 +60,10 @@ class _ToSql(ExtractOperator):
         table.prepare()
         store = self._store(hook, source, context) if self.has_watermark else None
         state = store.load() if store else {}
-        if store and state and table.is_empty():
+        if store and table.is_empty():
             # Forgotten before the first row is written: after a kill, the table is not empty any more.
             state = {}
-            store.save(state)
+            store.clear()
         feed = self._feed(source)
         if is_full:
             state = {**source.forget(state), **(feed.skip(state) if feed else {})}
@@ -136,6 +138,11 @@ class _DirectoryStore:
 
     def save(self, state: State) -> None:
         self._directory.set(self._key, state)
+
+    def clear(self) -> None:
+        # Other tasks that fill the table have their own files, which nothing here names.
+        if self.load():
+            self.save({})
 
 
 class WatiContactsToSqlOperator(_ToSql, ContactsSource):

@@ -418,13 +418,39 @@ def test_two_accounts_in_one_table_have_their_own_watermarks(
     """A watermark of one channel hides nothing of another one in the same table."""
     send_campaign(sandbox, "one", [ADA])
     run(recipients())
+    add_channel(sandbox, monkeypatch)
+    run(recipients(wati_conn_id="second"))
+    assert warehouse.execute("SELECT COUNT(DISTINCT account) FROM recipients_watermark") == [(2,)]
+
+
+def add_channel(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a connection ``second`` with another channel of the account, and return the channel."""
     import os
 
     connection = json.loads(os.environ["AIRFLOW_CONN_WATI_DEFAULT"])
-    connection["extra"]["channel"] = sandbox.state.channels[-1].phone
-    monkeypatch.setenv("AIRFLOW_CONN_WATI_DEFAULT", json.dumps(connection))
-    run(recipients())
-    assert warehouse.execute("SELECT COUNT(DISTINCT account) FROM recipients_watermark") == [(2,)]
+    channel = connection["extra"]["channel"] = sandbox.state.channels[-1].phone
+    monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps(connection))
+    return channel
+
+
+def test_a_table_of_two_channels_that_was_dropped_is_filled_again(
+    run: Any, sandbox: Sandbox, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel that runs second finds rows of the first one, and goes by no watermark from before all the same."""
+    monkeypatch.setattr(WatiOperator, "clock", SandboxClock(sandbox))
+    channel = add_channel(sandbox, monkeypatch)
+    send_campaign(sandbox, "of the default channel", [ADA])
+    people = [{"phone_number": BEN, "custom_params": {"name": "Ben"}}]
+    sandbox.client().send_template_messages("welcome", "of the second channel", people, channel=channel)
+    for _ in range(2):
+        advance(sandbox, 2 * 3600)
+        for conn_id in ("wati_default", "second"):
+            run(recipients(wati_conn_id=conn_id))
+    warehouse.execute("DROP TABLE recipients")
+    for conn_id in ("wati_default", "second"):
+        run(recipients(wati_conn_id=conn_id))
+    found = warehouse.execute("SELECT DISTINCT campaign_name FROM recipients")
+    assert {name for (name,) in found} == {"of the default channel", "of the second channel"}
 
 
 def test_a_kill_after_the_table_was_emptied_hides_nothing(
