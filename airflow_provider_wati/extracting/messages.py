@@ -15,6 +15,7 @@ from airflow_provider_wati.client.target import Target
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiNotFoundError,
+    WatiPermissionError,
     WatiResponseError,
     WatiServerError,
     WatiValidationError,
@@ -199,7 +200,8 @@ class MessagesExtract:
             yield from self._conversation(target, talk, since, span)
         except WatiNotFoundError:
             log.info("Conversation %s is gone.", target.value)
-        except (WatiBadRequestError, WatiServerError, WatiResponseError) as error:
+        # WATI may refuse one conversation, of another channel; where it refuses each one, the run ends with its error.
+        except (WatiBadRequestError, WatiPermissionError, WatiServerError, WatiResponseError) as error:
             self._unread.add(target.value, error)
         return span
 

@@ -17,6 +17,7 @@ from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiError,
     WatiNotFoundError,
+    WatiPermissionError,
     WatiResponseError,
     WatiServerError,
     WatiValidationError,
@@ -52,7 +53,7 @@ _MANY_CONVERSATIONS = 20
 _MOST_LOOKS, _LAST_CONVERSATIONS = 5, 10
 #: Conversations that could not be read and are tried again, and for how long.
 _MOST_UNREAD, _UNREAD_FOR = 50, timedelta(days=7)
-#: So many conversations in a row that draw an error of WATI's server are an outage.
+#: So many conversations in a row that draw an error of WATI's server, or that it refuses, are an outage.
 _OUTAGE = 2
 _LONGEST_NAME = 100
 _LONGEST_ID = 255
@@ -237,6 +238,9 @@ class MessagePoll:
         self._page: dict[str, InboundMessage] = {}
         self._unread = dict(position.unread)
         self._failures = 0
+        #: Whether a conversation was read in this poll, and the error of one that WATI refuses to this token.
+        self._has_read = False
+        self._refusal: WatiPermissionError | None = None
 
     def pages(self, client: WatiClient) -> Iterator[Page]:
         """
@@ -247,6 +251,7 @@ class MessagePoll:
         """
         self._page = {}
         self._failures = 0
+        self._has_read, self._refusal = False, None
         try:
             yield from self._read(client)
         except WatiError:
@@ -272,6 +277,9 @@ class MessagePoll:
         is_complete = yield from self._conversations(client, read, order, limit)
         if is_deep:
             yield from self._left_out(client, read, began)
+        if self._refusal is not None and not self._has_read:
+            # Nothing says that the token may read any conversation.
+            raise self._refusal
         if not order.holds and len(read) >= _MANY_CONVERSATIONS:
             log.warning(
                 "WATI's list of conversations has not shown to list the latest activity first, so that each poll reads all "
@@ -367,11 +375,12 @@ class MessagePoll:
                     yield self._hand_on(self._position)
                 if self._messages.is_past(created, limit):
                     break
+            self._has_read = True
         except WatiNotFoundError:
             log.info("Conversation %s is gone.", id)
         except WatiValidationError as error:
             log.warning("Conversation %s cannot be read, and is left out: %s", id, error)
-        except (WatiBadRequestError, WatiResponseError, WatiServerError) as error:
+        except (WatiBadRequestError, WatiPermissionError, WatiResponseError, WatiServerError) as error:
             self._leave_out(talk, id, floor, error)
             return newest
         self._failures = 0
@@ -384,13 +393,15 @@ class MessagePoll:
 
         :raises WatiError: the error, where it looks like an outage, or where too many cannot be read.
         """
+        if isinstance(error, WatiPermissionError):
+            self._refusal = error
         if id in self._unread:
             return
         if len(self._unread) >= _MOST_UNREAD or len(id) > _LONGEST_NAME:
             raise error
         log.warning("Conversation %s cannot be read, and is tried again later: %s", id, error)
         self._unread[id] = UnreadConversation.of(talk, floor)
-        if isinstance(error, WatiServerError):
+        if isinstance(error, (WatiPermissionError, WatiServerError)):
             self._failures += 1
             if self._failures >= _OUTAGE:
                 raise error

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiBadRequestError, WatiNotFoundError, WatiServerError
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiPermissionError,
+    WatiServerError,
+)
 from airflow_provider_wati.extracting.campaign_recipients import CampaignRecipientsExtract
 from airflow_provider_wati.extracting.contacts import ContactsExtract
 from airflow_provider_wati.extracting.job import CHUNK, extract
@@ -404,6 +409,21 @@ def test_a_conversation_that_is_gone_is_no_failure() -> None:
     account = Account()
     account.talks = {id_of(1): WatiNotFoundError("gone"), id_of(2): [{"id": "m", "created": at(0)}]}
     assert set(read_messages(account, {}).rows) == {"m"}
+
+
+def test_a_conversation_that_wati_refuses_costs_only_itself() -> None:
+    """The others are stored and the run fails with WATI's word; where WATI refuses each one, the run ends after eleven."""
+    account, kept, clock = Account(), Kept(), FakeClock(NOW)
+    account.talks = {id_of(n): [{"id": f"m{n}", "created": at(-n)}] for n in range(3)}
+    account.talks[id_of(1)] = WatiPermissionError("not of this channel", status_code=403)
+    with pytest.raises(WatiPermissionError, match="1 of WATI's conversations.*not of this channel"):
+        extract(MessagesExtract(account, clock), {}, kept, clock)  # type: ignore[arg-type] # stands in
+    assert (set(kept.rows), kept.state) == ({"m0", "m2"}, {})
+    account = Account()
+    account.talks = {id_of(n): WatiPermissionError("scope", status_code=403) for n in range(50)}
+    with pytest.raises(WatiPermissionError, match="scope"):
+        extract(MessagesExtract(account, clock), {}, kept, clock)  # type: ignore[arg-type] # stands in
+    assert len(account.calls) == 1 + 11
 
 
 def test_an_outage_ends_the_run() -> None:

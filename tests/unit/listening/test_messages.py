@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiResponseError, WatiServerError
+from airflow_provider_wati.exceptions import WatiPermissionError, WatiResponseError, WatiServerError
 from airflow_provider_wati.listening import messages
 from airflow_provider_wati.listening.messages import (
     MessagePoll,
@@ -378,6 +378,31 @@ def test_a_conversation_that_draws_errors_of_the_server_costs_only_itself() -> N
     client: Any = account
     [message] = [message for page in poll.pages(client) for message in page.messages]
     assert (message["id"], message["phone_number"], message["sender_name"]) == ("m3", ADA, "Ada")
+
+
+def test_a_conversation_that_wati_refuses_costs_only_itself() -> None:
+    """The messages of the others come, and those of the refused one once WATI gives them out."""
+    clock, account = FixedClock(), Account({talk(1): [3.0], talk(2): [4.0], talk(3): [500.0]})
+    account.errors[talk(1)] = WatiPermissionError("not of this channel", status_code=403)
+    poll = MessagePoll(position(5, 61), clock)
+    assert ids_of(poll, account) == ["m4"]
+    account.errors.clear()
+    assert ids_of(poll, account) == ["m3"]
+
+
+@pytest.mark.parametrize("count", [1, 5, 200])
+def test_a_token_that_may_read_no_conversation_stays_an_error(count: int) -> None:
+    """Where WATI refuses each conversation, each poll fails with its error, and the position stays."""
+    clock, account = FixedClock(), Account({talk(n): [3.0] for n in range(count)})
+    account.errors = {id: WatiPermissionError("scope", status_code=403) for id in account.talks}
+    before = position(5, 61)
+    poll = MessagePoll(before, clock)
+    for _ in range(100):
+        clock.time += timedelta(hours=3)
+        with pytest.raises(WatiPermissionError, match="scope"):
+            ids_of(poll, account)
+    assert (poll._position.since, poll._position.floor) == (before.since, before.floor)
+    assert len(account.read) < 100 * 60
 
 
 def test_several_conversations_that_draw_errors_of_the_server_hold_the_others_up_for_few_polls() -> None:
