@@ -79,24 +79,33 @@ def row_of(rows: Sequence[Row], status: MessageStatus) -> Row | None:
     Return the row that a status belongs to; None if there is none, or it is not clear which one.
 
     The ids of WATI and of WhatsApp decide. The user's own id may have been used again, so it counts only where it is in one
-    row, whose other ids are not those of another message.
+    row, and that one is not of another message.
     """
     ids = ids_of(status)
     exact = [row for row in rows if row.get("message_id") in ids["message_id"]]
     if len(exact) == 1:
         return exact[0]
     local = [row for row in rows if row.get("local_message_id") in ids["local_message_id"]]
-    if exact or len(local) != 1 or _is_another(local[0], ids["message_id"]):
+    if exact or len(local) != 1 or _is_another(local[0], status):
         return None
     return local[0]
 
 
-def _is_another(row: Row, message_ids: Sequence[str]) -> bool:
-    """Return whether a row has an id of the same kind as a status, and another one."""
+def _is_another(row: Row, status: MessageStatus) -> bool:
+    """
+    Return whether a status with the local id of a row is of another message.
+
+    Either the row has an id of the same kind as the status, and another one. Or the message of the row has failed without
+    ever having an id, so that one which goes on, and has an id, is a repeat.
+    """
+    message_ids = ids_of(status)["message_id"]
     known = row.get("message_id")
-    if not known:
-        return False
-    return any(id.startswith(_PLATFORM) == known.startswith(_PLATFORM) and id != known for id in message_ids)
+    if known:
+        return any(
+            id.startswith(_PLATFORM) == known.startswith(_PLATFORM) and id != known for id in message_ids
+        )
+    has_failed = row.get("is_failed") or row.get("status") == "failed"
+    return bool(has_failed and message_ids and status_of(text_of(status["status"])) != "failed")
 
 
 def _as_listed(stored: Row, status: MessageStatus) -> Row:

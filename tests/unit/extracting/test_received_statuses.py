@@ -64,6 +64,20 @@ def test_a_failure_brings_its_code_and_reason_and_is_final() -> None:
     }
 
 
+def test_a_message_that_is_sent_again_does_not_change_the_failed_one() -> None:
+    """What failed without an id of its own takes no progress and no id of a message with the same local id."""
+    failed = row(local_message_id="a", status="failed", is_failed=True)
+    again = {"local_message_id": "a", "id": "66b2531d4931581381944612", "whatsapp_message_id": "wamid.2"}
+    assert changed_rows([failed], [status("sent", **again), status("delivered", **again)], "now") == []
+    # The reason of the failure itself comes in.
+    [changed] = changed_rows([failed], [status("failed", **again, failed_detail="no WhatsApp")], "now")
+    assert changed["failed_detail"] == "no WhatsApp"
+    # Once the second message is listed, its statuses are its own.
+    listed = row("r2", local_message_id="a", message_id="wamid.2", status="sent", is_sent=True)
+    [changed] = changed_rows([failed, listed], [status("read", **again)], "now")
+    assert (changed["id"], changed["status"]) == ("r2", "read")
+
+
 def test_the_id_of_the_message_is_filled_in_and_found_by_the_next() -> None:
     """A row that was pending gets the id of its message, by which a later status finds it."""
     events = [
