@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiValidationError
@@ -44,12 +45,17 @@ class ExtractFile:
         """Keep a state until the file is complete."""
         self.state = state
 
-    def finish(self) -> int:
-        """Write the file, completely or not at all, and return its number of rows; without rows it has none."""
+    def finish(self, check: Callable[[], None]) -> int:
+        """
+        Write the file, completely or not at all, and return its number of rows; without rows it has none.
+
+        :param check: raises an error if the file must not be put in its place.
+        """
         names = [column.name for column in self._columns]
         flags = {column.name for column in self._columns if column.kind is ColumnKind.FLAG}
         with open_table(self._path, names, flags) as write:
             write(self._rows.values(names))
+            check()
         return self._rows.count()
 
 
@@ -59,6 +65,9 @@ class FileWatermark:
 
     The attempts of one run write the same file, so each of them begins where the first one began. Else a Clear would
     replace a file by what has come since.
+
+    The latest attempt has the say. One that Airflow takes for dead may live on; it has read less, so each attempt puts its
+    fencing token into the state, and one that finds another token there writes no file.
 
     :param directory: the user's directory for state.
     :param key: names the task and the account.
@@ -72,6 +81,8 @@ class FileWatermark:
         self._path = path
         self._run_id = run_id
         self._before: State = {}
+        self._after: State | None = None
+        self._token = uuid.uuid4().hex
 
     def load(self, *, may_replace: bool) -> State:
         """
@@ -85,21 +96,39 @@ class FileWatermark:
         last, before, after = _parts_of(stored, self._key)
         is_ours = last == (self._path, self._run_id)
         self._before = before if is_ours or after is None else after
+        self._after = after if is_ours else None
         if not is_ours and not may_replace and storage_path(self._path).exists():
             raise WatiValidationError(
                 f"{self._path} is there, and this run has not written it, so its rows would be lost. "
                 "Put the run into the path, such as {{ run_id }}, or give full=True."
             )
-        if not is_ours:
-            self._set(None)
+        self._set(self._after)
         return dict(self._before)
 
+    def check(self) -> None:
+        """
+        Make sure that no later attempt of this run has begun.
+
+        :raises WatiConfigurationError: when one has.
+        """
+        stored = self._directory.get(self._key)
+        is_ours = _parts_of(stored, self._key)[0] == (self._path, self._run_id)
+        if is_ours and stored.get("token") != self._token:
+            raise WatiConfigurationError(
+                f"{self._path} is left to a later attempt of this run, which has begun meanwhile: this one has written nothing."
+            )
+
     def save(self, state: State) -> None:
-        """Remember a state: the file of this run is complete."""
+        """
+        Remember a state: the file of this run is complete.
+
+        :raises WatiConfigurationError: when a later attempt has begun.
+        """
+        self.check()
         self._set(state)
 
     def _set(self, after: State | None) -> None:
-        run = {"path": self._path, "run_id": self._run_id}
+        run = {"path": self._path, "run_id": self._run_id, "token": self._token}
         self._directory.set(self._key, {**run, "before": self._before, "after": after})
 
 

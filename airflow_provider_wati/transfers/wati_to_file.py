@@ -50,7 +50,7 @@ class _ToFile(ExtractOperator):
             state = source.forget(state)
         with closing(ExtractFile(self.path, source.entity, columns)) as file:
             listed = extract(source, state, file, self.clock)
-            rows = file.finish()
+            rows = file.finish(watermark.check if watermark else lambda: None)
             if watermark and file.state is not None:
                 watermark.save(file.state)
         return {

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiServerError, WatiValidationError
 from airflow_provider_wati.hooks.wati import WatiHook
+from airflow_provider_wati.transfers._extract_file import ExtractFile
 from airflow_provider_wati.transfers.wati_to_file import (
     WatiCampaignRecipientsToFileOperator,
     WatiContactsToFileOperator,
@@ -127,6 +128,25 @@ def test_an_unfinished_run_hides_nothing_from_the_next(
     sandbox.control("DELETE", f"/faults/{fault}")
     run(messages(tmp_path, "2.jsonl"), run_id="2")
     assert "one" in [row["text"] for row in read(tmp_path / "2.jsonl")]
+
+
+def test_an_attempt_that_lives_on_does_not_replace_the_file_of_the_next(
+    run: Any, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that stalls after it has read leaves the file to the attempt after it, which has more."""
+    finish = ExtractFile.finish
+
+    def stall(file: ExtractFile, check: Any) -> int:
+        monkeypatch.setattr(ExtractFile, "finish", finish)
+        sandbox.control("POST", "/inbound", {"phone": ADA, "text": "between"})
+        run(messages(tmp_path, "1.jsonl"), try_number=2)
+        return finish(file, check)
+
+    monkeypatch.setattr(ExtractFile, "finish", stall)
+    with pytest.raises(WatiConfigurationError, match="left to a later attempt"):
+        run(messages(tmp_path, "1.jsonl"))
+    assert "between" in [row["text"] for row in read(tmp_path / "1.jsonl")]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.jsonl", "state"]
 
 
 def test_a_watermark_needs_a_place(run: Any, sandbox: Sandbox, tmp_path: Path) -> None:
