@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.extracting.received_statuses import changed_rows, lookups_of
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_wati.extracting.rows import Entity, Row
     from airflow_provider_wati.listening.types import MessageStatus
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -126,17 +128,7 @@ class ExtractTable:
             listed[row[ID]] = row if known is None else self._merged(known, row)
         # Two runs that write the same rows take them in the same order, so that they do not wait for each other.
         ordered = dict(sorted(listed.items()))
-        try:
-            counts = in_transaction(self._hook, lambda cursor: self._write(cursor, ordered))
-        except Exception as error:
-            if not is_refusal(error, "IntegrityError", "DataError"):
-                raise
-            # Without what follows: PostgreSQL repeats the row there.
-            reason = mask_numbers(str(error).partition("\n")[0])
-            raise WatiConfigurationError(
-                f"table {self._name!r} refuses a row of {self._entity.name} ({type(error).__name__}: {reason}). The rows "
-                "before it are stored. Give the name of a table that does not exist yet, or correct this one."
-            ) from None
+        counts = self._in_transaction(lambda cursor: self._write(cursor, ordered))
         self.counts.inserted += counts.inserted
         self.counts.updated += counts.updated
         self.counts.unchanged += counts.unchanged
@@ -150,8 +142,23 @@ class ExtractTable:
         :param statuses: a thousand at most.
         :param now: the time for ``extracted_at``.
         :return: how many rows were written.
+        :raises WatiConfigurationError: when the database refuses a row; its content is not repeated.
         """
-        return in_transaction(self._hook, lambda cursor: self._apply(cursor, statuses, now))
+        return self._in_transaction(lambda cursor: self._apply(cursor, statuses, now))
+
+    def _in_transaction(self, write: Callable[[Any], T]) -> T:
+        """Write rows in a transaction, and name the table where the database refuses one."""
+        try:
+            return in_transaction(self._hook, write)
+        except Exception as error:
+            if not is_refusal(error, "IntegrityError", "DataError"):
+                raise
+            # Without what follows: PostgreSQL repeats the row there.
+            reason = mask_numbers(str(error).partition("\n")[0])
+            raise WatiConfigurationError(
+                f"table {self._name!r} refuses a row of {self._entity.name} ({type(error).__name__}: {reason}). The rows "
+                "before it are stored. Give the name of a table that does not exist yet, or correct this one."
+            ) from None
 
     def _apply(self, cursor: Any, statuses: Sequence[MessageStatus], now: str) -> int:
         written = 0

@@ -561,6 +561,35 @@ def test_an_error_of_the_database_shows_nobody(run: Any, sandbox: Sandbox, wareh
     assert not [text for text in (*names, ADA) if text and text in shown]
 
 
+def recipient_row(id: str, **values: Any) -> dict[str, Any]:
+    """A row of a recipient; what is not given is NULL."""
+    empty = {column.name: None for column in CAMPAIGN_RECIPIENTS.columns}
+    return {**empty, "id": id, "extracted_at": "2026-11-26T00:00:00.000000Z", **values}
+
+
+def recipients_table(columns: list[str] | None = None) -> ExtractTable:
+    chosen = CAMPAIGN_RECIPIENTS.choose(columns)
+    table = ExtractTable(hook_of("warehouse"), "recipients", CAMPAIGN_RECIPIENTS, chosen)
+    table.prepare()
+    return table
+
+
+def test_a_status_that_the_database_refuses_shows_nobody(warehouse: Warehouse) -> None:
+    """A row that refuses a received status is not in the error, which names the table."""
+    names = ["contact_phone", "contact_name", "message_id", "failed_code"]
+    columns = ", ".join(f"{name} TEXT" for name in [*names, "extracted_at"])
+    warehouse.execute(
+        f"CREATE TABLE recipients (id VARCHAR(60) PRIMARY KEY, {columns}, CHECK (failed_code <> '131026'))"
+    )
+    table = recipients_table(names)
+    table.write([recipient_row("a", contact_phone=f"+{ADA}", contact_name="Ada", message_id="wamid.A")])
+    event: Any = {"status": "failed", "failed_code": "131026", "whatsapp_message_id": "wamid.A"}
+    with pytest.raises(WatiConfigurationError, match="'recipients' refuses a row") as caught:
+        table.apply([event], "2026-11-26T00:00:00.000000Z")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not [text for text in (ADA, "Ada") if text in shown]
+
+
 def test_two_runs_that_write_the_same_rows_at_once(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
     """Of two runs that overlap, both end well, each row is there once, and no status goes back."""
     hook = hook_of("warehouse")
