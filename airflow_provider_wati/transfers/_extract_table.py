@@ -279,10 +279,12 @@ class ExtractTable:
     def _create_indexes(self, connection: Any, cursor: Any) -> None:
         """Create an index for each other column by which rows are looked up, where the database can have one."""
         bare = re.sub(r"[^0-9A-Za-z_]", "_", self._name.rpartition(".")[2]).strip("_")
+        # A B-tree of PostgreSQL refuses rows with a longer text than 2,700 bytes; WATI takes local ids of any length.
+        method = " USING hash" if self._hook.dialect_name == "postgresql" else ""
         for column in set(self._entity.lookups) & set(self._names):
             index = quoted_name(f'"{bare[:40]}_{column}"', self._hook, "The index")
             try:
-                cursor.execute(f"CREATE INDEX {index} ON {self._table} ({column})")
+                cursor.execute(f"CREATE INDEX {index} ON {self._table}{method} ({column})")
                 connection.commit()
             except Exception as error:
                 # MySQL has none for a text of any length, Snowflake none at all: looking rows up takes longer there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import traceback
 from datetime import UTC, datetime
@@ -588,6 +589,16 @@ def test_a_status_that_the_database_refuses_shows_nobody(warehouse: Warehouse) -
         table.apply([event], "2026-11-26T00:00:00.000000Z")
     shown = "".join(traceback.format_exception(caught.value))
     assert not [text for text in (ADA, "Ada") if text in shown]
+
+
+def test_a_long_local_message_id_is_stored_and_found(warehouse: Warehouse) -> None:
+    """WATI takes local ids of any length, and an index refuses none of them."""
+    table = recipients_table()
+    # Random, because PostgreSQL compresses what repeats itself.
+    long = "".join(random.Random(1).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=9000))
+    table.write([recipient_row("a", local_message_id=long, status="queued")])
+    event: Any = {"status": "read", "local_message_id": long}
+    assert table.apply([event], "2026-11-26T00:00:00.000000Z") == 1
 
 
 def test_two_runs_that_write_the_same_rows_at_once(run: Any, sandbox: Sandbox, warehouse: Warehouse) -> None:
