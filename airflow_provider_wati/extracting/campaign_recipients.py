@@ -217,7 +217,8 @@ class CampaignRecipientsExtract:
                 continue
             created = time_of(campaign.get("created"))
             times = (created, time_of(campaign.get("scheduled_at")))
-            if (id := id_of(campaign)) and max(filter(None, times), default="") >= horizon:
+            # One without any time may be new.
+            if (id := id_of(campaign)) and max(filter(None, times), default=horizon) >= horizon:
                 ids.append(id)
             if order.is_past(created, horizon):
                 break

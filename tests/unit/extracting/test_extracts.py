@@ -536,6 +536,18 @@ def test_old_campaigns_are_not_followed_and_not_forgotten() -> None:
     assert not [name for name in kept.state if "old" in name]
 
 
+def test_a_new_campaign_without_times_is_read() -> None:
+    """WATI may leave both times out, and then nothing says that a campaign is old."""
+    account, kept, clock = Account(), Kept(), FakeClock(NOW)
+    account.campaigns = {"old": campaign("old", total_recipients=1)}
+    account.recipients = {"old": [{"id": "1", "status": "sent"}], "new": [{"id": "2", "status": "sent"}]}
+    recipients_of(account, kept, clock)
+    new = {**campaign("new", total_recipients=1), "created": None}
+    account.campaigns, account.overview = {"new": new, **account.campaigns}, {"total_sent": 2}
+    assert "recipients of new" in recipients_of(account, kept, clock)
+    assert recipients_of(account, kept, clock) == ["campaigns", "overview"]
+
+
 def test_a_campaign_that_is_scheduled_for_months_later_is_followed_when_it_is_sent() -> None:
     """Campaigns that were made since stand before it in the list, and those end the look at the list."""
     account, kept, clock = Account(), Kept(), FakeClock()
