@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -147,18 +148,24 @@ def flag_of(value: object) -> bool | None:
 
 
 def json_of(value: object) -> str | None:
-    """Return a list or an object as JSON text without NUL, None for null."""
-    return None if value is None else json.dumps(_without_nul(value), ensure_ascii=False, sort_keys=True)
+    """Return a list or an object as JSON text that databases take, None for null."""
+    return None if value is None else json.dumps(_storable(value), ensure_ascii=False, sort_keys=True)
 
 
-def _without_nul(value: object) -> object:
-    """Leave NUL out of all texts: a column of the type JSON refuses it even as an escape."""
+def _storable(value: object) -> object:
+    """
+    Leave out what a column of the type JSON refuses: NUL in texts, even as an escape, and numbers that are not finite.
+
+    Python reads 1e400 as infinity.
+    """
     if isinstance(value, str):
         return value.replace("\0", "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, list):
-        return [_without_nul(each) for each in value]
+        return [_storable(each) for each in value]
     if isinstance(value, dict):
-        return {str(_without_nul(name)): _without_nul(each) for name, each in value.items()}
+        return {str(_storable(name)): _storable(each) for name, each in value.items()}
     return value
 
 

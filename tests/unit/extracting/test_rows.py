@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -26,6 +27,13 @@ def test_texts_and_flags() -> None:
     assert params_of("x") is None
     assert params_of([{"name": "a\0", "value": "\0b"}]) == '{"a": "b"}'
     assert json_of(["a\0", {"b\0": "c\0"}, r"\u0000"]) == r'["a", {"b": "c"}, "\\u0000"]'
+
+
+def test_json_has_no_number_that_is_not_finite() -> None:
+    """What Python reads as infinity becomes null, because a column of the type JSON refuses it."""
+    assert (
+        json_of(json.loads('["x", 1e400, {"a": -1e400, "b": 1.5}]')) == '["x", null, {"a": null, "b": 1.5}]'
+    )
 
 
 def test_an_id_that_is_no_key_costs_its_row() -> None:
