@@ -60,7 +60,9 @@ _OLD_CAMPAIGNS, _FALLS = 20, 3
 
 def _merge(stored: Row, listed: Row) -> Row:
     """Let a status climb only, and keep what WATI or an event has said of a failure, and the id of the message."""
-    merged = {**listed, "status": later_status(stored.get("status"), listed.get("status"))}
+    merged = dict(listed)
+    if "status" in listed:
+        merged["status"] = later_status(stored.get("status"), listed["status"])
     for flag in (*_STAGE_FLAGS, "is_failed"):
         if flag in listed:
             merged[flag] = bool(stored.get(flag)) or listed[flag]

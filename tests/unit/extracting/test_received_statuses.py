@@ -49,6 +49,14 @@ def test_statuses_in_any_order_and_repeated_end_the_same() -> None:
     assert changed_rows([changed], events, "later") == []
 
 
+def test_a_row_without_its_status_is_unchanged_by_what_it_has() -> None:
+    """Where ``columns`` leaves the status out, a status that the flags have already changes nothing."""
+    kept = {"id": "r", "local_message_id": "a", "is_read": True, "extracted_at": "before"}
+    assert changed_rows([kept], [status("read", local_message_id="a")], "now") == []
+    [changed] = changed_rows([{**kept, "is_read": False}], [status("read", local_message_id="a")], "now")
+    assert changed == {**kept, "extracted_at": "now"}
+
+
 def test_a_failure_brings_its_code_and_reason_and_is_final() -> None:
     """The code and the reason of a failure are filled in, and stay when another status comes."""
     failed = status("failed", local_message_id="a", failed_code="131026", failed_detail="no WhatsApp")
