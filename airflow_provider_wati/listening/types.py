@@ -29,7 +29,7 @@ class InboundMessage(TypedDict):
     text: str | None
     #: The number of the channel that received it.
     channel_phone_number: str | None
-    #: ISO 8601 in UTC, with ``Z``.
+    #: In UTC, as ``2026-11-26T09:30:00.000000Z``, which sorts in the order of time.
     created: str | None
 
 
@@ -47,5 +47,5 @@ class MessageStatus(TypedDict):
     status: str
     failed_code: str | None
     failed_detail: str | None
-    #: When it came so far: ISO 8601 in UTC, with ``Z``.
+    #: When it came so far: in UTC, as ``2026-11-26T09:30:00.000000Z``, which sorts in the order of time.
     created: str | None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wati.listening.values import written_time
 from airflow_provider_wati.masking import clean
 
 if TYPE_CHECKING:
@@ -211,16 +212,12 @@ def _time(value: object) -> str | None:
         number /= 1000
     if not _SECONDS.start <= number < _SECONDS.stop:
         return None
-    return _iso(datetime.fromtimestamp(number, tz=UTC))
+    return written_time(datetime.fromtimestamp(number, tz=UTC))
 
 
 def _date(text: str) -> str | None:
     try:
         when = datetime.fromisoformat(text.strip())
-        return _iso(when.replace(tzinfo=when.tzinfo or UTC).astimezone(UTC))
+        return written_time(when)
     except (ValueError, OverflowError):
         return None
-
-
-def _iso(when: datetime) -> str:
-    return when.isoformat().replace("+00:00", "Z")

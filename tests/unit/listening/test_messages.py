@@ -20,6 +20,7 @@ from airflow_provider_wati.listening.messages import (
     is_inbound,
 )
 from airflow_provider_wati.listening.values import written_time
+from airflow_provider_wati.listening.webhook_events import event_of
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.types import Message
@@ -490,6 +491,15 @@ def test_the_clock_that_is_behind_says_how_far_messages_are_read(ahead: float, s
     poll = MessagePoll(position(5, 61), FixedClock())
     ids_of(poll, Account({talk(1): [300.0]}, timedelta(seconds=ahead)))
     assert poll._position.since == written_time(NOON - timedelta(seconds=since))
+
+
+def test_a_message_from_a_webhook_and_one_from_a_poll_sort_by_their_times() -> None:
+    """``created`` has one form, so that a time without a fraction of a second does not sort behind one with it."""
+    event = event_of({"eventType": "message", "id": "m", "created": "2026-11-26T09:30:00Z"}).record
+    later = inbound_message({**LISTED, "created": "2026-11-26T09:30:00.5Z"}, {"id": "c"})
+    assert event is not None
+    assert later is not None
+    assert str(event["created"]) < str(later["created"])
 
 
 def test_what_was_older_than_the_first_poll_never_becomes_news() -> None:

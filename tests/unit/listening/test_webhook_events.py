@@ -53,7 +53,7 @@ def test_a_message_of_a_customer() -> None:
         "type": "text",
         "text": "When does it come?",
         "channel_phone_number": "919810000001",
-        "created": "2026-10-30T00:00:00Z",
+        "created": "2026-10-30T00:00:00.000000Z",
     }
 
 
@@ -71,7 +71,7 @@ def test_a_status() -> None:
         "status": "failed",
         "failed_code": "131026",
         "failed_detail": "Message undeliverable",
-        "created": "2026-10-30T00:00:00Z",
+        "created": "2026-10-30T00:00:00.000000Z",
     }
 
 
@@ -178,11 +178,11 @@ def test_texts_are_fit_for_a_database() -> None:
 @pytest.mark.parametrize(
     ("change", "created"),
     [
-        ({"timestamp": 1793318400}, "2026-10-30T00:00:00Z"),
+        ({"timestamp": 1793318400}, "2026-10-30T00:00:00.000000Z"),
         ({"timestamp": "1793318400500"}, "2026-10-30T00:00:00.500000Z"),
-        ({"timestamp": None, "created": "2026-11-26T12:00:00+02:00"}, "2026-11-26T10:00:00Z"),
+        ({"timestamp": None, "created": "2026-11-26T12:00:00+02:00"}, "2026-11-26T10:00:00.000000Z"),
         ({"timestamp": None, "created": "2026-11-26T10:00:00.1234567Z"}, "2026-11-26T10:00:00.123456Z"),
-        ({"timestamp": "soon", "created": 1793318400}, "2026-10-30T00:00:00Z"),
+        ({"timestamp": "soon", "created": 1793318400}, "2026-10-30T00:00:00.000000Z"),
         ({"timestamp": "nan", "created": True}, None),
         ({"timestamp": "9" * 400, "created": None}, None),
     ],
