@@ -410,8 +410,14 @@ class MessagePoll:
         if created is not None and created < floor:
             return
         item = inbound_message(message, talk)
-        if item is not None and hash_of(item["id"]) not in self._seen:
+        if item is None:
+            return
+        hash = hash_of(item["id"])
+        if hash not in self._seen:
             self._page.setdefault(item["id"], item)
+        elif created is None:
+            # It never gets older than the floor, so it stays known for as long as it is listed.
+            self._seen[hash] = self._position.since
 
     def _hand_on(self, position: Position, *, is_last: bool = False) -> Page:
         messages = sorted(self._page.values(), key=lambda item: item["created"] or "")

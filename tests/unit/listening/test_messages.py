@@ -493,6 +493,19 @@ def test_the_clock_that_is_behind_says_how_far_messages_are_read(ahead: float, s
     assert poll._position.since == written_time(NOON - timedelta(seconds=since))
 
 
+def test_a_message_without_a_time_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that never gets older than the limit stays known for as long as WATI lists it."""
+    clock, account = FixedClock(), Account({talk(1): [1.0]})
+    message = {"id": "timeless", "owner": False, "text": "Hello"}
+    monkeypatch.setattr(account, "iter_messages", lambda target: iter([message]))
+    poll = MessagePoll(position(5, 61), clock)
+    found: list[str] = []
+    for _ in range(288):
+        clock.time += timedelta(minutes=5)
+        found += ids_of(poll, account)
+    assert found == ["timeless"]
+
+
 def test_a_message_from_a_webhook_and_one_from_a_poll_sort_by_their_times() -> None:
     """``created`` has one form, so that a time without a fraction of a second does not sort behind one with it."""
     event = event_of({"eventType": "message", "id": "m", "created": "2026-11-26T09:30:00Z"}).record
