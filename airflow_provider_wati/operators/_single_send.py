@@ -101,6 +101,7 @@ def _earlier_calls(
             is_mapped=is_mapped(context),
             is_new_member=is_new_in_cleared_run(context),
             is_cleared=is_cleared(context),
+            is_shared=opened.identity.is_own,
         ),
         is_shown=is_shown,
     )

@@ -51,12 +51,14 @@ class TaskFacts:
     :param is_mapped: whether it is one of several mapped tasks, between which people may have moved.
     :param is_new_member: whether it was not there before its run was cleared.
     :param is_cleared: whether it may have been cleared.
+    :param is_shared: whether other tasks and runs may send under its key, mapped or not: the key is the user's own.
     """
 
     run_began: datetime
     is_mapped: bool = False
     is_new_member: bool = False
     is_cleared: bool = False
+    is_shared: bool = False
 
 
 @dataclass(kw_only=True)
@@ -120,7 +122,7 @@ class EarlierCalls:
 
     @cached_property
     def known_ids(self) -> frozenset[str]:
-        """Ids of messages that other calls account for: they failed, or are those of other mapped tasks."""
+        """Ids of messages that other calls account for: they failed, or are those of other tasks of the send."""
         # What another task has found under this content may be ours.
         others = (
             entry
@@ -141,15 +143,18 @@ class EarlierCalls:
 
     @cached_property
     def _others(self) -> list[Entry]:
-        """The calls of the other mapped tasks about the person, as far as they are within reach."""
-        if not self.task.is_mapped:
+        """The calls of the other tasks of the send about the person, as far as they are within reach."""
+        if not (self.task.is_mapped or self.task.is_shared):
             return []
         return [entry for entry in self.journal.siblings() if self.person in entry.intent.people]
 
     @cached_property
     def _has_moved(self) -> bool:
-        """Whether another mapped task may have been about the person in an earlier attempt."""
-        if not self.task.is_mapped or self.start is Start.NEW:
+        """Whether another task of the send may have been about the person in an earlier attempt."""
+        if not self.task.is_mapped:
+            # A task that is not mapped has the key to itself in its run, so the others are of runs before.
+            return bool(self._others)
+        if self.start is Start.NEW:
             return False
         moved = any(opening.person not in (None, self.person) for opening in self.journal.openings)
         if moved or self.start is Start.LOST:
@@ -168,12 +173,12 @@ class EarlierCalls:
     @cached_property
     def _relevant_others(self) -> list[Entry]:
         """
-        The calls of other mapped tasks that may have sent what is to be sent.
+        The calls of other tasks of the send that may have sent what is to be sent.
 
         A person may be in several mapped tasks, with a message each. Where the person has moved and none of the calls
         sent this content, it may have changed since, so that each of them may be the one.
         """
-        if not (self._has_moved or self._has_changed or self.start is Start.UNCERTAIN):
+        if not (self._has_moved or self._has_changed or self.task.is_shared):
             return []
         same = [entry for entry in self._others if entry.intent.content == self.content]
         return self._others if self._has_moved and not same else same

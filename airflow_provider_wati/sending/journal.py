@@ -42,7 +42,7 @@ class EntryStore(Protocol):
         """Return each record's place and text, in the order in which they were appended."""
 
     def read_siblings(self) -> Iterable[tuple[str, str]]:
-        """Return the records of the other mapped tasks of the send, as far as they are within reach."""
+        """Return the records of the other tasks of the send, as far as they are within reach."""
 
     def append(self, text: str, *, fenced: bool) -> None:
         """
@@ -60,7 +60,7 @@ class StoreLimits:
     :param people_per_entry: None for any number.
     :param people: over the whole send; None for any number.
     :param remedy: what to do when that is too little.
-    :param has_siblings: whether it can read the records of the other mapped tasks.
+    :param has_siblings: whether it can read the records of the other tasks of the send.
     """
 
     people_per_entry: int | None = None
@@ -370,7 +370,7 @@ class Journal:
         return min(later, default=this_attempt)
 
     def siblings(self) -> list[Entry]:
-        """Return the calls of the other mapped tasks of this send, as far as they are within reach."""
+        """Return the calls of the other tasks of this send, as far as they are within reach."""
         return _entries(record for _, record in self._sibling_records())
 
     def was_elsewhere(self, person: int) -> bool:
@@ -387,7 +387,7 @@ class Journal:
         return any(isinstance(record, Opening) and not record.is_lost for _, record in records)
 
     def _sibling_records(self) -> Iterator[tuple[str, Record]]:
-        """Yield the records of the other mapped tasks with their places."""
+        """Yield the records of the other tasks of the send with their places."""
         return ((place, decode(text, place)) for place, text in self._store.read_siblings())
 
     def _add(self, intent: Intent) -> Entry:

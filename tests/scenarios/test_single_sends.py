@@ -495,6 +495,38 @@ def test_an_own_key_sends_once_over_all_runs(
     assert len(sandbox.texts_to(ADA)) == 2
 
 
+@pytest.mark.parametrize(("first", "then"), [(0, -1), (-1, 0), (0, 1)])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["answered", "lost"])
+def test_an_own_key_sends_once_though_the_task_is_mapped_in_some_runs(
+    first: int,
+    then: int,
+    is_lost: bool,
+    execute: Execute,
+    sandbox: Sandbox,
+    late_clock: LateClock,
+    state_path: None,
+) -> None:
+    """What a mapped task has sent under a key of the user's own is known to a task that is not mapped, and vice versa."""
+    if is_lost:
+        lose(sandbox, when="after")
+        with pytest.raises(WatiUnknownOutcomeError):
+            execute(text(send_key="promo"), map_index=first, run_id="a")
+    else:
+        execute(text(send_key="promo"), map_index=first, run_id="a")
+    execute(text(send_key="promo"), map_index=then, run_id="b")
+    assert sandbox.texts_to(ADA) == [HELLO]
+
+
+def test_an_own_key_with_other_content_of_a_mapped_task_is_refused(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
+) -> None:
+    """A task that is not mapped any more sends no second text under the key by which a mapped one has sent."""
+    execute(text(send_key="promo"), map_index=0, run_id="a")
+    with pytest.raises(WatiConfigurationError, match="other content already"):
+        execute(text(send_key="promo", text="Another text"), run_id="b")
+    assert sandbox.texts_to(ADA) == [HELLO]
+
+
 def test_an_own_key_with_other_content_is_refused(
     execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
 ) -> None:
