@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -23,6 +23,7 @@ from airflow_provider_wati.exceptions import (
     WatiValidationError,
 )
 from airflow_provider_wati.sending.reconciler import Listed
+from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, normal_form
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
@@ -34,8 +35,11 @@ log: logging.Logger = logging.getLogger(__name__)
 _CLOCKS_DIFFER_BY = timedelta(seconds=60)
 #: Messages of one conversation that are read at most: 20 calls. What is older cannot be ruled out then.
 _MOST_MESSAGES = 2_000
-#: Conversations, newest first, among which those of the person are looked for: 3 calls.
-_MOST_CONVERSATIONS = 300
+#: Conversations of the account among which those of the person are looked for: 20 calls. What is beyond cannot be ruled
+#: out, because WATI does not document whether the newest are those that began last, or those with the latest message.
+_MOST_CONVERSATIONS = 2_000
+#: Conversations that do not say whose they are, and are looked into: WATI documents ``id`` and ``channel_type`` only.
+_MOST_UNNAMED = 20
 #: A time before it stands for none: the year 1 is what .NET has in place of a time.
 _FIRST_YEAR = 2000
 _TEXT = frozenset({"text", ""})
@@ -233,9 +237,13 @@ class ConversationIndex:
         best, is_read, self._all_listed = Sighting(Listed.NO), False, True
         self._read.clear()
         known_ids = set(search.known_ids)
-        for target in self._conversations():
+        for target, is_theirs in self._conversations():
             try:
                 for found in self._matches(target, search, known_ids):
+                    if not is_theirs:
+                        # Somebody else may have got the same.
+                        best = Sighting(Listed.UNCLEAR, found.message)
+                        continue
                     if found.listed is Listed.YES:
                         return found
                     if best.listed is Listed.NO or found.listed is Listed.UNCLEAR:
@@ -248,29 +256,53 @@ class ConversationIndex:
             except WatiBadRequestError as error:
                 # Some channels that WATI lists cannot be used; the list of conversations has what is on them.
                 log.info("A conversation cannot be read: %s", error)
-                self._all_listed = self._all_listed and target != self._target
+                is_channel = target != self._target and target.kind is not TargetKind.CONVERSATION_ID
+                self._all_listed = self._all_listed and is_channel
             except WatiError as error:
                 log.warning("A conversation cannot be read: %s", error)
                 self._all_listed = False
         return Sighting(best.listed, best.message, readable=is_read and self._all_listed)
 
-    def _conversations(self) -> Iterator[Target]:
-        """Yield what stands for each conversation: the target itself, on each channel, and by id."""
+    def _conversations(self) -> Iterator[tuple[Target, bool]]:
+        """Yield what stands for each conversation, and whether it is the person's: the target, on each channel, and by id."""
         target = self._target
-        yield target
+        yield target, True
         if target.kind not in (TargetKind.PHONE, TargetKind.BSUID):
             return
         try:
             if target.channel is None:
                 for channel in self._client.iter_channels():
                     if channel.get("id") and channel.get("name"):
-                        yield target.on_channel(str(channel["name"]))
-            for talk in islice(self._client.iter_conversations(), _MOST_CONVERSATIONS):
-                if talk.get("id") and str(talk["id"]) not in self._read and _is_with(target, talk):
-                    yield from self._by_id(str(talk["id"]))
+                        yield target.on_channel(str(channel["name"])), True
+            yield from self._listed_conversations(target)
         except WatiError as error:
             # It may be in one that is not listed.
             log.warning("The other conversations of the person cannot be listed: %s", error)
+            self._all_listed = False
+
+    def _listed_conversations(self, target: Target) -> Iterator[tuple[Target, bool]]:
+        """Yield those of the account's conversations that are the person's, or may be."""
+        talks, unnamed = self._client.iter_conversations(), 0
+        for talk in islice(talks, _MOST_CONVERSATIONS):
+            id, theirs = str(talk.get("id") or ""), _is_with(target, talk)
+            if theirs is Listed.NO or (id and id in self._read):
+                continue
+            if theirs is Listed.UNCLEAR:
+                unnamed += 1
+                if unnamed > _MOST_UNNAMED:
+                    log.warning(
+                        "More than %d conversations do not say whose they are; the message may be in one of them.",
+                        _MOST_UNNAMED,
+                    )
+                    self._all_listed = False
+                    return
+            for found in self._by_id(id):
+                yield found, theirs is Listed.YES
+        if next(talks, None) is not None:
+            log.warning(
+                "The account has more than the %d conversations that are read; the message may be in one of the others.",
+                _MOST_CONVERSATIONS,
+            )
             self._all_listed = False
 
     def _by_id(self, conversation_id: str) -> Iterator[Target]:
@@ -333,9 +365,24 @@ def _certainty(listed: Listed, message: Message, created: datetime | None, *, is
     return listed
 
 
-def _is_with(target: Target, talk: Any) -> bool:
-    names = (str(talk.get(name) or "").lstrip("+") for name in ("wa_id", "phone", "bsuid"))
-    return target.value in names
+def _is_with(target: Target, talk: Mapping[str, Any]) -> Listed:
+    """Return whether a conversation of the list is the target's; UNCLEAR where it does not say whose it is."""
+    phone_numbers = {
+        normal_form(str(phone_number)) for name in ("wa_id", "phone") if (phone_number := talk.get(name))
+    } - {None}
+    bsuid = str(talk.get("bsuid") or "")
+    if target.kind is TargetKind.BSUID:
+        # Somebody whose phone number is listed without a BSUID has none; where WATI lists no BSUIDs, nothing is known.
+        says_whose = bool(bsuid or (phone_numbers and "bsuid" in talk))
+        is_theirs = bsuid == target.value
+    else:
+        says_whose = bool(phone_numbers)
+        is_theirs = dedupe_key_of(target.value) in phone_numbers
+    if is_theirs:
+        return Listed.YES
+    # A message to a person never goes to a group.
+    is_group = str(talk.get("channel_type") or "").casefold() == "whatsapp_group"
+    return Listed.NO if says_whose or is_group else Listed.UNCLEAR
 
 
 def _time_of(message: Message) -> datetime | None:

@@ -328,6 +328,8 @@ class WatiModel(BaseAdapter):
         #: The channels, as WATI lists them.
         self.channels = [{"id": "ch1", "name": "Main"}, {"id": "ch2", "name": "Support"}]
         self.talks: list[Talk] = []
+        #: What the list of conversations says beyond id and channel type, which alone are documented.
+        self.talk_form: Callable[[Talk], dict[str, Any]] = lambda talk: {"wa_id": talk.person}
         #: Odd entries of conversations by their id, which stand beside the messages that were sent.
         self.odd_messages: dict[str, list[dict[str, Any]]] = {}
         #: What a message looks like in its conversation.
@@ -540,7 +542,11 @@ class WatiModel(BaseAdapter):
             return self._list_messages(match[1], query)
         if call == "conversations":
             rows = [
-                {"id": talk.id, "wa_id": talk.person, "channel_type": "whatsapp"}
+                {
+                    **self.talk_form(talk),
+                    "id": talk.id,
+                    "channel_type": "whatsapp",
+                }
                 for talk in reversed(self.talks)
             ]
             return self._page("conversation_list", rows, query)

@@ -217,6 +217,77 @@ def test_a_solved_conversation_is_read_though_another_one_is_open(conversation: 
     assert conversation.look().listed is Listed.YES
 
 
+def other_people(conversation: Conversation, count: int) -> None:
+    """Let so many people write, each of whom has a conversation that is newer than those before."""
+    for n in range(count):
+        conversation.model.talk_with(f"1202556{n:04d}")
+
+
+def test_a_conversation_behind_hundreds_of_others_is_read(conversation: Conversation) -> None:
+    """301 people have written since the conversation was solved: the message is found all the same."""
+    conversation.client.send_text(ADA, "Hello Ada")
+    conversation.talk.solved = True
+    other_people(conversation, 301)
+    conversation.model.talk_with(ADA, "Support")
+    assert conversation.look().listed is Listed.YES
+
+
+@pytest.mark.parametrize(("others", "is_complete"), [(1_998, True), (2_001, False)])
+def test_more_conversations_than_are_read_rule_nothing_out(
+    others: int, is_complete: bool, conversation: Conversation
+) -> None:
+    """The message may be in a conversation beyond those that are read, so that its absence proves nothing then."""
+    other_people(conversation, others)
+    assert conversation.look() == Sighting(Listed.NO, readable=is_complete)
+
+
+@pytest.mark.parametrize("says", [{}, {"wa_id": None, "phone": ""}, {"bsuid": "US.1"}])
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_a_conversation_that_does_not_say_whose_it_is_rules_nothing_out(
+    is_sent: bool, says: dict[str, Any], conversation: Conversation
+) -> None:
+    """WATI documents only id and channel type: a few such conversations are looked into; what matches may be another's."""
+    if is_sent:
+        conversation.client.send_text(ADA, "Hello Ada")
+    conversation.talk.solved = True
+    conversation.model.talk_with(ADA, "Support")
+    conversation.model.talk_form = lambda talk: says
+    assert conversation.look().listed is (Listed.UNCLEAR if is_sent else Listed.NO)
+    other_people(conversation, 25)
+    sighting = conversation.look()
+    assert (sighting.listed, sighting.readable) == (Listed.NO, False)
+
+
+@pytest.mark.parametrize(
+    ("target", "listed"),
+    [
+        ("525512345678", {"wa_id": "5215512345678"}),
+        ("5215512345678", {"phone": "+52 55 1234 5678"}),
+        ("5511987654321", {"wa_id": "551187654321"}),
+    ],
+)
+def test_a_conversation_under_the_other_spelling_is_the_person_s(
+    target: str, listed: dict[str, Any], conversation: Conversation
+) -> None:
+    """WATI may list a mobile phone number of Mexico or Brazil in another spelling than it was sent to."""
+    talk = conversation.model.talk_with(target)
+    conversation.client.send_text(target, "Hello Ada")
+    talk.solved = True
+    conversation.model.talk_with(target, "Support")
+    conversation.model.talk_form = lambda _: listed
+    assert conversation.look(target=target).listed is Listed.YES
+
+
+def test_people_without_a_bsuid_are_not_looked_into_for_one(conversation: Conversation) -> None:
+    """Where WATI lists BSUIDs, somebody with a phone number and without a BSUID is somebody else."""
+    other_people(conversation, 25)
+    conversation.model.talk_with("US.123124141512")
+    conversation.model.talk_form = lambda talk: (
+        {"wa_id": None, "bsuid": talk.person} if "." in talk.person else {"wa_id": talk.person, "bsuid": None}
+    )
+    assert conversation.look(target="US.123124141512") == Sighting(Listed.NO)
+
+
 def test_two_open_conversations_are_told_apart_by_channel(conversation: Conversation) -> None:
     """WATI answers 409 for a person with two open conversations; each channel is read then."""
     conversation.client.send_text(ADA, "Hello Ada")
@@ -248,6 +319,15 @@ def test_a_channel_that_wati_lists_and_does_not_take_hides_nothing(conversation:
     """A 400 for a channel such as ``Default`` leaves the look complete."""
     conversation.model.faults = [Fault("status", call="messages", status=400, skip=1)]
     assert conversation.look() == Sighting(Listed.NO)
+
+
+def test_a_listed_conversation_that_cannot_be_read_may_hold_the_message(conversation: Conversation) -> None:
+    """A 400 for a solved conversation of the person is no proof that the message is not in it."""
+    conversation.client.send_text(ADA, "Hello Ada")
+    conversation.talk.solved = True
+    conversation.model.talk_with(ADA, "Support")
+    conversation.model.faults = [Fault("status", call="messages", status=400, skip=4)]
+    assert not conversation.look().readable
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(minutes=-2)])
