@@ -53,6 +53,9 @@ _KINDS_OF_FAMILY = {
 _INTERACTIVE = frozenset(
     {"interactive", "button", "buttons", "list", "interactive_button", "interactive_list"}
 )
+#: The kinds of WhatsApp that no single send makes. WATI documents no list of its own, so any other word may be one of ours.
+_OTHERS = frozenset({"template", "location", "contact", "contacts", "reaction", "order"})
+_KNOWN = _TEXT | _FILES | _INTERACTIVE | _OTHERS
 
 
 class MessageKind(Enum):
@@ -98,9 +101,16 @@ class MessageContent:
         if self.kind is MessageKind.TEXT:
             return compare_fingerprint(self.fingerprint, message)
         kind, text = _kind_of(message), _text_of(message)
-        if self.kind is MessageKind.INTERACTIVE:
-            return self._compare_interactive(kind, text)
-        return self._compare_file(kind, text)
+        is_file = self.kind is MessageKind.FILE
+        if kind not in _KNOWN or (is_file and not kind):
+            if text is None and _is_event(message):
+                return Listed.NO
+            # Compared as one of ours; the word proves neither that it is nor that it is not.
+            same = (
+                self._compare_file("document", text) if is_file else self._compare_interactive("list", text)
+            )
+            return Listed.NO if same is Listed.NO else Listed.UNCLEAR
+        return self._compare_file(kind, text) if is_file else self._compare_interactive(kind, text)
 
     def _compare_interactive(self, kind: str, text: str | None) -> Listed:
         body = plain_text(self.text)
@@ -149,17 +159,25 @@ def compare_fingerprint(fingerprint: str, message: Message) -> Listed:
     :return: YES or NO for a text; UNCLEAR for each message of another kind that it may be.
     """
     listed, text = _kind_of(message), _text_of(message)
-    kind = fingerprint.partition(" ")[0]
+    kind, is_known = fingerprint.partition(" ")[0], listed in _KNOWN
+    if text is None and not (listed and is_known) and _is_event(message):
+        return Listed.NO
     if kind != MessageKind.TEXT.value:
         kinds = _FILES if kind == MessageKind.FILE.value else _INTERACTIVE
-        return Listed.UNCLEAR if listed in kinds else Listed.NO
-    if listed not in _TEXT:
+        return Listed.UNCLEAR if listed in kinds or not is_known else Listed.NO
+    if is_known and listed not in _TEXT:
         return Listed.NO
     if text is None:
-        # Without a kind too, it is an event such as a solved ticket.
-        return Listed.UNCLEAR if listed else Listed.NO
+        return Listed.UNCLEAR
     found = MessageContent(kind=MessageKind.TEXT, text=text)
-    return Listed.YES if found.fingerprint == fingerprint else Listed.NO
+    if found.fingerprint != fingerprint:
+        return Listed.NO
+    return Listed.YES if is_known else Listed.UNCLEAR
+
+
+def _is_event(message: Message) -> bool:
+    """Return whether an entry without a text that is of no known kind is something like a solved ticket, and no message."""
+    return not message.get("type") or message.get("event_type") in ("ticket", "broadcast")
 
 
 def _kind_of(message: Message) -> str:

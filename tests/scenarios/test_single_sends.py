@@ -358,7 +358,9 @@ def test_a_message_that_wati_lists_in_another_way_is_found(
     assert len(sandbox.messages_to(ADA)) == 1
 
 
-@pytest.mark.parametrize("fields", [{"text": None}, {"type": "voice", "text": ""}, {"owner": None}])
+@pytest.mark.parametrize(
+    "fields", [{"text": None}, {"type": "voice", "text": ""}, {"type": "session"}, {"owner": None}]
+)
 def test_what_wati_lists_too_little_of_is_neither_sent_again_nor_green(
     fields: dict[str, Any], execute: Execute, sandbox: Sandbox, late_clock: LateClock
 ) -> None:
