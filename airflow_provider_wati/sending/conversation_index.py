@@ -142,12 +142,16 @@ class MessageContent:
             return Listed.YES
         if text in names:
             return Listed.UNCLEAR if caption else Listed.YES
-        if not text:
-            # Nothing but the kind can be compared: that of the family, or a document where the family has none.
-            usual = family if family in _KINDS_OF_FAMILY else "document"
-            is_as_sent = text is not None and not caption and kind == usual
-            return Listed.YES if is_as_sent else Listed.UNCLEAR
-        return Listed.NO
+        # Without a text there is nothing but the kind to compare, which another file may have too.
+        return Listed.NO if text else Listed.UNCLEAR
+
+    def is_told_by_name(self, message: Message) -> bool:
+        """Return whether nothing but the name of its file can tell a message from another one: neither has a caption."""
+        return self.kind is MessageKind.FILE and not plain_text(self.text) and not _text_of(message)
+
+    def has_name(self, file_name: str) -> bool:
+        """Return whether the file has this name."""
+        return plain_text(file_name) in map(plain_text, self.around)
 
 
 def compare_fingerprint(fingerprint: str, message: Message) -> Listed:
@@ -360,9 +364,23 @@ class ConversationIndex:
             yield Sighting(Listed.UNCLEAR)
 
     def _compare(self, content: str, message: Message) -> Listed:
-        if content == self._content.fingerprint:
-            return self._content.compare(message)
-        return compare_fingerprint(content, message)
+        if content != self._content.fingerprint:
+            return compare_fingerprint(content, message)
+        listed = self._content.compare(message)
+        if listed is Listed.UNCLEAR and self._content.is_told_by_name(message):
+            name = self._file_name_of(message)
+            # WATI may have given the file a name of its own, so another name proves nothing.
+            return Listed.YES if name and self._content.has_name(name) else Listed.UNCLEAR
+        return listed
+
+    def _file_name_of(self, message: Message) -> str | None:
+        """Ask WATI for the name of a message's file, which lists do not have; nothing of the file is read."""
+        try:
+            with self._client.get_media(str(message.get("id") or "")) as media:
+                return media.file_name
+        except WatiError as error:
+            log.info("The name of a file cannot be read: %s", error)
+            return None
 
     def _latest(self, until: datetime) -> datetime:
         offset = max(self._client.server_clock_offset or timedelta(0), timedelta(0))

@@ -166,7 +166,7 @@ def resend_without_limit(patch: pytest.MonkeyPatch) -> None:
 
 def read_the_newest_conversation_only(patch: pytest.MonkeyPatch) -> None:
     """A conversation that was solved since is not read (A6)."""
-    patch.setattr(ConversationIndex, "_conversations", lambda self: iter([self._target]))
+    patch.setattr(ConversationIndex, "_conversations", lambda self: iter([(self._target, True)]))
 
 
 def trust_the_worker_s_clock(patch: pytest.MonkeyPatch) -> None:

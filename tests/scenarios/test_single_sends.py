@@ -365,7 +365,8 @@ def test_what_wati_lists_too_little_of_is_neither_sent_again_nor_green(
     fields: dict[str, Any], execute: Execute, sandbox: Sandbox, late_clock: LateClock
 ) -> None:
     """A6: an inconclusive message stops the send and fails the task, which says where to look."""
-    task = WatiSendFileUrlOperator(task_id="send", target=ADA, file_url="https://example.com/a.ogg")
+    url = "https://example.com/a.ogg"
+    task = WatiSendFileUrlOperator(task_id="send", target=ADA, file_url=url, caption="A note")
     store = Store()
     sandbox.fault("drop", method="POST", when="after", count=1)
     with pytest.raises(WatiUnknownOutcomeError):
@@ -374,6 +375,29 @@ def test_what_wati_lists_too_little_of_is_neither_sent_again_nor_green(
     with pytest.raises(WatiUnknownOutcomeError, match="does not show enough to say"):
         execute(task, store=store, try_number=2)
     assert len(sandbox.messages_to(ADA)) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_file_of_another_task_is_not_taken_for_this_one(
+    when: str, execute: Execute, sandbox: Sandbox, late_clock: LateClock, tmp_path: Path
+) -> None:
+    """Two tasks upload a PDF without a caption each: the one whose answer was lost is known by its name, or not green."""
+
+    def upload(name: str) -> WatiSendFileOperator:
+        (tmp_path / name).write_bytes(b"%PDF-1.4")
+        return WatiSendFileOperator(task_id=f"send_{name}", target=ADA, path=str(tmp_path / name))
+
+    store = Store()
+    lose(sandbox, path="*/messages/file", when=when)
+    with pytest.raises(WatiUnknownOutcomeError):
+        execute(upload("contract.pdf"), store=store)
+    execute(upload("invoice.pdf"))
+    if when == "after":
+        execute(upload("contract.pdf"), store=store, try_number=2)
+    else:
+        with pytest.raises(WatiUnknownOutcomeError, match="does not show enough to say"):
+            execute(upload("contract.pdf"), store=store, try_number=2)
+    assert len(sandbox.messages_to(ADA)) == (2 if when == "after" else 1)
 
 
 def test_a_solved_conversation_and_another_channel_hide_nothing(

@@ -63,6 +63,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("file", "POST", r"conversations/messages/file"),
     ("interactive", "POST", r"conversations/messages/interactive"),
     ("messages", "GET", r"conversations/([^/]+)/messages"),
+    ("media", "GET", r"conversations/messages/file/([^/]+)"),
     ("conversations", "GET", r"conversations"),
     ("channels", "GET", r"channels"),
     ("chatbots", "GET", r"chatbots"),
@@ -162,6 +163,7 @@ class Habits:
     :param tells_due: whether the list says when a campaign is, or was, due.
     :param files_as: the kind under which it lists files: ``family``, ``document`` or ``voice`` (for audio).
     :param file_text: what it lists as the text of a file: ``caption``, ``name`` or ``null``.
+    :param names_media: whether it says under which name a file was sent, when the file is fetched.
     :param interactive_text: what it lists as the text of an interactive message: ``full``, ``body`` or ``null``.
     :param text_form: makes the text that it lists of what was sent.
     :param messages_newest_first: the order of a conversation.
@@ -181,6 +183,7 @@ class Habits:
     tells_due: bool = True
     files_as: str = "family"
     file_text: str = "caption"
+    names_media: bool = True
     interactive_text: str = "full"
     text_form: Callable[[str], str] = str
     messages_newest_first: bool = True
@@ -440,6 +443,9 @@ class WatiModel(BaseAdapter):
         self.clock.advance(self.seconds_a_call)
         if fault is None:
             response = self._answered(request, self._answer(call, match, body, query))
+            if call == "media" and response.status_code == 200 and self.habits.names_media:
+                name = self._file_of(match[1]).around[0]  # type: ignore[union-attr] # it was answered
+                response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         else:
             response = self._spoilt(fault, request, call, match, body, query)
         self.on_moment(f"after {call}")
@@ -538,6 +544,8 @@ class WatiModel(BaseAdapter):
             return self._page("contact_list", list(self.contacts.values()), query)
         if call == "contact":
             return self._contact(match[1].rpartition(":")[2])
+        if call == "media":
+            return b"a file" if self._file_of(match[1]) else Refusal(404, "not found")
         if call == "messages":
             return self._list_messages(match[1], query)
         if call == "conversations":
@@ -796,6 +804,12 @@ class WatiModel(BaseAdapter):
         if habits.files_as == "document" or (habits.files_as == "voice" and kind == "audio"):
             kind = habits.files_as
         return kind, {"caption": message.content, "name": name, "null": None}[habits.file_text]
+
+    def _file_of(self, id: str) -> SentMessage | None:
+        """Return the message with a file that has an id."""
+        return next(
+            (each for each in self.messages if each.id == id and each.call in ("file", "file_url")), None
+        )
 
     def _list_messages(self, target: str, query: dict[str, str]) -> object:
         talk = self._talk_of(target)

@@ -81,17 +81,17 @@ def message(**fields: Any) -> Any:
         (PHOTO, {"type": "image", "text": "Another"}, Listed.NO),
         (PHOTO, {"type": "video", "text": "A map"}, Listed.NO),
         (PHOTO, {"type": "text", "text": "A map"}, Listed.NO),
-        (BARE_PHOTO, {"type": "image", "text": ""}, Listed.YES),
+        (BARE_PHOTO, {"type": "image", "text": ""}, Listed.UNCLEAR),
         (BARE_PHOTO, {"type": "image", "text": "map.png"}, Listed.YES),
         (BARE_PHOTO, {"type": "document", "text": "map.png"}, Listed.YES),
         (BARE_PHOTO, {"type": "document", "text": ""}, Listed.UNCLEAR),
         (BARE_PHOTO, {"type": "image", "text": None}, Listed.UNCLEAR),
         (BARE_PHOTO, {"type": "image", "text": "A map"}, Listed.NO),
-        (BARE_PDF, {"type": "document", "text": ""}, Listed.YES),
+        (BARE_PDF, {"type": "document", "text": ""}, Listed.UNCLEAR),
         (BARE_PDF, {"type": "image", "text": ""}, Listed.UNCLEAR),
         (VOICE, {"type": "voice", "text": "a.ogg"}, Listed.YES),
         (VOICE, {"type": "voice", "text": ""}, Listed.UNCLEAR),
-        (VOICE, {"type": "audio", "text": ""}, Listed.YES),
+        (VOICE, {"type": "audio", "text": ""}, Listed.UNCLEAR),
         (ASK, {"type": "interactive", "text": "Deliver today?"}, Listed.YES),
         (ASK, {"type": "interactive", "text": "Order 7\r\nDeliver today?\r\n[Yes]\r\n[No]"}, Listed.YES),
         (ASK, {"type": "interactive", "text": None}, Listed.UNCLEAR),
@@ -358,6 +358,25 @@ def test_a_worker_whose_clock_differs_finds_its_message(ahead: timedelta) -> Non
     worker = FakeClock(conversation.clock.now() + ahead)
     conversation.client = conversation.model.client(clock=worker, max_tries=1)
     assert conversation.look(since=sent_at + ahead).listed is Listed.YES
+
+
+@pytest.mark.parametrize(
+    ("sent", "names_media", "verdict"),
+    [("a.pdf", True, Listed.YES), ("b.pdf", True, Listed.UNCLEAR), ("a.pdf", False, Listed.UNCLEAR)],
+)
+def test_a_file_without_a_caption_is_known_by_its_name(sent: str, names_media: bool, verdict: Listed) -> None:
+    """Two files without captions are listed alike: WATI is asked for the name, and without one nothing is certain."""
+    conversation = Conversation(Habits(names_media=names_media))
+    conversation.client.send_file_url(ADA, f"https://x.example/{sent}")
+    assert conversation.look(BARE_PDF).listed is verdict
+    assert conversation.look(HELLO).listed is Listed.NO
+
+
+def test_a_file_whose_name_cannot_be_read_is_unclear(conversation: Conversation) -> None:
+    """An error of the one call for the name leaves the rest of the look as it is."""
+    conversation.client.send_file_url(ADA, "https://x.example/a.pdf")
+    conversation.model.faults = [Fault("status", call="media", status=500, count=99)]
+    assert conversation.look(BARE_PDF).listed is Listed.UNCLEAR
 
 
 def test_an_old_message_is_another_one(conversation: Conversation) -> None:
