@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Messages of a conversation that one look reads at most: 20 calls.
 _MOST_MESSAGES = 2_000
+#: How much older than the time from which answers count the question may be: where WATI did not give its time, that time is
+#: the end of the call.
+_LONGEST_CALL = timedelta(minutes=10)
 _SHOWN = ("id", "conversation_id", "type", "text", "created")
 
 
@@ -47,16 +50,13 @@ class ReplyCondition:
         since = since_of(self.since)
         pattern = None if self.text_pattern is None else re.compile(self.text_pattern)
         try:
-            replies = [
-                (created, message)
-                for created, message in _messages_since(client, self.target, since)
-                if is_reply(message, pattern)
-            ]
+            messages = list(_messages_since(client, self.target, since))
         except WatiNotFoundError:
             return Look(Verdict.WAITING, "WATI has no open conversation with this person yet.", self.unseen())
+        replies = [each for each in messages if is_reply(each[1], pattern)]
         if not replies:
             return Look(Verdict.WAITING, f"No reply since {since.isoformat()}.", self.unseen())
-        created, message = min(replies, key=lambda reply: reply[0])
+        created, message = _first(replies, [each[0] for each in messages])
         return Look(Verdict.DONE, f"A reply came at {created.isoformat()}.", _shown(message))
 
     def unseen(self) -> dict[str, Any]:
@@ -86,22 +86,24 @@ class AnswerCondition:
     def look(self, client: WatiClient, clock: Clock) -> Look:
         """Read the conversation back to the question. A question that did not reach the person ends the wait."""
         since = since_of(self.since)
-        answers: list[tuple[datetime, str, Message]] = []
+        answers: list[tuple[datetime, Message]] = []
+        times: list[datetime] = []
         try:
-            for created, message in _messages_since(client, self.target, since):
+            for created, message in _messages_since(client, self.target, _earlier(since, _LONGEST_CALL)):
+                times.append(created)
                 if self._is_question(message) and has_failed(message.get("status")):
                     return Look(Verdict.FAILED, _not_delivered(message), self.unseen())
                 answer = answer_in(message, self.buttons)
-                if answer is not None:
-                    answers.append((created, answer, message))
+                if answer is not None and created >= since:
+                    answers.append((created, message))
         except WatiNotFoundError:
             return Look(
                 Verdict.WAITING, "WATI does not show the conversation.", self.unseen(), is_shown=False
             )
         if not answers:
             return Look(Verdict.WAITING, f"No answer since {since.isoformat()}.", self.unseen())
-        created, answer, message = min(answers, key=lambda each: each[0])
-        result = {"answer": answer, "message": _shown(message)}
+        created, message = _first(answers, times)
+        result = {"answer": answer_in(message, self.buttons), "message": _shown(message)}
         return Look(Verdict.DONE, f"An answer came at {created.isoformat()}.", result)
 
     def unseen(self) -> dict[str, Any]:
@@ -110,6 +112,27 @@ class AnswerCondition:
 
     def _is_question(self, message: Message) -> bool:
         return self.question_id is not None and str(message.get("id")) == self.question_id
+
+
+def _first(found: Sequence[tuple[datetime, Message]], times: Sequence[datetime]) -> tuple[datetime, Message]:
+    """
+    Return the earliest of some messages.
+
+    Several may have one time, because WATI's ``timestamp`` has seconds only. WATI lists the newest first, as far as is known,
+    so the last of them is the earliest; where the list begins with the oldest, the first one is.
+
+    :param found: the messages, in the order of the list.
+    :param times: those of all messages of the list that were read, in its order.
+    """
+    is_oldest_first = times[0] < times[-1]
+    return min(found if is_oldest_first else reversed(found), key=lambda each: each[0])
+
+
+def _earlier(time: datetime, by: timedelta) -> datetime:
+    try:
+        return time - by
+    except OverflowError:
+        return time
 
 
 def _messages_since(client: WatiClient, target: str, since: datetime) -> Iterator[tuple[datetime, Message]]:

@@ -145,6 +145,38 @@ def test_a_question_that_was_not_delivered_ends_the_wait(quick_sandbox: Sandbox)
     assert "Message undeliverable" in look.reason
 
 
+def test_a_failed_question_is_seen_though_answers_count_from_later_on() -> None:
+    """Where WATI did not give the time of the question, answers count from the end of the call, and its failure is older."""
+    listed = [
+        {"id": "a", "owner": False, "text": "Yes", "created": "2026-11-03T09:59:57+00:00"},
+        {"id": "q", "owner": True, "status": "SENT", "created": "2026-11-03T09:59:58+00:00"},
+    ]
+    client: Any = SimpleNamespace(iter_messages=lambda target: iter(listed))
+    condition = AnswerCondition(
+        target=BEN, since="2026-11-03T10:00:00+00:00", buttons=["Yes"], question_id="q"
+    )
+    assert condition.look(client, SYSTEM_CLOCK).verdict is Verdict.WAITING
+    listed[1]["status"] = "FAILED"
+    assert condition.look(client, SYSTEM_CLOCK).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("is_newest_first", [True, False])
+def test_the_first_of_several_answers_of_one_second_counts(is_newest_first: bool) -> None:
+    """WATI's ``timestamp`` has seconds only: the order of the list tells which of two answers came first."""
+    said = [(True, "Question", 0), (False, "Yes", 10), (False, "No", 10)]
+    listed = [
+        {"id": text, "owner": owner, "text": text, "timestamp": str(1793318400 + seconds)}
+        for owner, text, seconds in said
+    ]
+    if is_newest_first:
+        listed.reverse()
+    client: Any = SimpleNamespace(iter_messages=lambda target: iter(listed))
+    since = datetime.fromtimestamp(1793318400, UTC).isoformat()
+    answer = AnswerCondition(target=BEN, since=since, buttons=["Yes", "No"]).look(client, SYSTEM_CLOCK)
+    reply = reply_condition(BEN, since, None).look(client, SYSTEM_CLOCK)
+    assert (answer.result["answer"], reply.result["text"]) == ("Yes", "Yes")
+
+
 def test_a_conversation_that_is_gone_is_waited_for(quick_sandbox: Sandbox) -> None:
     """A conversation that WATI does not know holds no answer yet."""
     condition = AnswerCondition(target="0" * 24, since="2026-01-01", buttons=["Yes"])
