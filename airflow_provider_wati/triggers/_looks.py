@@ -103,6 +103,8 @@ class SharedCondition:
         self._connection = connection
         self._clock = clock
         self._task: asyncio.Task[Look] | None = None
+        #: The longest rest that the look under way may take.
+        self._task_rest = 0.0
         self._ended_at = 0.0
         self._waiting = 0
         self._rest = Rest(0.0)
@@ -119,20 +121,26 @@ class SharedCondition:
         :raises WatiError: what the look raised.
         """
         hook = await self._connection.hook()
-        self._rest.longest = longest_rest
         try:
-            return await self._look(hook, max_age)
+            return await self._look(hook, max_age, longest_rest)
         except WatiAuthenticationError:
             # The token may have been replaced in the connection while the task was deferred.
             changed = await self._connection.hook(max_age=1.0)
             if changed.settings == hook.settings:
                 raise
-            return await self._look(changed, 0.0)
+            return await self._look(changed, 0.0, longest_rest)
 
-    async def _look(self, hook: WatiHook, max_age: float) -> Look:
+    async def _look(self, hook: WatiHook, max_age: float, longest_rest: float) -> Look:
         task = self._task
-        if task is None or (task.done() and self._clock.monotonic() - self._ended_at >= max_age):
-            task = self._task = asyncio.create_task(self._read(hook))
+        # One that is under way and may rest does not show what a caller wants that may not, such as the last look.
+        is_of_use = task is not None and (
+            self._clock.monotonic() - self._ended_at < max_age
+            if task.done()
+            else self._task_rest <= longest_rest
+        )
+        if task is None or not is_of_use:
+            task = self._task = asyncio.create_task(self._read(hook, longest_rest))
+            self._task_rest = longest_rest
         self._waiting += 1
         try:
             return await asyncio.shield(task)
@@ -143,10 +151,12 @@ class SharedCondition:
                 self._task = None
                 task.cancel()
 
-    async def _read(self, hook: WatiHook) -> Look:
+    async def _read(self, hook: WatiHook, longest_rest: float) -> Look:
         mark = None
-        if self._rest.longest:
+        if longest_rest:
             mark = await self._connection.run(lambda: hook.news(self._condition.news))
+            # Another caller may have set it meanwhile.
+            self._rest.longest = longest_rest
             if self._last is not None and not self._rest.is_due(mark, self._clock.monotonic()):
                 self._ended_at = self._clock.monotonic()
                 return replace(self._last, reason=f"Nothing has come in. {self._last.reason}")

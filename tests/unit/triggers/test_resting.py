@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_wati.clock import SYSTEM_CLOCK
 from airflow_provider_wati.listening.read_key import read_key
 from airflow_provider_wati.sensors.messages import WatiReplySensor
 from airflow_provider_wati.triggers import _base
 from airflow_provider_wati.triggers._looks import SharedCondition, shared_condition
 from airflow_provider_wati.triggers.campaigns import WatiCampaignTrigger
 from airflow_provider_wati.waiting.campaigns import CampaignCondition
-from airflow_provider_wati.waiting.condition import Condition, Verdict
+from airflow_provider_wati.waiting.condition import Condition, Look, Verdict
 from airflow_provider_wati.waiting.messages import ReplyCondition
 from airflow_provider_wati.waiting.templates import TemplateCondition
 from tests.support.clock import FakeClock
@@ -202,3 +203,58 @@ def test_a_sensor_that_pokes_rests_too(sandbox: Sandbox, receiver: StatusReceive
     sandbox.control("POST", "/inbound", {"phone": ADA, "text": "the answer"})
     receiver.messages += 1
     assert sensor.poke(context).is_done
+
+
+class _Reads:
+    """A condition that is met at the second look, and a connection whose receiver says that nothing has come in."""
+
+    news = ("statuses",)
+    #: The reads of WATI: a look copies its condition.
+    made: list[int]
+
+    def __init__(self) -> None:
+        self.made = []
+
+    def __deepcopy__(self, memo: object) -> _Reads:
+        return self
+
+    def look(self, client: object, clock: object) -> Look:
+        self.made.append(1)
+        return Look(Verdict.DONE if len(self.made) > 1 else Verdict.WAITING, "")
+
+    def unseen(self) -> dict[str, Any]:
+        return {}
+
+    async def hook(self, max_age: float = 0.0) -> Any:
+        def news(kinds: object) -> str:
+            time.sleep(0.05)
+            return "the same"
+
+        return SimpleNamespace(
+            news=news,
+            polling_client=lambda: SimpleNamespace(close=lambda: None),
+        )
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(function)
+
+
+@pytest.mark.parametrize("order", ["last first", "last second", "rest under way"])
+def test_the_last_look_takes_no_rest_of_another_trigger_for_a_look(order: str) -> None:
+    """A trigger at its deadline and one that waits on look at one moment: the first one reads WATI, in whatever order."""
+    reads: Any = _Reads()
+
+    async def scene() -> Look:
+        shared = SharedCondition(reads, reads, SYSTEM_CLOCK)
+        await shared.look(0.0, 6 * INTERVAL)
+        if order == "last first":
+            last, _ = await asyncio.gather(shared.look(0.0, 0.0), shared.look(0.0, 6 * INTERVAL))
+            return last
+        resting = asyncio.create_task(shared.look(0.0, 6 * INTERVAL))
+        if order == "rest under way":
+            await asyncio.sleep(0.01)
+        last = await shared.look(0.0, 0.0)
+        await resting
+        return last
+
+    assert asyncio.run(scene()).verdict is Verdict.DONE
