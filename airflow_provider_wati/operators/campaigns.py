@@ -355,9 +355,9 @@ class WatiCancelScheduledCampaignOperator(WatiOperator):
 
 
 def _is_cancelled(client: WatiClient, campaign_id: str) -> bool:
+    from airflow_provider_wati.sending.reconciler import is_cancelled
+
     try:
-        status = client.get_campaign(campaign_id).get("status")
+        return is_cancelled(client.get_campaign(campaign_id).get("status"))
     except WatiNotFoundError:
         return False
-    # WATI does not list its statuses; both spellings and both words are in use elsewhere in its product.
-    return str(status).strip().casefold() in ("cancelled", "canceled", "stopped")

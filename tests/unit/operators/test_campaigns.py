@@ -69,7 +69,7 @@ def test_the_status_of_the_campaign_decides(
     assert sandbox.state.broadcasts[0].cancelled_at is not None
 
 
-@pytest.mark.parametrize("status", ["Cancelled", "canceled", " STOPPED "])
+@pytest.mark.parametrize("status", ["Cancelled", "canceled", " STOPPED ", "deleted"])
 def test_each_word_for_cancelled_is_known(
     status: str, campaign_id: str, execute: Execute, sandbox: Sandbox
 ) -> None:
