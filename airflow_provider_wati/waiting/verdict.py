@@ -140,7 +140,7 @@ def counters_of(statistics: object, *, is_cancelled: bool = False) -> Counter[st
 
     :param statistics: as WATI gives them.
     :param is_cancelled: whether the campaign was taken back: what has not begun then counts as ``stopped``.
-    :return: the counters without ``total_``; None where they cannot be used.
+    :return: the counters without ``total_``; None where they cannot be used, or leave out some of a cancelled campaign.
     """
     if not isinstance(statistics, Mapping):
         return None
@@ -152,6 +152,10 @@ def counters_of(statistics: object, *, is_cancelled: bool = False) -> Counter[st
             return None
         counters[name] = number
     if is_cancelled:
+        left = max(counters[stage] for stage in _STAGES)
+        if left + sum(counters[name] for name in _COUNTERS if name not in _STAGES) < counters["recipients"]:
+            # Some may be in no counter: whether they have left, only the list of recipients tells.
+            return None
         counters["stopped"] += counters.pop("pending") + counters.pop("queued")
     return counters
 

@@ -125,6 +125,26 @@ def test_a_campaign_that_was_taken_back_never_reaches_the_rest() -> None:
     assert tally_of_statuses({"pending": 2, "sent": 1}, Stage.SENT, is_cancelled=True) == Tally(3, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("counted", "is_usable"),
+    [
+        ({}, False),
+        ({"pending": 1}, False),
+        ({"sent": 1, "delivered": 1}, False),
+        ({"stopped": 2}, True),
+        ({"pending": 1, "sent": 1}, True),
+        ({"pending": 1, "sent": 1, "read": 1}, True),
+    ],
+)
+def test_counters_that_leave_out_people_of_a_cancelled_campaign_are_not_used(
+    counted: dict[str, int], is_usable: bool
+) -> None:
+    """People in no counter would be waited for until the timeout, though nothing leaves a cancelled campaign any more."""
+    statistics = {"total_recipients": 2, **{f"total_{name}": count for name, count in counted.items()}}
+    assert (counters_of(statistics, is_cancelled=True) is not None) is is_usable
+    assert counters_of(statistics) is not None
+
+
 def test_unknown_words_are_named() -> None:
     """Only words that nothing is known of are reported."""
     words = {"sent": 1, "en route": 2, "failed": 1, "processing": 4, "": 3}
