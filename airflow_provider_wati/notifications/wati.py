@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -201,6 +201,8 @@ class WatiNotifier(BaseNotifier):
         self, message: _Text | _Template, targets: Iterable[Any], client: WatiClient, clock: Clock
     ) -> None:
         """Send to each target once, in order."""
+        from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
+
         last_start = clock.monotonic() + _LAST_START
         seen: set[Target] = set()
         for given in targets:
@@ -209,7 +211,10 @@ class WatiNotifier(BaseNotifier):
             except WatiError as error:
                 self.log.error("A WhatsApp message was not sent: %s", error)
                 continue
-            person = target.on_channel(message.channel or client.channel)
+            # The two spellings of a mobile phone number in Mexico, Argentina and Brazil are one person.
+            person = replace(
+                target.on_channel(message.channel or client.channel), value=dedupe_key_of(target.value)
+            )
             if person in seen:
                 continue
             seen.add(person)

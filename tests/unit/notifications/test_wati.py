@@ -445,3 +445,10 @@ def test_a_target_with_and_without_its_channel_is_one(wati: Any) -> None:
     with wati(SENT) as server:
         notifier(targets=[ADA, f"Support:{ADA}", f"Sales:{ADA}"], channel="Support")({})
     assert [body["target"] for body in bodies(server)] == [f"Support:{ADA}", f"Sales:{ADA}"]
+
+
+def test_two_spellings_of_a_phone_number_are_one_person(wati: Any) -> None:
+    """A mobile phone number of Mexico with and without its old 1 gets one message, in the spelling that stands first."""
+    with wati(SENT) as server:
+        notifier(targets=["525512345678", "5215512345678"])({})
+    assert [body["target"] for body in bodies(server)] == ["525512345678"]
