@@ -9,6 +9,7 @@ from airflow_provider_wati._compat import AirflowFailException
 from airflow_provider_wati.client.target import CHATBOTS
 from airflow_provider_wati.exceptions import (
     WatiNotFoundError,
+    WatiResponseError,
     WatiUnknownOutcomeError,
     WatiValidationError,
 )
@@ -48,6 +49,7 @@ class WatiStartChatbotOperator(WatiOperator):
     :return: ``{"chatbot_id": ...}``.
     :raises WatiValidationError: before anything is sent, for a target or chatbot that cannot be right.
     :raises WatiNotFoundError: when there is no chatbot of that name.
+    :raises WatiResponseError: when WATI lists it without an id.
     :raises WatiRejectedError: when WATI answers that it did not do it.
     :raises AirflowFailException: when it stays unknown whether it was started.
     """
@@ -113,6 +115,11 @@ class WatiStartChatbotOperator(WatiOperator):
         names: list[str | None] = []
         for chatbot in client.iter_chatbots():
             if chatbot.get("name") == self.chatbot_name:
+                if not chatbot.get("id"):
+                    raise WatiResponseError(
+                        f"WATI lists chatbot {self.chatbot_name!r} without an id, so it cannot be started by its name: give "
+                        "chatbot_id, as WATI's dashboard shows it."
+                    )
                 return chatbot["id"]
             names.append(chatbot.get("name"))
         known = ", ".join(map(repr, names)) or "none"

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiConfigurationError, WatiNotFoundError, WatiValidationError
+from airflow_provider_wati.exceptions import (
+    WatiConfigurationError,
+    WatiNotFoundError,
+    WatiResponseError,
+    WatiValidationError,
+)
 from airflow_provider_wati.operators.campaigns import (
     WatiCancelScheduledCampaignOperator as CancelCampaign,
     WatiGetCampaignOperator as GetCampaign,
@@ -268,6 +273,14 @@ def test_a_missing_chatbot_or_template(execute: Execute, sandbox: Sandbox) -> No
         execute(GetTemplate(task_id="a", template_name="nothing"))
     with pytest.raises(WatiNotFoundError, match="no template 'ticket_closed' on the channel 'default'"):
         execute(GetTemplate(task_id="a", template_name="ticket_closed"))
+    assert sandbox.requests("POST") == []
+
+
+def test_a_chatbot_that_is_listed_without_an_id(execute: Execute, sandbox: Sandbox) -> None:
+    """A chatbot without an id is not started, and the error says how to start it."""
+    sandbox.fault("answer", method="GET", path="*/chatbots", answer={"chatbot_list": [{"name": "Survey"}]})
+    with pytest.raises(WatiResponseError, match="'Survey' without an id.*give chatbot_id"):
+        execute(StartChatbot(task_id="a", target=ADA, chatbot_name="Survey"))
     assert sandbox.requests("POST") == []
 
 
