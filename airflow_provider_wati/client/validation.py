@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.masking import mask_numbers
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.types import NameValue
@@ -267,9 +268,9 @@ def file_size(size: int, mime_type: str, file_name: str) -> None:
     Let a file through that WATI takes.
 
     :param size: bytes.
-    :raises WatiValidationError: naming the file, its kind and WATI's limit.
+    :raises WatiValidationError: naming the file, with phone numbers masked, its kind and WATI's limit.
     """
-    kind = media_kind(mime_type)
+    kind, shown_name = media_kind(mime_type), repr(mask_numbers(file_name))
     if kind is None:
         taken = ", ".join(
             sorted(
@@ -277,16 +278,16 @@ def file_size(size: int, mime_type: str, file_name: str) -> None:
             )
         )
         raise WatiValidationError(
-            f"WATI does not take {file_name!r} of type {mime_type!r}; it takes: {taken}."
+            f"WATI does not take {shown_name} of type {mime_type!r}; it takes: {taken}."
         )
     limit, _ = _FILES[kind]
     if size > limit:
         in_words = f"{limit // _MEGABYTE} MB" if limit >= _MEGABYTE else f"{limit // 1024} kB"
         raise WatiValidationError(
-            f"{file_name!r} has {size:,} bytes; WATI takes {in_words} ({limit:,}) as {kind}."
+            f"{shown_name} has {size:,} bytes; WATI takes {in_words} ({limit:,}) as {kind}."
         )
     if size == 0:
-        raise WatiValidationError(f"{file_name!r} is empty.")
+        raise WatiValidationError(f"{shown_name} is empty.")
 
 
 def utc_time(value: datetime, what: str) -> str:

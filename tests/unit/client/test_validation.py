@@ -225,6 +225,14 @@ def test_an_empty_file_is_refused() -> None:
         checks.file_size(0, "application/pdf", "a.pdf")
 
 
+@pytest.mark.parametrize(("size", "mime_type"), [(0, "image/png"), (1, "image/gif"), (10**9, "image/png")])
+def test_a_phone_number_in_the_name_of_a_file_is_masked(size: int, mime_type: str) -> None:
+    """Files are often named by their customer; no error about one shows the number."""
+    with pytest.raises(WatiValidationError, match=r"^(?!.*85264318722).*\.png") as error:
+        checks.file_size(size, mime_type, "85264318722.png")
+    assert "85264318722" not in str(error.value)
+
+
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     with serving(answer(200, {"message": {"id": "1"}})) as running:
