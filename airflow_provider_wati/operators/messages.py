@@ -162,9 +162,9 @@ class WatiSendFileUrlOperator(_SendOperator):
         return client.send_file_url(self.target, self.file_url, self.caption, hooks=hooks)
 
     def content(self) -> MessageContent:
-        path = urlsplit(text(self.file_url, "file_url")).path
-        mime_type, _ = mimetypes.guess_type(path)
-        return _file_content(self.caption, path.rpartition("/")[2], mime_type)
+        name = _name_in(text(self.file_url, "file_url"))
+        mime_type, _ = mimetypes.guess_type(name)
+        return _file_content(self.caption, name, mime_type)
 
 
 class WatiSendFileOperator(_SendOperator):
@@ -727,5 +727,21 @@ def _interactive_content(
 
     around = (header if isinstance(header, str) else "", footer or "", *buttons)
     return MessageContent(
-        kind=MessageKind.INTERACTIVE, text=text(body, "body"), around=around, choices=tuple(choices)
+        kind=MessageKind.INTERACTIVE,
+        text=text(body, "body"),
+        around=around,
+        choices=tuple(choices),
+        media=_media_name(header),
     )
+
+
+def _media_name(header: object) -> str:
+    """Return the name of the file in a header; empty for a header without one."""
+    media = header.get("media") if isinstance(header, Mapping) else None
+    url = media.get("url") if isinstance(media, Mapping) else None
+    return _name_in(str(url or ""))
+
+
+def _name_in(url: str) -> str:
+    """Return the name of the file that a URL stands for."""
+    return urlsplit(url).path.rpartition("/")[2]

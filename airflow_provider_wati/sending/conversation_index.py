@@ -75,6 +75,7 @@ class MessageContent:
     :param text: the text, the caption of a file, or the body of an interactive message.
     :param around: header, footer and choices of an interactive message, or the name of a file: WATI may list them too.
     :param choices: what an interactive message offers behind its button; WATI may list it.
+    :param media: the name of the file in the header of an interactive message, which WATI does not list as text.
     :param mime_family: ``image``, ``video``, ``audio`` or ``application``, for a file; None if it is not known.
     """
 
@@ -82,13 +83,15 @@ class MessageContent:
     text: str
     around: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    media: str = ""
     mime_family: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """What the journal keeps of it: the kind and 16 hexadecimal characters, and nothing of what it says."""
-        # The MIME type is left out: two workers may guess it differently.
-        parts = map(plain_text, (self.text, *self.around, *self.choices))
+        # The MIME type is left out: two workers may guess it differently. So is where a file lies: a temporary directory or
+        # a signed URL changes from one attempt to the next.
+        parts = map(plain_text, (self.text, *self.around, *self.choices, self.media))
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self.kind.value} {digest[:16]}"
 

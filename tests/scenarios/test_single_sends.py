@@ -563,6 +563,40 @@ def test_an_own_key_with_other_content_is_refused(
     assert sandbox.texts_to(ADA) == [HELLO]
 
 
+def test_an_own_key_with_another_picture_is_refused(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
+) -> None:
+    """The picture above the buttons is content too; another address of the same picture is not another one."""
+
+    def ask(url: str) -> WatiSendButtonsOperator:
+        header = {"type": "image", "media": {"url": url}}
+        buttons = ["Yes", "No"]
+        return WatiSendButtonsOperator(
+            task_id="ask", target=ADA, body="Take it?", buttons=buttons, header=header, send_key="promo"
+        )
+
+    execute(ask("https://x.example/1.png?signature=a"))
+    execute(ask("https://cdn.example/b/1.png?signature=c"), run_id="b")
+    with pytest.raises(WatiConfigurationError, match="other content already"):
+        execute(ask("https://x.example/2.png"), run_id="c")
+    assert len(sandbox.messages_to(ADA)) == 1
+
+
+def test_a_file_is_the_same_content_in_another_directory(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
+) -> None:
+    """A file is known by its name and caption, because its directory may change with each attempt."""
+
+    def upload(url: str) -> WatiSendFileUrlOperator:
+        return WatiSendFileUrlOperator(task_id="send", target=ADA, file_url=url, send_key="invoice")
+
+    execute(upload("https://x.example/tmp1/invoice.pdf"))
+    execute(upload("https://x.example/tmp2/invoice.pdf"), run_id="b")
+    with pytest.raises(WatiConfigurationError, match="other content already"):
+        execute(upload("https://x.example/tmp2/invoice-1002.pdf"), run_id="c")
+    assert len(sandbox.messages_to(ADA)) == 1
+
+
 def test_an_own_key_is_one_message_for_each_person(
     execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
 ) -> None:
