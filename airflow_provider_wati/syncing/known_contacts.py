@@ -128,9 +128,9 @@ class KnownContacts(TablesPart):
     def record_found(self, seen: Seen) -> None:
         """Record what WATI has of a person."""
         self._db.execute(
-            f"UPDATE people SET certain = 1, phone_number = ?1, name = ?2, vals = ?3, {_SETTLED.format('?3')} "
-            "WHERE person = ?4",
-            (*seen, dedupe_key_of(seen.phone_number)),
+            "UPDATE people SET certain = 1, phone_number = :phone_number, name = :name, vals = :vals, "
+            f"{_SETTLED.format(':vals')} WHERE person = :person",
+            {**seen._asdict(), "person": dedupe_key_of(seen.phone_number)},
         )
 
     def record_missing(self, phone_number: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.syncing.changes import KNOWN, OTHER_NAME
@@ -136,9 +136,9 @@ class WriteQueue(TablesPart):
         """Record a contact that was not written by this run, unless by a call whose outcome is not known."""
         self._set_people(
             person,
-            "certain = 1, phone_number = ?1, name = ?2, vals = ?3, intended = '', "
-            "written = people.written OR is_intended(?3, rows.was_intended)",
-            *seen,
+            "certain = 1, phone_number = :phone_number, name = :name, vals = :vals, intended = '', "
+            "written = people.written OR is_intended(:vals, rows.was_intended)",
+            seen._asdict(),
         )
 
     def record_refused(self, person: Person, status: SyncStatus, reason: str, *, missing: bool) -> None:
@@ -153,7 +153,7 @@ class WriteQueue(TablesPart):
                 "DELETE FROM people WHERE person = (SELECT person FROM rows WHERE id = ?)", (person.id,)
             )
         else:
-            self._set_people(person, "intended = rows.was_intended")
+            self._set_people(person, "intended = rows.was_intended", {})
 
     def take_back(self, people: Iterable[Person], reason: str) -> None:
         """Record that people were refused for a cause that is not known to be theirs, so that their rows are not at fault."""
@@ -168,10 +168,10 @@ class WriteQueue(TablesPart):
             "UPDATE rows SET status = ?, reason = ?, act = NULL WHERE id = ?", (status, reason, person.id)
         )
 
-    def _set_people(self, person: Person, change: str, *values: str | None) -> None:
+    def _set_people(self, person: Person, change: str, values: Mapping[str, str | None]) -> None:
         self._db.execute(
-            f"UPDATE people SET {change} FROM rows WHERE rows.id = ?{len(values) + 1} AND people.person = rows.person",
-            (*values, person.id),
+            f"UPDATE people SET {change} FROM rows WHERE rows.id = :id AND people.person = rows.person",
+            {**values, "id": person.id},
         )
 
 
