@@ -62,7 +62,7 @@ class WatiNotifier(BaseNotifier):
     ``[api] base_url`` is set where the callback runs.
 
     :param targets: one target or a list, also as JSON: phone numbers, BSUIDs, for a text also conversation ids
-        (templated). The same one twice is sent to once.
+        (templated). The same one twice, or one phone number in both of its spellings, is sent to once.
     :param text: up to 4,096 characters, the rest is cut off (templated). It reaches only people who wrote within the
         last 24 hours.
     :param template_name: an approved template in place of a text (templated). It reaches everybody.
