@@ -81,7 +81,7 @@ _FORM = (
 )  # fmt: skip
 #: Values of a path and of a query that mean something to some route.
 _KNOWN = (
-    _PHONE, "12025550148", "14155550101", "Support", f"Support:{_PHONE}", "US.13491208655302741918", "66b1fb04c0ac700000000001", "66b1fb04c0de700000000001",
+    _PHONE, "12025550148", "14155550101", "Support", f"Support:{_PHONE}", "US.13491208655302741918", "66b1fb04c0ac700000000001", "66b1fb68c0de700000000001",
     "66b1fb043e55a6e000000000", "66b1fb04b40adca000000001", "6929b2c3de3b1a7000000001", "order_update", "vip", "1", "0", "100",
     "2147483648", "2026-11-03", "0001-01-01T00:00:00Z", "whatsapp", "a-b-c-d-e-f",
 )  # fmt: skip
