@@ -112,8 +112,8 @@ class Calls:
 
     @property
     def share_of_rate(self) -> float:
-        """How much of the rate was used."""
-        return self.shortest_seconds / self.seconds
+        """The calls for each second, as a share of those that the limit allows for each second."""
+        return (len(self.times) - 1) / self.seconds / (CALLS / WINDOW)
 
 
 @contextmanager
