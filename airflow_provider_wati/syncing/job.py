@@ -207,7 +207,7 @@ class ContactSync:
 
     def _list(self, contacts: int) -> None:
         """
-        List WATI's contacts; who is not in a listing that lacks some is looked up.
+        List WATI's contacts; people who are missing from an incomplete listing are looked up.
 
         :param contacts: how many WATI counts.
         """

@@ -117,7 +117,7 @@ class KnownContacts(TablesPart):
         )
 
     def count_uncertain(self) -> int:
-        """Count the people to be written of whom it is not known whether WATI has them, and the like to be cleared."""
+        """Count the people to be written, and to be cleared, of whom the snapshot does not tell what WATI has."""
         return self._count(self._uncertain)
 
     def uncertain(self) -> list[str]:
