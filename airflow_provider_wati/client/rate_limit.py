@@ -75,9 +75,6 @@ PLANS = tuple(_TEMPLATE_CALLS_PER_10_SECONDS)
 # WATI's clock starts when a request arrives, ours when it leaves. A first call that was slow to arrive (a new
 # TLS connection, say) narrows the window that WATI sees; this much longer a window of ours absorbs it.
 _MARGIN = 1.01
-# Calls of several hosts do not arrive in the order in which they leave. With 1.02 two of 400 calls drew a 429; 1.04 leaves less than
-# 95 % of the rate.
-_SHARED_MARGIN = 1.03
 # Added to each wait, so that a clock with coarse ticks does not ask again a moment too early.
 _BUFFER_MS = 10
 
@@ -181,10 +178,14 @@ class Pacer:
             log.debug("Waiting for WATI's limit of %s %s calls in %s s.", limit[0], group.value, limit[1])
             self._clock.sleep(seconds)
 
-    def leaves(self, group: EndpointGroup) -> None:
-        """Note that the call for which :meth:`wait` has returned leaves now, where it may have been held up since."""
+    def recount(self, group: EndpointGroup) -> None:
+        """
+        Count the call for which :meth:`wait` has returned from now on, because it leaves now or is over.
+
+        :param group: the group of that call.
+        """
         if self._shared is not None and self._limits[group] is not None:
-            self._shared.leaves()
+            self._shared.recount()
 
     def _leave_files_of_another_process(self) -> None:
         """After a fork, start with files and locks of this process: SQLite forbids to use those of the parent."""
@@ -200,7 +201,7 @@ class Pacer:
     def _seconds_to_wait(self, group: EndpointGroup, limit: tuple[int, float]) -> float:
         """Take a place for one call; return 0, or the seconds until one may be free."""
         if self._shared is not None:
-            wait = self._shared.take(group.value, limit, limit[1] * _SHARED_MARGIN)
+            wait = self._shared.take(group.value, limit, limit[1] * _MARGIN)
             return wait and wait + _BUFFER_MS / 1000
         with self._lock:
             try:

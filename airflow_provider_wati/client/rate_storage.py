@@ -35,11 +35,11 @@ _PATIENCE_SECONDS = 60.0
 _LONGEST_PAUSE = 8.0
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 10.0
-#: Between intent and call nothing may wait for long: another attempt could take the call for lost.
-_DEPARTURE_SECONDS = 1.0
+#: Between intent, call and result nothing may wait for long: another attempt could take the call for lost.
+_RECOUNT_SECONDS = 1.0
 #: The server ends what takes too long by itself, if it can.
 _GRACE_SECONDS = 1.0
-#: A call that leaves later than this after it was counted is counted again, at the time when it leaves.
+#: A call that leaves or is over later than this after it was counted is counted again.
 _PROMPT_SECONDS = 0.01
 #: A count that is so far ahead of the storage's clock comes from before the clock was set back.
 _CLOCK_TOLERANCE_SECONDS = 5
@@ -169,7 +169,7 @@ class RedisStorage:
         self.errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         self._clients: list[Any] = []
         self._take: Any = self._script(redis, url, self._TAKE, _ANSWER_SECONDS)
-        self._move: Any = self._script(redis, url, self._MOVE, _DEPARTURE_SECONDS)
+        self._move: Any = self._script(redis, url, self._MOVE, _RECOUNT_SECONDS)
 
     def _script(self, redis: Any, url: str, text: str, seconds: float) -> Any:
         """Return a script on a connection of its own, which waits for an answer for some seconds."""
@@ -255,12 +255,12 @@ class PostgresStorage:
         return max(float(wait), 1e-6)
 
     def move(self, key: str, place: str, seconds: float) -> None:
-        if not self._lock.acquire(timeout=_DEPARTURE_SECONDS):
+        if not self._lock.acquire(timeout=_RECOUNT_SECONDS):
             raise TimeoutError("its connection is in use")
         try:
             if self._connection is None:
                 raise ConnectionError("there is no connection now")
-            with self._transaction(self._connection, _DEPARTURE_SECONDS) as cursor:
+            with self._transaction(self._connection, _RECOUNT_SECONDS) as cursor:
                 cursor.execute(self._MOVE, (place, key))
         except BaseException:
             self.close()
@@ -421,21 +421,25 @@ class SharedPace:
             self._taken.last = key, place, seconds, self._clock.monotonic()
         return wait
 
-    def leaves(self) -> None:
+    def recount(self) -> None:
         """
         Count the call whose place this thread has taken from now on.
 
-        What a send writes down before it leaves may take a while, in object storage most of all. Counted from the time
-        before, a call that leaves late and others that leave at once could be too many together.
+        WATI counts a call when it arrives. What a send writes down before it leaves may take a while, in object storage
+        most of all, and so may the way to WATI. Counted from the time before, a call that arrives late and others that
+        arrive at once could be too many together. A call arrives between its departure and its answer, so it is counted
+        at its departure, and again at its answer.
         """
-        key, place, seconds, taken_at = getattr(self._taken, "last", ("", "", 0.0, 0.0))
-        if not key or self._clock.monotonic() - taken_at < _PROMPT_SECONDS:
+        key, place, seconds, counted_at = getattr(self._taken, "last", ("", "", 0.0, 0.0))
+        now = self._clock.monotonic()
+        if not key or now - counted_at < _PROMPT_SECONDS:
             return
+        self._taken.last = key, place, seconds, now
         storage = self._opened()
         try:
             storage.move(key, place, seconds)
         except storage.errors as error:
-            # Nothing may wait long now. The place is taken all the same, and the next call tries the storage again.
+            # Nothing may wait long now. The call is counted all the same, only earlier, and the next call tries the storage again.
             log.warning("The rate_limit_storage (%s) missed a call: %s", self._url.name, self._told(error))
 
     def _opened(self) -> Storage:

@@ -464,8 +464,13 @@ class Transport:
         # Nothing that waits may come after this.
         if is_send and hooks is not None and not hooks.before_send():
             return Withdrawn()
-        self._pacer.leaves(call.group)
-        return self._request(call, call.url, self._auth, headers, data, self._bounds(ends_at, MAX_JSON_BYTES))
+        self._pacer.recount(call.group)
+        response = self._request(
+            call, call.url, self._auth, headers, data, self._bounds(ends_at, MAX_JSON_BYTES)
+        )
+        # WATI counts a call when it arrives, which it has done by now.
+        self._pacer.recount(call.group)
+        return response
 
     def _bounds(self, ends_at: float, max_bytes: int) -> Bounds:
         # Hooks and the pacer may have taken until later, and an attempt that starts has time for its answer.

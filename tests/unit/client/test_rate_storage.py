@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from airflow_provider_wati.client.endpoint import Endpoint
 from airflow_provider_wati.client.rate_limit import EndpointGroup, Pacer, rate_limits_of
 from airflow_provider_wati.client.rate_storage import SharedPace, StorageUrl, secrets_in
 from airflow_provider_wati.clock import SYSTEM_CLOCK
-from airflow_provider_wati.exceptions import WatiConfigurationError, WatiConnectionError
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiConnectionError, WatiError
 from tests.support.clock import FakeClock
 from tests.support.postgres import PostgresUnavailableError, running_postgres
 from tests.support.redis_server import RedisUnavailableError, running_redis
-from tests.support.scripted_server import answer, serving
+from tests.support.scripted_server import Step, answer, reset, serving
 
 KINDS = ("redis", "psycopg2", "psycopg")
 NUMBER = "85264318722"
@@ -195,13 +196,13 @@ def test_a_call_that_leaves_late_counts_from_then_on(url: str) -> None:
     """What is held up between its place and its departure is counted at its departure; what leaves at once costs no look."""
     clock = FakeClock()
     pace = pace_of(url, clock)
-    pace.leaves()
+    pace.recount()
     assert pace.take("templates", (3, 600), 600) == 0
     [before] = taken_at(url)
-    pace.leaves()
+    pace.recount()
     assert taken_at(url) == [before]
     clock.advance(1)
-    pace.leaves()
+    pace.recount()
     [after] = taken_at(url)
     assert after > before
     pace.close()
@@ -230,11 +231,30 @@ def test_a_client_counts_a_call_when_its_intent_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", [answer(200, {"result": True, "message": {"id": "1"}}), answer(400), reset])
+def test_a_client_counts_a_call_again_when_its_answer_took_a_while(url: str, end: Step) -> None:
+    """WATI counts a call when it arrives, which is not after its answer: nothing may leave as if it had arrived sooner."""
+    departed: list[float] = []
+
+    def slowly(connection: socket.socket) -> bool:
+        departed.extend(taken_at(url))
+        time.sleep(0.1)
+        return end(connection)
+
+    with serving(slowly) as server:
+        wati = WatiClient(f"{server.url}/100001", "token", rate_limit_storage=url, timeout=10)
+        with suppress(WatiError):
+            wati.send_text(NUMBER, "Hello")
+        wati.close()
+    [before], [after] = departed, taken_at(url)
+    assert after - before >= 0.1
+
+
 def test_no_limit_asks_no_storage(url: str) -> None:
-    """Calls without a limit touch the storage neither before nor when they leave."""
+    """Calls without a limit touch the storage neither before they leave nor afterwards."""
     pacer = Pacer(Endpoint("http://127.0.0.1:1"), rate_limits_of("growth", {"*": None}), FakeClock(), url)
     pacer.wait(EndpointGroup.TEMPLATES)
-    pacer.leaves(EndpointGroup.TEMPLATES)
+    pacer.recount(EndpointGroup.TEMPLATES)
     pacer.close()
     if url.startswith("redis"):
         assert taken_at(url) == []
@@ -385,7 +405,7 @@ def test_a_departure_does_not_wait_for_a_server_that_freezes(
 ) -> None:
     """Between intent and call, the storage has about a second, however long its other answers may take."""
     monkeypatch.setattr(rate_storage, "_ANSWER_SECONDS", 3_600.0)
-    monkeypatch.setattr(rate_storage, "_DEPARTURE_SECONDS", 0.2)
+    monkeypatch.setattr(rate_storage, "_RECOUNT_SECONDS", 0.2)
     clock = FakeClock()
     pace = pace_of(url, clock)
 
@@ -393,7 +413,7 @@ def test_a_departure_does_not_wait_for_a_server_that_freezes(
         pace.take("templates", (9, 600), 600)
         clock.advance(1)
         with frozen(pace):
-            pace.leaves()
+            pace.recount()
 
     ended(leave)
     assert "missed a call" in caplog.text
@@ -491,7 +511,7 @@ def test_a_call_that_was_held_up_beyond_the_span_is_counted(url: str) -> None:
             cursor.execute("DELETE FROM wati_rate_limit_calls")
             storage._connection.commit()
     clock.advance(1)
-    pace.leaves()
+    pace.recount()
     assert pace.take("templates", (1, 600), 600) > 0
     if url.startswith("redis"):
         assert all(storage._clients[0].ttl(key) > 0 for key in storage._clients[0].keys())
@@ -530,7 +550,7 @@ def test_a_departure_that_cannot_be_counted_goes_on_with_a_warning(
 
     storage.move = fail
     clock.advance(1)
-    pace.leaves()
+    pace.recount()
     assert clock.sleeps == []
     assert "missed a call: gone" in caplog.text
     pace.close()
