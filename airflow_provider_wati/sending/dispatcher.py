@@ -17,6 +17,7 @@ from airflow_provider_wati.client.types import (
     SendHooks,
 )
 from airflow_provider_wati.sending.campaign_index import name_of
+from airflow_provider_wati.sending.circuit_breaker import CircuitBreaker
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.tables.outcomes import SendStatus
 from airflow_provider_wati.tables.scratch_db import collector_paused
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
-#: Answers lost one after the other, before nothing more is posted until one of the calls is reconciled.
-MOST_LOST = 2
 #: Calls that WATI refuses one after the other, before the rest of a batch is left unsent: while no call of the attempt
 #: was accepted, which isolates one row of 10,000, and afterwards.
 _MOST_REFUSED_AT_FIRST = 20
@@ -65,8 +64,7 @@ class Dispatcher:
     channel: str | None
     #: Calls that left, in this attempt.
     calls: int = 0
-    #: Answers lost one after the other.
-    lost_in_a_row: int = 0
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     #: For when the last schedule was made.
     scheduled_for: datetime | None = None
     _has_accepted: bool = field(default=False, init=False)
@@ -77,7 +75,7 @@ class Dispatcher:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing more is to be posted now: answers are lost, or WATI refuses whatever it gets."""
-        return self.lost_in_a_row >= MOST_LOST or self.is_refused
+        return self.breaker.is_open or self.is_refused
 
     @property
     def is_refused(self) -> bool:
@@ -214,7 +212,7 @@ class Dispatcher:
     def _take(self, batch: Batch, entry: Entry, result: Accepted | Rejected | Ambiguous) -> None:
         """Write a result down, in the journal first; the rows follow also when the journal cannot be written."""
         self.calls += 1
-        self.lost_in_a_row = self.lost_in_a_row + 1 if isinstance(result, Ambiguous) else 0
+        self.breaker.record(is_lost=isinstance(result, Ambiguous))
         if isinstance(result, Accepted):
             self._has_accepted = True
             self._accept(batch, entry, result)

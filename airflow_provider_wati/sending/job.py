@@ -18,7 +18,7 @@ from airflow_provider_wati.exceptions import (
     WatiValidationError,
 )
 from airflow_provider_wati.sending.campaign_index import CampaignIndex, mark_of
-from airflow_provider_wati.sending.dispatcher import MOST_LOST, Dispatcher
+from airflow_provider_wati.sending.dispatcher import Dispatcher
 from airflow_provider_wati.sending.estimate import estimate_of, seconds_of
 from airflow_provider_wati.sending.journal import Start
 from airflow_provider_wati.sending.journal_codec import Verdict
@@ -323,23 +323,16 @@ class SendJob:
 
     def _dispatch_all(self) -> None:
         """Send, reconcile, send what reconciliation releases, until nothing is left to do in this attempt."""
-        stopped_before = False
+        breaker = self._dispatcher.breaker
         while True:
-            calls_before = self._dispatcher.calls
             self._dispatch()
-            stopped = self._dispatcher.lost_in_a_row >= MOST_LOST
-            answered = self._dispatcher.calls - calls_before > self._dispatcher.lost_in_a_row
-            if stopped and stopped_before and not answered:
-                self._reconciliation.run()
-                break
-            # Where nothing is left to send, leaving the other calls undecided gains nothing.
-            decided = self._reconciliation.run(patient=not stopped or not self._queue.count_unsent())
-            if stopped:
-                found = decided.keys() & {Decision.ACCEPTED, Decision.REFUSED}
-                # Nothing is found: one call more may leave, to see whether answers come again.
-                self._dispatcher.lost_in_a_row = 0 if found else MOST_LOST - 1
-                stopped_before = not found
-            if not self._queue.count_unsent() or not (stopped or decided.get(Decision.SEND)):
+            may_retry = breaker.is_open and not breaker.has_failed
+            # Reconciliation ends at the first evidence only if that lets other calls leave.
+            decided = self._reconciliation.run(patient=not may_retry or not self._queue.count_unsent())
+            if may_retry:
+                breaker.retry(has_evidence=bool(decided.keys() & {Decision.ACCEPTED, Decision.REFUSED}))
+            may_send = may_retry or (decided.get(Decision.SEND) and not breaker.has_failed)
+            if not may_send or not self._queue.count_unsent():
                 break
         self._queue.explain_unsent(_ALL_REFUSED if self._dispatcher.is_refused else _ANSWERS_LOST)
 

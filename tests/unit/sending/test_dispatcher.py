@@ -100,7 +100,7 @@ def test_an_accepted_call_is_recorded_before_and_after(monkeypatch: pytest.Monke
     [entry] = sent.journal.entries
     assert entry.campaign_id == sent.model.campaigns[0].id
     assert sent.model.campaigns[0].name == f"0123456789abcdef-{entry.intent.id} orders"
-    assert (sent.dispatcher.calls, sent.dispatcher.lost_in_a_row) == (1, 0)
+    assert (sent.dispatcher.calls, sent.dispatcher.breaker.lost_in_a_row) == (1, 0)
 
 
 def test_refused_and_omitted_recipients_of_an_answer() -> None:
@@ -143,7 +143,7 @@ def test_an_ambiguous_call_leaves_its_people_open_and_is_not_repeated(fault: Fau
     assert sent.model.calls == ["send"]
     assert sent.statuses() == ["unknown"] * 3
     assert sent.verdicts() == [[Verdict.OPEN] * 3]
-    assert (sent.dispatcher.calls, sent.dispatcher.lost_in_a_row) == (1, 1)
+    assert (sent.dispatcher.calls, sent.dispatcher.breaker.lost_in_a_row) == (1, 1)
     assert sent.journal.entries[0].ended_at == sent.model.clock.now()
     assert max(sent.messages()) <= 1
 
@@ -157,7 +157,7 @@ def test_an_answer_ends_the_row_of_lost_ones() -> None:
     while batch := sent.queue.next_batch(2, after, resend=False):
         sent.dispatcher.send(batch)
         after = batch.rows[-1]
-        lost.append(sent.dispatcher.lost_in_a_row)
+        lost.append(sent.dispatcher.breaker.lost_in_a_row)
     assert lost == [1, 0, 1]
 
 
