@@ -207,7 +207,7 @@ class WatiGetTemplateOperator(WatiOperator):
             raise WatiValidationError("Give either template_id or template_name.")
         if not self.template_name:
             return dict(client.get_template(str(self.template_id)))
-        template, error = find_template(client, self.template_name, self.channel)
-        if error is not None or template is None:
-            raise error or WatiNotFoundError(f"WATI has no template {self.template_name!r}.")
-        return dict(template)
+        found = find_template(client, self.template_name, self.channel)
+        if isinstance(found, WatiNotFoundError):
+            raise found
+        return dict(found)

@@ -152,7 +152,7 @@ class SendJob:
         self._consent = Consent(self.client, self._queue, self.consent_max_calls, self.channel)
         #: Whether the rows have been read to the end; until then there are others of which nothing is told.
         self.has_all_rows: bool = False
-        self._template = TemplateCheck(None)
+        self._template = TemplateCheck()
         self._estimate: dict[str, Any] = {}
         self._started = self.clock.monotonic()
 
@@ -166,7 +166,7 @@ class SendJob:
         """
         looked_up = False
         try:
-            self._template = TemplateCheck(*find_template(self.client, self.template_name, self.channel))
+            self._template = TemplateCheck(find_template(self.client, self.template_name, self.channel))
             self._load(rows)
             self._check_journal()
             self._look_up()

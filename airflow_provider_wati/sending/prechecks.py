@@ -40,7 +40,7 @@ _MOST_FAILURES = 3
 
 def find_template(
     client: WatiClient, template_name: str, channel: str | None = None
-) -> tuple[MessageTemplate | None, WatiError | None]:
+) -> MessageTemplate | WatiNotFoundError:
     """
     Look a template up by its name; of several with that name (in several languages, say) an approved one.
 
@@ -51,11 +51,11 @@ def find_template(
     """
     named = [each for each in client.iter_templates(channel) if each.get("name") == template_name]
     if not named:
-        return None, WatiNotFoundError(
+        return WatiNotFoundError(
             f"WATI has no template {template_name!r} on the channel {channel or client.channel or 'default'!r}."
         )
     approved = [each for each in named if is_approved(each)]
-    return (approved or named)[0], None
+    return (approved or named)[0]
 
 
 def is_approved(template: MessageTemplate) -> bool:
@@ -68,12 +68,15 @@ class TemplateCheck:
     """
     What is known about the template; what is wrong with it matters only if somebody is left to send to.
 
-    :param template: the template; None if it was not found.
-    :param error: why it was not found.
+    :param found: the template, or the error that says that there is none; None before the look-up.
     """
 
-    template: MessageTemplate | None
-    error: WatiError | None = None
+    found: MessageTemplate | WatiNotFoundError | None = None
+
+    @property
+    def template(self) -> MessageTemplate | None:
+        """The template, if there is one."""
+        return None if isinstance(self.found, WatiNotFoundError) else self.found
 
     @property
     def required(self) -> list[str]:
@@ -87,8 +90,8 @@ class TemplateCheck:
         :raises WatiNotFoundError: when there is none of that name.
         :raises WatiValidationError: when it is not approved.
         """
-        if self.error is not None:
-            raise self.error
+        if isinstance(self.found, WatiNotFoundError):
+            raise self.found
         if self.template is not None and not is_approved(self.template):
             raise WatiValidationError(
                 f"Template {self.template.get('name')!r} is {self.template.get('status')}, and WhatsApp takes "

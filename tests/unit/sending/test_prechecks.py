@@ -45,16 +45,14 @@ CONTACTS_A_PAGE = 100
 def test_a_template_is_found_on_its_channel_by_its_exact_name(quick_sandbox: Sandbox) -> None:
     """Only the exact name counts, and a missing one is an error value, not an exception."""
     client = quick_sandbox.client()
-    found, error = find_template(client, "order_update")
-    assert found is not None
-    assert error is None
+    found = find_template(client, "order_update")
+    assert not isinstance(found, WatiNotFoundError)
     assert is_approved(found)
     assert {param["name"] for param in found["custom_params"] or []} == {"name", "order_id", "status"}
     for name in ("Order_Update", "order", "no_such_template"):
-        found, error = find_template(client, name)
-        assert found is None
-        assert isinstance(error, WatiNotFoundError)
-        assert f"no template {name!r} on the channel 'default'" in str(error)
+        found = find_template(client, name)
+        assert isinstance(found, WatiNotFoundError)
+        assert f"no template {name!r} on the channel 'default'" in str(found)
 
 
 def test_a_template_of_another_channel_is_not_found(quick_sandbox: Sandbox) -> None:
@@ -63,12 +61,12 @@ def test_a_template_of_another_channel_is_not_found(quick_sandbox: Sandbox) -> N
     first, second = (channel["phone"] for channel in channels[:2])
     quick_sandbox.control("PUT", "/templates/only_second", {"body": "Hi", "channel": second})
     for client, channel in ((quick_sandbox.client(), second), (quick_sandbox.client(channel=second), None)):
-        found, error = find_template(client, "only_second", channel)
-        assert found is not None
-        assert (found["name"], error) == ("only_second", None)
-    found, error = find_template(quick_sandbox.client(), "only_second", first)
-    assert found is None
-    assert f"on the channel '{first}'" in str(error)
+        found = find_template(client, "only_second", channel)
+        assert not isinstance(found, WatiNotFoundError)
+        assert found["name"] == "only_second"
+    found = find_template(quick_sandbox.client(), "only_second", first)
+    assert isinstance(found, WatiNotFoundError)
+    assert f"on the channel '{first}'" in str(found)
 
 
 def test_of_several_languages_an_approved_one_is_taken() -> None:
@@ -79,14 +77,14 @@ def test_of_several_languages_an_approved_one_is_taken() -> None:
         {"id": "2", "name": "hello", "status": "approved"},
         {"id": "3", "name": "other", "status": "APPROVED"},
     ]
-    found, _ = find_template(model.client(), "hello")
-    assert found is not None
+    found = find_template(model.client(), "hello")
+    assert not isinstance(found, WatiNotFoundError)
     assert found["id"] == "2"
 
 
 def test_what_is_wrong_with_a_template_is_raised_only_when_asked() -> None:
     """With nobody left to send to, a template that is gone or paused stops nothing."""
-    gone = TemplateCheck(None, WatiNotFoundError("WATI has no template 'x'."))
+    gone = TemplateCheck(WatiNotFoundError("WATI has no template 'x'."))
     paused = TemplateCheck({"id": "1", "name": "x", "status": "PAUSED"})
     right = TemplateCheck({"id": "1", "name": "x", "status": "APPROVED"})
     assert gone.required == []
