@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.extracting.rows import ID, Row
-from airflow_provider_wati.tables.scratch_db import open_scratch_db
+from airflow_provider_wati.tables.scratch_db import bulk_write, open_scratch_db
 
 if TYPE_CHECKING:
     from airflow_provider_wati.extracting.rows import Entity
@@ -32,12 +32,11 @@ class CollectedRows:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Add rows."""
-        self._db.execute("BEGIN")
-        for row in rows:
-            found = self._db.execute("SELECT content FROM rows WHERE id = ?", (row[ID],)).fetchone()
-            merged = self._entity.merge(json.loads(found[0]), row) if found else row
-            self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (row[ID], json.dumps(merged)))
-        self._db.execute("COMMIT")
+        with bulk_write(self._db):
+            for row in rows:
+                found = self._db.execute("SELECT content FROM rows WHERE id = ?", (row[ID],)).fetchone()
+                merged = self._entity.merge(json.loads(found[0]), row) if found else row
+                self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (row[ID], json.dumps(merged)))
 
     def count(self) -> int:
         """Return how many rows there are."""

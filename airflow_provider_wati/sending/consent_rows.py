@@ -7,6 +7,7 @@ from contextlib import closing
 
 from airflow_provider_wati.sending.row_tables import RowTables
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, spellings_of
+from airflow_provider_wati.tables.scratch_db import bulk_write
 
 CONSENT_TABLES = """
 CREATE TABLE contacts (dedupe_key TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
@@ -38,7 +39,7 @@ class ConsentRows(RowTables):
 
     def skip_opted_out(self, contacts: Iterable[tuple[str, str, bool]]) -> None:
         """Skip the rows of people who opted out: ``(target, contact id, opted out)`` each."""
-        with self._bulk_write():
+        with bulk_write(self._db):
             # A person may have a contact for each channel; one that opted out is enough.
             self._db.executemany(
                 "INSERT INTO contacts VALUES (?, ?, ?) ON CONFLICT DO UPDATE "

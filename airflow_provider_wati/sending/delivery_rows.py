@@ -14,7 +14,7 @@ from airflow_provider_wati.sending.campaign_index import names_of
 from airflow_provider_wati.sending.row_mapping import ID_PREFIX, is_made_id
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
-from airflow_provider_wati.tables.scratch_db import open_scratch_db
+from airflow_provider_wati.tables.scratch_db import bulk_write, open_scratch_db
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client.types import CampaignRecipient
@@ -91,14 +91,15 @@ class DeliveryRows:
         """
         marks = ", ".join("?" * (len(SEND_COLUMNS) + 3))
         columns = f"{', '.join(SEND_COLUMNS)}, person, has_own_id, rank"
-        self._db.execute("BEGIN")
         try:
-            self._db.executemany(f"INSERT INTO plan ({columns}) VALUES ({marks})", map(_planned, outcomes))
+            with bulk_write(self._db):
+                self._db.executemany(
+                    f"INSERT INTO plan ({columns}) VALUES ({marks})", map(_planned, outcomes)
+                )
         except sqlite3.IntegrityError:
             raise WatiValidationError(
                 "The outcomes have a row twice: they are those of several tasks or runs. Give the outcomes of one."
             ) from None
-        self._db.execute("COMMIT")
         self._db.execute("CREATE INDEX plan_ids ON plan (local_message_id, rank, row)")
 
     def statuses(self) -> dict[str, int]:
@@ -131,12 +132,11 @@ class DeliveryRows:
         names = ("campaign_id", "id", "local_message_id", "phone", "contact", "bsuid_key", "stage")
         columns = (*names, *DELIVERY_COLUMNS)
         marks = ", ".join("?" * len(columns))
-        self._db.execute("BEGIN")
-        self._db.executemany(
-            f"INSERT OR REPLACE INTO listed ({', '.join(columns)}) VALUES ({marks})",
-            ((campaign_id, *self._listed(recipient)) for recipient in recipients),
-        )
-        self._db.execute("COMMIT")
+        with bulk_write(self._db):
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO listed ({', '.join(columns)}) VALUES ({marks})",
+                ((campaign_id, *self._listed(recipient)) for recipient in recipients),
+            )
 
     def _listed(self, recipient: CampaignRecipient) -> tuple[Any, ...]:
         names = names_of(recipient, self._region)

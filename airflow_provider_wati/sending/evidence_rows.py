@@ -13,6 +13,7 @@ from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Liste
 from airflow_provider_wati.sending.row_mapping import ID_PREFIX, params_of
 from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE
 from airflow_provider_wati.tables.outcomes import SendStatus
+from airflow_provider_wati.tables.scratch_db import bulk_write
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sending.queue import Batch
@@ -112,7 +113,7 @@ class EvidenceRows(JournalRows):
 
     def add_listed(self, call: int, campaign: int, people: Iterable[ListedRecipient]) -> None:
         """Note recipients that a campaign of a call lists."""
-        with self._bulk_write():
+        with bulk_write(self._db):
             self._db.executemany(
                 "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -265,7 +266,7 @@ class EvidenceRows(JournalRows):
 
         :param first_sends: calls of which it is not known that they ever were: sending after them is no second time.
         """
-        with self._bulk_write():
+        with bulk_write(self._db):
             for rank, decision in enumerate(PRECEDENCE):
                 status, reason = _SETTLED.get(decision, (SendStatus.UNKNOWN, None))
                 self._db.execute(

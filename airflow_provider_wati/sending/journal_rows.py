@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE, RowTables
+from airflow_provider_wati.tables.scratch_db import bulk_write
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Entry
@@ -37,7 +38,7 @@ class JournalRows(RowTables):
         if not calls:
             return
         self._index_people()
-        with self._bulk_write():
+        with bulk_write(self._db):
             for call, entry in calls.items():
                 campaign = campaigns[call]
                 self._db.executemany(

@@ -16,7 +16,7 @@ from airflow_provider_wati.sending.evidence_rows import EVIDENCE_TABLES, Evidenc
 from airflow_provider_wati.sending.journal_rows import JOURNAL_TABLES
 from airflow_provider_wati.sending.outcome_rows import OUTCOME_TABLES, OutcomeRows
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
-from airflow_provider_wati.tables.scratch_db import CHUNK, collector_paused
+from airflow_provider_wati.tables.scratch_db import CHUNK, bulk_write, collector_paused
 
 if TYPE_CHECKING:
     from airflow_provider_wati.sending.row_mapping import MappedRow, RowReader
@@ -109,7 +109,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
                 plain.append((number, person, target, local_id))
             else:
                 others.append((number, problem, person, dedupe_key, key, target, local_id, has_own_id))
-        with self._bulk_write():
+        with bulk_write(self._db):
             self._db.executemany(
                 "INSERT INTO rows (row, person, target, local_message_id) VALUES (?, ?, ?, ?)", plain
             )
@@ -147,7 +147,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
 
     def add_suppressed(self, targets: Iterable[str]) -> None:
         """Note people who are to get nothing."""
-        with self._bulk_write():
+        with bulk_write(self._db):
             self._db.executemany(
                 "INSERT OR IGNORE INTO suppressed VALUES (?)",
                 ((dedupe_key_of(target),) for target in targets),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from airflow_provider_wati.tables.scratch_db import open_scratch_db
 
@@ -34,15 +33,6 @@ class RowTables:
         self.compares_params = False
         self._chunk_first = 0
         self._chunk: list[str] = []
-
-    @contextmanager
-    def _bulk_write(self) -> Iterator[None]:
-        """Write many rows in one transaction. The journal mode is off, so an error keeps what was written."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
 
     def _body(self, row: int) -> str:
         """Return a recipient's JSON; the chunk that has it stays in memory until another one is needed."""

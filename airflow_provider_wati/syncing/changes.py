@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.syncing.values import vals_of
 from airflow_provider_wati.tables.outcomes import SyncStatus
+from airflow_provider_wati.tables.scratch_db import bulk_write
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,7 +33,7 @@ class Changes(TablesPart):
 
     def compare(self, mode: str) -> None:
         """Compare the rows with what is known, and decide how each difference is written."""
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.execute(
                 "UPDATE rows SET done = 'updated', was = people.vals, was_intended = people.intended, "
                 "act = CASE WHEN people.vals IS rows.vals OR same_values(people.vals, rows.vals) "
@@ -102,7 +103,7 @@ class Changes(TablesPart):
         run may have replaced. What is to be written to a contact for the first time is kept with it: should the person
         leave the rows, it shows whether the write took place. Without that, `clear` would empty contacts of others.
         """
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.execute(
                 "INSERT INTO people SELECT person, phone_number, 0, act = 'put', name, NULL, vals FROM rows "
                 "WHERE status = 'unsent' ON CONFLICT DO UPDATE SET vals = NULL, "
@@ -112,7 +113,7 @@ class Changes(TablesPart):
 
     def finish(self) -> None:
         """Restore what was known of the people who were not attempted."""
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.execute(
                 "DELETE FROM people WHERE person IN (SELECT person FROM rows WHERE act = 'post' AND status = 'unsent')"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
-from airflow_provider_wati.tables.scratch_db import CHUNK
+from airflow_provider_wati.tables.scratch_db import CHUNK, bulk_write
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,7 +65,7 @@ class KnownContacts(TablesPart):
         contacts, count = iter(contacts), 0
         while chunk := list(islice(contacts, CHUNK)):
             count += len(chunk)
-            with self._transaction():
+            with bulk_write(self._db):
                 self._db.executemany(
                     "INSERT OR IGNORE INTO listed_contacts VALUES (?)", [(id,) for id, _ in chunk]
                 )
@@ -99,7 +99,7 @@ class KnownContacts(TablesPart):
 
         :param is_whole: whether the listings have everybody. The others are then forgotten; else they are uncertain.
         """
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.execute(_LISTED)
             if is_whole:
                 self._db.execute(f"DELETE FROM people WHERE {_UNLISTED}")

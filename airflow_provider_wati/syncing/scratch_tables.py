@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.syncing.values import is_intended, is_same_list
-from airflow_provider_wati.tables.scratch_db import CHUNK, open_scratch_db
+from airflow_provider_wati.tables.scratch_db import CHUNK, bulk_write, open_scratch_db
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,20 +54,11 @@ class TablesPart:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Write many rows in one transaction. There is no journal to roll back with, so an error keeps what was written."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
-
     def _insert(self, statement: str, lines: Iterable[Sequence[Any]]) -> None:
         """Insert any number of lines; memory holds one chunk of them at a time."""
         lines = iter(lines)
         while chunk := list(islice(lines, CHUNK)):
-            with self._transaction():
+            with bulk_write(self._db):
                 self._db.executemany(statement, chunk)
 
     def _count(self, what: str, *parameters: Any) -> int:

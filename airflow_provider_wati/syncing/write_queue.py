@@ -10,6 +10,7 @@ from airflow_provider_wati.syncing.changes import KNOWN, OTHER_NAME
 from airflow_provider_wati.syncing.diff import Person
 from airflow_provider_wati.syncing.scratch_tables import TablesPart
 from airflow_provider_wati.tables.outcomes import SyncStatus
+from airflow_provider_wati.tables.scratch_db import bulk_write
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +56,7 @@ class WriteQueue(TablesPart):
         :param doubt: why it may have taken effect all the same, so that it is not known any more what WATI has; None if
             it certainly did not.
         """
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.executemany(
                 "UPDATE rows SET doubt = COALESCE(:doubt, doubt), reason = COALESCE(:doubt, doubt), "
                 "status = CASE WHEN COALESCE(:doubt, doubt) IS NULL THEN 'unsent' ELSE 'unknown' END, "
@@ -65,7 +66,7 @@ class WriteQueue(TablesPart):
             )
 
     def _mark(self, people: Iterable[Person], status: SyncStatus, reason: str | None) -> None:
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.executemany(
                 "UPDATE rows SET status = ?, reason = ? WHERE id = ?",
                 [(status, reason, person.id) for person in people],
@@ -108,7 +109,7 @@ class WriteQueue(TablesPart):
 
         :param people: each with the name that WATI has, and the values if it showed them.
         """
-        with self._transaction():
+        with bulk_write(self._db):
             self._db.executemany(
                 "UPDATE rows SET status = done, act = NULL, "
                 f"reason = CASE WHEN name <> ? THEN '{OTHER_NAME}' END WHERE id = ?",

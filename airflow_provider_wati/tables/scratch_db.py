@@ -28,6 +28,20 @@ def open_scratch_db() -> sqlite3.Connection:
     return connection
 
 
+@contextmanager
+def bulk_write(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Write many rows in one transaction.
+
+    :param connection: a scratch database. It has no journal to roll back with, so an error keeps what was written.
+    """
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
 def first_problems(connection: sqlite3.Connection, order: str) -> list[dict[str, Any]]:
     """
     Return the first rows that failed, phone numbers masked; attempted rows come before unsent ones.
