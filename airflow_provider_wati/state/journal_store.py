@@ -73,13 +73,7 @@ class DirectoryJournalStore:
     def read(self) -> Iterator[tuple[str, str]]:
         """Return each record's path and text, in the order of their numbers."""
         for path in _records_in(self._directory.path_of(_FENCE).parent):
-            if _number_of(path) > self._next:
-                raise WatiConfigurationError(
-                    f"The journal in {path.parent} has no entry number {self._next}, and has number {_number_of(path)}. "
-                    "Nothing is sent, because the missing entry may name people who have their message. Restore it, or "
-                    "send to the remaining people under another send_key."
-                )
-            self._next = max(self._next, _number_of(path) + 1)
+            self._next = _number_of(path) + 1
             yield str(path), _text_of(path)
 
     def read_siblings(self) -> Iterator[tuple[str, str]]:
@@ -118,11 +112,36 @@ def _text_of(path: ObjectStoragePath) -> str:
 
 
 def _records_in(directory: ObjectStoragePath) -> list[ObjectStoragePath]:
-    """Return the records of a directory in the order of their numbers."""
+    """
+    Return the records of a directory in the order of their numbers.
+
+    :raises WatiConfigurationError: when a number is missing.
+    """
+    records = _listed_in(directory)
+    if _missing_in(records) is not None:
+        # Another task may have written while the directory was listed.
+        records = _listed_in(directory)
+    missing = _missing_in(records)
+    if missing is not None:
+        raise WatiConfigurationError(
+            f"The journal in {directory} has no entry number {missing}, and has later ones. Nothing is sent, because the "
+            "missing entry may name people who have their message. Restore it, or send to the remaining people under "
+            "another send_key."
+        )
+    return records
+
+
+def _listed_in(directory: ObjectStoragePath) -> list[ObjectStoragePath]:
     return sorted(
         (path for path in _children_of(directory) if _RECORD.fullmatch(path.name)),
         key=lambda path: (_number_of(path), path.name),
     )
+
+
+def _missing_in(records: list[ObjectStoragePath]) -> int | None:
+    """Return the first number that is missing before a later one. Two attempts may have written the same number."""
+    numbers = set(map(_number_of, records))
+    return next((n for n in range(len(numbers)) if n not in numbers), None)
 
 
 def _children_of(directory: ObjectStoragePath) -> list[ObjectStoragePath]:

@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
 from airflow_provider_wati.sending.journal import Journal
 from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.state import journal_store
 from airflow_provider_wati.state.directory import StateDirectory
 from airflow_provider_wati.state.journal_store import DirectoryJournalStore, NoJournalStore, TaskJournalStore
 from tests.support.clock import FakeClock
@@ -176,8 +177,40 @@ def test_an_entry_that_is_missing_is_noticed_by_its_number(root: StateDirectory)
     for n in range(3):
         store.append(f"{n}", fenced=True)
     StateDirectory(f"{root.root}/{SEND}/-").path_of("000001-a1b2c3").unlink()
-    with pytest.raises(WatiConfigurationError, match="no entry number 1, and has number 2. Nothing is sent"):
+    with pytest.raises(
+        WatiConfigurationError, match="no entry number 1, and has later ones. Nothing is sent"
+    ):
         texts(directory(root, "d4e5f6"))
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_gap_in_another_task_s_journal_is_noticed(root: StateDirectory, gone: int) -> None:
+    """The missing entry of a sibling may name people who have moved here."""
+    sibling = directory(root, member="1")
+    for n in range(3):
+        sibling.append(f"{n}", fenced=True)
+    StateDirectory(f"{root.root}/{SEND}/1").path_of(f"{gone:06d}-a1b2c3").unlink()
+    with pytest.raises(WatiConfigurationError, match=f"/1 has no entry number {gone}, and has later ones"):
+        list(directory(root, "d4e5f6", member="0").read_siblings())
+
+
+def test_an_entry_that_appears_while_the_journal_is_listed_is_no_gap(
+    root: StateDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that another task writes to may be listed with a later entry and without the one before it."""
+    sibling = directory(root, member="1")
+    for n in range(3):
+        sibling.append(f"{n}", fenced=True)
+    lists = iter([["000000-a1b2c3.json", "000002-a1b2c3.json"]])
+    listed = journal_store._listed_in
+
+    def first_incomplete(path: Any) -> list[Any]:
+        shown = next(lists, None)
+        return [each for each in listed(path) if shown is None or each.name in shown]
+
+    monkeypatch.setattr(journal_store, "_listed_in", first_incomplete)
+    siblings = directory(root, "d4e5f6", member="0").read_siblings()
+    assert [text for _, text in siblings] == ["0", "1", "2"]
 
 
 def test_a_write_that_fails_leaves_no_gap(root: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
