@@ -143,9 +143,11 @@ class WatiBulkSendOperator(RowsOperator):
         )
         self._check(context)
         shard = self._shard()
+        was_divided_otherwise = False
         if shard is not None and not self.is_dry_run:
-            check_shard_count(context, opened, shard.count, self.state_path)
-        with contextlib.closing(self._job(context, opened, shard)) as job:
+            was_divided_otherwise = check_shard_count(context, opened, shard.count, self.state_path)
+        job = self._job(context, opened, shard, was_divided_otherwise=was_divided_otherwise)
+        with contextlib.closing(job):
             return self._account_for(job, lambda: job.run(self._rows(context)), context, opened.is_overtaken)
 
     @abstractmethod
@@ -156,7 +158,9 @@ class WatiBulkSendOperator(RowsOperator):
     def _mapping(self) -> RowMapping:
         """Return what finds target and parameters in a row."""
 
-    def _job(self, context: Context, opened: OpenedJournal, shard: Shard | None) -> SendJob:
+    def _job(
+        self, context: Context, opened: OpenedJournal, shard: Shard | None, *, was_divided_otherwise: bool
+    ) -> SendJob:
         from airflow_provider_wati.sending.job import ON_UNKNOWN, SendJob
         from airflow_provider_wati.sending.schedule import SendWindow
         from airflow_provider_wati.tables.phone_numbers import TargetReader
@@ -194,6 +198,7 @@ class WatiBulkSendOperator(RowsOperator):
             hold=self.on_unknown == "hold",
             unknown_grace=grace_of(self.unknown_grace),
             shard=shard,
+            was_divided_otherwise=was_divided_otherwise,
             clock=self.clock,
         )
 

@@ -66,6 +66,7 @@ class SendJob:
     :param mapping: finds target and parameters in a row.
     :param targets: reads phone numbers.
     :param shard: the part of the people that this attempt sends to; all if left out.
+    :param was_divided_otherwise: whether other mapped tasks have had another number of shards.
     :param is_mapped: whether this is one of several mapped tasks, which people may have moved between.
     :param is_shared: whether other tasks and runs may send under the key, because it is the user's own.
     :param clears: changes when the task is cleared: an attempt after it may find people who were elsewhere in between.
@@ -95,6 +96,7 @@ class SendJob:
     family: str | None = None
     targets: TargetReader = field(default_factory=TargetReader)
     shard: Shard | None = None
+    was_divided_otherwise: bool = False
     is_mapped: bool = False
     is_shared: bool = False
     clears: str = ""
@@ -191,7 +193,7 @@ class SendJob:
 
     def _may_have_moved(self) -> bool:
         """Return whether people may have been in another task of the send in an earlier attempt."""
-        if self.is_shared:
+        if self.is_shared or self.was_divided_otherwise:
             return True
         if not self.is_mapped or self.start not in (Start.KNOWN, Start.LOST):
             return False
@@ -243,7 +245,7 @@ class SendJob:
     def _check_journal(self) -> None:
         """Refuse to go on with a send that has begun as another one: its people could not be compared."""
         has_rows = self._queue.counts()["total"] > 0
-        for entry in (*self.journal.entries, *(self._siblings if self.is_shared else ())):
+        for entry in (*self.journal.entries, *self._calls_of_the_same_people()):
             intent = entry.intent
             # WATI may still show a call that was closed without evidence.
             may_appear = intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
@@ -260,6 +262,15 @@ class SendJob:
                         "whom it has reached cannot be compared. Nothing was sent. Change it back, or give another "
                         "send_key, under which all rows are sent."
                     )
+
+    def _calls_of_the_same_people(self) -> list[Entry]:
+        """Return the calls of other tasks that are to be like those of this one."""
+        if self.is_shared:
+            return self._siblings
+        if self.shard is not None and self._may_have_moved():
+            # Tasks that have the same shards, and another template, send another message.
+            return [entry for entry in self._siblings if entry.intent.content == self.template_name]
+        return []
 
     def _look_up(self) -> None:
         """Find out who has the message already."""
@@ -366,7 +377,7 @@ class SendJob:
         # Other errors than WATI's may repeat what is in a row.
         why = str(error) if isinstance(error, WatiError) else type(error).__name__
         self._dispatcher.abandon(f"{type(error).__name__} during the call")
-        if looked_up or self.start is Start.NEW:
+        if looked_up or (self.start is Start.NEW and not self.was_divided_otherwise):
             self._queue.explain_unsent(f"not attempted: {why}")
         else:
             self._queue.doubt_unsent(

@@ -20,7 +20,7 @@ _NOTE = "wati_shards"
 _IN_FORCE = frozenset({"running", "restarting", "deferred", "up_for_reschedule", "success"})
 
 
-def check_shard_count(context: Context, opened: OpenedJournal, count: int, state_path: str | None) -> None:
+def check_shard_count(context: Context, opened: OpenedJournal, count: int, state_path: str | None) -> bool:
     """
     Refuse to go on where the people of a send may be divided in two ways: some would get two messages, others none.
 
@@ -31,44 +31,64 @@ def check_shard_count(context: Context, opened: OpenedJournal, count: int, state
     :param opened: the journal of the send.
     :param count: the number of shards.
     :param state_path: as for :func:`.open_journal`.
+    :return: whether other mapped tasks of the run may have sent to people of this one, because they had another number before.
     :raises WatiConfigurationError: when this task, or another mapped task of the run, had another number.
     """
     store: Any = state_directory(state_path) or context.get("task_state_store")
     key = key_of("wati_shards", opened.identity.send_key)
     earlier = (None if store is None else store.get(key)) or {}
     has_changed = earlier.get("count", count) != count
+    had_another = has_changed or earlier.get("had_another", False) or opened.start is Start.LOST
     knows_others = is_mapped(context) or opened.identity.is_own
     if has_changed and (earlier["clears"] == clears_of(context) or not knows_others):
         _note(context, earlier["count"])
         raise _changed_error(earlier["count"], count, knows_others=knows_others)
     # Before the look: of two that begin at once, one sees the other.
-    _note(context, count)
-    others = _others(context, count, in_force_only=_looks_back(context, opened))
+    _note(context, count, had_another=had_another)
+    notes = _notes_of_others(context)
+    others_had_another = any(note.get("had_another") for note in notes)
+    looks_back = others_had_another or _looks_back(context, opened)
+    others = _others(context, notes, count, in_force_only=looks_back)
     if others:
         _note(context, earlier.get("count"))
         raise _other_count_error(others, count)
     if store is not None:
-        store.set(key, {"count": count, "clears": clears_of(context)})
+        store.set(key, {"count": count, "clears": clears_of(context), "had_another": had_another})
+    return others_had_another
 
 
-def _note(context: Context, count: int | None) -> None:
-    """Tell the other mapped tasks. Airflow deletes it when the task begins again."""
+def _note(context: Context, count: int | None, *, had_another: bool = False) -> None:
+    """
+    Tell the other mapped tasks. Airflow deletes it when the task begins again.
+
+    :param count: the number of shards; None if the task has none in force.
+    :param had_another: whether the task may have had another number before.
+    """
     if is_mapped(context):
         ti = context["ti"]
-        ti.xcom_push(_NOTE, {"map_index": ti.map_index, "count": count})
+        ti.xcom_push(_NOTE, {"map_index": ti.map_index, "count": count, "had_another": had_another})
 
 
-def _others(context: Context, count: int, *, in_force_only: bool) -> dict[int, int]:
+def _notes_of_others(context: Context) -> list[dict[str, Any]]:
+    """Return what the other mapped tasks of the run have told."""
+    if not is_mapped(context):
+        return []
+    ti: Any = context["ti"]
+    notes = ti.xcom_pull(task_ids=[ti.task_id], key=_NOTE) or []
+    return [note for note in notes if note and note["map_index"] != ti.map_index]
+
+
+def _others(
+    context: Context, notes: list[dict[str, Any]], count: int, *, in_force_only: bool
+) -> dict[int, int]:
     """
     Return the mapped tasks of the run with another number of shards: the number by map index.
 
+    :param notes: what they have told.
     :param in_force_only: whether what the others have sent is known, so that only those matter that do not begin again.
     """
-    if not is_mapped(context):
-        return {}
     ti: Any = context["ti"]
-    notes = ti.xcom_pull(task_ids=[ti.task_id], key=_NOTE) or []
-    counts = {note["map_index"]: note["count"] for note in notes if note}
+    counts = {note["map_index"]: note["count"] for note in notes}
     others = {index: other for index, other in counts.items() if other not in (None, count)}
     if others and in_force_only:
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])

@@ -123,6 +123,60 @@ def test_another_number_of_shards_after_a_clear_messages_nobody_twice(
     assert accepted == PEOPLE
 
 
+@pytest.mark.parametrize("where", ["state_path", "Airflow's store", "Airflow's store, emptied"])
+def test_more_shards_after_a_clear_that_the_run_does_not_count_message_nobody_twice(
+    where: str, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Airflow 3.1 counts a Clear in a finished run only; a task that seems new learns from the others of the old shards."""
+    state = {"state_path": str(tmp_path / "state")} if where == "state_path" else {}
+    stores = [Store() for _ in range(3)]
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n, store=stores[n])
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    tasks.clear("r")
+    if where.endswith("emptied"):
+        stores = [Store() for _ in range(3)]
+    for n in (0, 1, 2):
+        again = {"try_number": 2, "uncounted_clear": True} if n < 2 else {}
+        execute(send(table(), [n, 3], **state), map_index=n, store=stores[n], **again)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_task_that_seems_new_waits_for_the_others_to_begin_again(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A new task of a cleared run that begins before the others sees their old number of shards, and sends nothing yet."""
+    state = {"state_path": str(tmp_path / "state")}
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n)
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    tasks.clear("r")
+    with pytest.raises(
+        WatiConfigurationError, match="The number of shards is 3 here, and 2 in the mapped task 0"
+    ):
+        execute(send(table(), [2, 3], **state), map_index=2)
+    for n in (0, 1, 2):
+        execute(send(table(), [n, 3], **state), map_index=n, try_number=2, uncounted_clear=n < 2)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+@pytest.mark.parametrize("change", [{"key_column": "order"}, {"channel": "Support"}], ids=["keys", "channel"])
+def test_other_shards_with_another_use_of_keys_or_channel_send_nothing(
+    change: dict[str, Any], execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The people of a new shard have been in others, whose journals tell that the send was another one."""
+    state = {"state_path": str(tmp_path / "state")}
+    rows = [{**row, "order": f"o{n}"} for n, row in enumerate(table())]
+    for n in (0, 1):
+        execute(send(rows, [n, 2], **state), map_index=n)
+    for n in (0, 1, 2):
+        with pytest.raises(WatiConfigurationError, match="was used with another"):
+            execute(
+                send(rows, [n, 3], **state, **change), map_index=n, clears=1, try_number=2 if n < 2 else 1
+            )
+    assert messages(sandbox) == [1] * PEOPLE
+
+
 def test_the_number_of_shards_may_change_under_a_key_of_the_user_s_own(
     execute: Execute, sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def execute(
         map_index: int = -1,
         loop: int | None = None,
         clears: int = 0,
+        uncounted_clear: bool = False,
         reschedules: int = 0,
         run_id: str = "r",
         has_store: bool = True,
@@ -161,12 +162,13 @@ def execute(
 
         :param loop: the iteration of a task loop; None outside one.
         :param clears: how often the run was cleared; the attempts before the last Clear do not count as retries.
+        :param uncounted_clear: whether the task was cleared while its run went on, which Airflow 3.1 does not count.
         :param has_store: whether Airflow keeps state, as from 3.3 on.
         :param run_dates: ``start_date`` and ``run_after`` of the run; both are now if left out.
         """
         ti = mapped.task(operator.task_id, run_id, map_index, clears)
         ti.try_number = try_number
-        ti.max_tries = (operator.retries or 0) + (try_number - 1 if clears else 0)
+        ti.max_tries = (operator.retries or 0) + (try_number - 1 if clears or uncounted_clear else 0)
         ti.task = operator
         dates = run_dates or dict.fromkeys(("start_date", "run_after"), datetime.now(UTC))
         context: Any = {
