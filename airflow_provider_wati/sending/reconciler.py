@@ -111,7 +111,6 @@ class Evidence:
     :param readable: whether the lists could be read.
     :param found: whether a campaign of the call is listed.
     :param complete: whether the campaign lists everybody it holds, as far as can be seen.
-    :param full: whether it does so by its own count, and not because it has stopped growing.
     :param growing_until: until when the campaign may still grow; None if none was found.
     :param control: see :class:`Control`.
     :param resend: whether these people were sent to again already.
@@ -123,7 +122,6 @@ class Evidence:
     readable: bool = True
     found: bool = False
     complete: bool = False
-    full: bool = False
     growing_until: datetime | None = None
     control: Control = Control.NONE
     resend: bool = False
@@ -153,8 +151,8 @@ def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) ->
         if evidence.complete:
             if evidence.resend:
                 return Decision.UNKNOWN
-            # A list that has only stopped growing may be filled later than the grace.
-            return Decision.HOLD if policy.hold and not evidence.full else Decision.SEND
+            # WATI's total may grow with its list, so a list as long as its total may be filled later than the grace.
+            return Decision.HOLD if policy.hold else Decision.SEND
         is_over = evidence.growing_until is None or now >= evidence.growing_until
         return Decision.UNKNOWN if is_over else Decision.WAIT
     if evidence.control is Control.MISSING or evidence.resend:
@@ -183,7 +181,7 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed) -> str:
     """Say why a person's outcome is not known, and what to do."""
     if decision is Decision.HOLD:
         return (
-            "WATI does not show the call whose answer was lost, and on_unknown is 'hold': if WATI's dashboard shows "
+            "WATI does not show the message whose answer was lost, and on_unknown is 'hold': if WATI's dashboard shows "
             "that it did not go out, clear the task with on_unknown='resend_after_grace'"
         )
     if not evidence.readable:

@@ -229,7 +229,6 @@ class Reconciliation:
             # Of calls that nobody wrote down there may be others, which WATI does not show.
             found=bool(campaigns) and (entry is not None or not complete),
             complete=complete,
-            full=complete and all(campaign.growth.is_full for campaign in campaigns),
             growing_until=max((campaign.growth.growing_until(grace) for campaign in campaigns), default=None),
             control=Control.NONE if entry is None else self._control(entry),
             resend=entry is not None and entry.intent.resend,

@@ -40,13 +40,28 @@ def test_hold_keeps_whom_wati_does_not_show(change: str, sends: SandboxSends) ->
     assert sends.messages(3) == [1, 1, 1]
 
 
-def test_hold_lets_go_of_what_wati_shows(sends: SandboxSends) -> None:
-    """A call that appears is accepted, and whom its campaign leaves out is sent to."""
+def test_hold_keeps_whom_a_campaign_leaves_out(sends: SandboxSends) -> None:
+    """A call that appears is accepted, and whom its campaign does not list is sent to when the user says so."""
     sends.sandbox.fault("omit_recipients", numbers=[phone(1)], method="POST", count=1)
     sends.sandbox.fault("drop", method="POST", when="after", count=1)
     done = sends.attempt(people(3))
-    assert done.statuses == ["accepted"] * 3
+    assert done.statuses == ["accepted", "unknown", "accepted"]
+    assert "on_unknown is 'hold'" in done.reasons[1]
+    assert sends.messages(3) == [1, 0, 1]
+    assert sends.attempt(people(3), hold=False).statuses == ["accepted"] * 3
     assert sends.messages(3) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_hold_keeps_whom_a_campaign_lists_later_than_the_grace(grows: bool) -> None:
+    """A list that is as long as its total is no evidence, because the total may grow with the list."""
+    sends = model_sends(hold=True)
+    sends.model.lags = [Lag(first=10, last=400, total_grows=grows)]
+    sends.model.faults = [Fault("drop", after=True)]
+    assert sends.attempt(people(2)).statuses == ["accepted", "unknown"]
+    sends.clock.advance(1_000)
+    assert sends.attempt(people(2)).statuses == ["accepted"] * 2
+    assert sends.messages(2) == [1, 1]
 
 
 def test_hold_keeps_the_people_of_a_campaign_that_lists_nobody() -> None:
