@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 
-from airflow_provider_wati.sending.row_tables import RowTables
+from airflow_provider_wati.sending.row_tables import RowTables, end_as
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, spellings_of
 from airflow_provider_wati.tables.scratch_db import bulk_write
 
@@ -13,6 +13,7 @@ CONSENT_TABLES = """
 CREATE TABLE contacts (dedupe_key TEXT PRIMARY KEY, contact_id TEXT, opted_out INTEGER) WITHOUT ROWID;
 """
 _CONTACTS = 1_000
+_OPTED_OUT = end_as("skipped", "'opted out: allow_broadcast is false in WATI'")
 
 
 class ConsentRows(RowTables):
@@ -50,7 +51,7 @@ class ConsentRows(RowTables):
                 ),
             )
         self._db.execute(
-            "UPDATE rows SET status = 'skipped', reason = 'opted out: allow_broadcast is false in WATI' "
+            f"UPDATE rows SET {_OPTED_OUT} "
             "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM contacts WHERE opted_out)"
         )
 
@@ -61,7 +62,7 @@ class ConsentRows(RowTables):
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """Reject the rows of people whose consent could not be looked up."""
         self._db.executemany(
-            "UPDATE rows SET status = 'rejected', reason = ? WHERE status = 'unsent' AND dedupe_key = ?",
+            f"UPDATE rows SET {end_as('rejected', '?')} WHERE status = 'unsent' AND dedupe_key = ?",
             ((reason, dedupe_key_of(target)) for target, reason in reasons.items()),
         )
 

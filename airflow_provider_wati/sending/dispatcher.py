@@ -98,7 +98,7 @@ class Dispatcher:
                 continue
             refused += 1
             if len(part) == 1:
-                self.queue.mark(part, SendStatus.REJECTED, str(result.error))
+                self.queue.reject([(str(result.error), part.rows[0])])
             else:
                 parts += reversed(part.split(len(part) // 2))
             if parts and refused >= (_MOST_REFUSED if self._has_accepted else _MOST_REFUSED_AT_FIRST):
@@ -122,7 +122,7 @@ class Dispatcher:
         result = self._call(sample)
         if not isinstance(result, Rejected):
             return False
-        self.queue.mark(sample, SendStatus.REJECTED, str(result.error))
+        self.queue.reject([(str(result.error), sample.rows[0])])
         return True
 
     def abandon(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.journal_rows import CANCELLED, JournalRows
 from airflow_provider_wati.sending.reconciler import PRECEDENCE, Decision, Listed, has_params
 from airflow_provider_wati.sending.row_mapping import ID_PREFIX, params_of
-from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE
+from airflow_provider_wati.sending.row_tables import MAY_HAVE_IT, WITHOUT_MESSAGE, end_as
 from airflow_provider_wati.tables.outcomes import SendStatus
 from airflow_provider_wati.tables.scratch_db import bulk_write
 
@@ -260,11 +260,12 @@ class EvidenceRows(JournalRows):
         )
         return [person for (person,) in self._db.execute(query, (call, PRECEDENCE.index(Decision.SEND)))]
 
-    def settle(self, first_sends: Collection[int]) -> None:
+    def settle(self, first_sends: Collection[int], unrecorded: Collection[int] = ()) -> None:
         """
         Give waiting rows the status that the combined decision allows.
 
         :param first_sends: calls of which it is not known that they ever were: sending after them is no second time.
+        :param unrecorded: calls that no journal has, of which nothing says that they named a person.
         """
         with bulk_write(self._db):
             for rank, decision in enumerate(PRECEDENCE):
@@ -279,16 +280,30 @@ class EvidenceRows(JournalRows):
                 "UPDATE rows SET resend = 1, reason = NULL, campaign = NULL WHERE status = 'unsent' "
                 f"AND row IN (SELECT row FROM pending WHERE call NOT IN ({again}))"
             )
-            self._db.execute(
-                "UPDATE rows SET status = 'invalid', reason = unsendable.reason FROM unsendable "
-                "WHERE unsendable.row = rows.row AND status = 'unsent'"
-            )
-            self._db.execute(
-                "DELETE FROM unsendable WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')"
-            )
-            self._db.execute(
-                "DELETE FROM pending WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')"
-            )
+            self._leave_unresolved(", ".join(map(str, unrecorded)))
+
+    def _leave_unresolved(self, unrecorded: str) -> None:
+        """End the waiting of decided rows; what may have reached a person stays unknown where nothing is sent again."""
+        send = PRECEDENCE.index(Decision.SEND)
+        self._db.execute(
+            "UPDATE rows SET unresolved = 1 WHERE status IN ('unsent', 'skipped') AND row IN "
+            f"(SELECT row FROM pending WHERE decision = {send} AND call NOT IN ({unrecorded}))"
+        )
+        # First: rows that become unknown below wait for nothing more.
+        self._db.execute("DELETE FROM pending WHERE row IN (SELECT row FROM rows WHERE status <> 'unknown')")
+        self._db.execute(
+            f"UPDATE rows SET {end_as('invalid', 'unsendable.reason')} FROM unsendable "
+            "WHERE unsendable.row = rows.row AND status = 'unsent'"
+        )
+        self._db.execute("DELETE FROM unsendable WHERE row NOT IN (SELECT row FROM pending)")
+        self._db.executemany(
+            "UPDATE rows SET status = 'unknown', reason = ? WHERE unresolved AND status = ? "
+            "AND row IN (SELECT row FROM settled WHERE decision = ?)",
+            (
+                (f"{MAY_HAVE_IT}{why}", _SETTLED[decision][0].value, PRECEDENCE.index(decision))
+                for decision, why in _SECOND_CALL.items()
+            ),
+        )
 
 
 _SETTLED: Mapping[Decision, tuple[SendStatus, str | None]] = {
@@ -296,4 +311,9 @@ _SETTLED: Mapping[Decision, tuple[SendStatus, str | None]] = {
     Decision.REFUSED: (SendStatus.REJECTED, "WATI lists the message as failed"),
     Decision.CANCELLED: (SendStatus.SKIPPED, CANCELLED),
     Decision.SEND: (SendStatus.UNSENT, None),
+}
+#: The same of the second call, where the first one is unresolved.
+_SECOND_CALL: Mapping[Decision, str] = {
+    Decision.REFUSED: "WATI lists the message of the second call as failed",
+    Decision.CANCELLED: "the campaign of the second call was cancelled in WATI",
 }

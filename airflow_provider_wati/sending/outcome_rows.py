@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE, RowTables
+from airflow_provider_wati.sending.row_tables import MAY_HAVE_IT, WITHOUT_MESSAGE, RowTables
 from airflow_provider_wati.tables.outcomes import DRY_RUN, SendStatus
 from airflow_provider_wati.tables.scratch_db import first_problems
 
@@ -22,10 +22,8 @@ class OutcomeRows(RowTables):
         """Say why rows were not attempted; those that an earlier call may have sent were not attempted again."""
         if reason != DRY_RUN:
             self._db.execute(
-                "UPDATE rows SET status = 'unknown', reason = ? WHERE status = 'unsent' AND resend",
-                (
-                    f"an earlier call may have sent it, WATI does not show it, and it was not sent again: {reason}",
-                ),
+                "UPDATE rows SET status = 'unknown', reason = ? || COALESCE(reason, ?) WHERE status = 'unsent' AND resend",
+                (MAY_HAVE_IT, reason),
             )
         self._db.execute("UPDATE rows SET reason = COALESCE(reason, ?) WHERE status = 'unsent'", (reason,))
 

@@ -1,4 +1,9 @@
-"""The rows of one attempt in a scratch database: what is to be sent."""
+"""
+The rows of one attempt in a scratch database: what is to be sent.
+
+A row that may have been sent before is a ``resend``. It is ``unresolved`` too where a recorded call names the person and
+was closed without evidence: such a row never ends as if the person had no message.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from airflow_provider_wati.sending.consent_rows import CONSENT_TABLES, ConsentRo
 from airflow_provider_wati.sending.evidence_rows import EVIDENCE_TABLES, EvidenceRows
 from airflow_provider_wati.sending.journal_rows import JOURNAL_TABLES
 from airflow_provider_wati.sending.outcome_rows import OUTCOME_TABLES, OutcomeRows
+from airflow_provider_wati.sending.row_tables import end_as
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from airflow_provider_wati.tables.scratch_db import CHUNK, bulk_write, collector_paused
 
@@ -27,12 +33,13 @@ _ROW_TABLES = """
 CREATE TABLE rows (
     row INTEGER PRIMARY KEY, status TEXT NOT NULL DEFAULT 'unsent', reason TEXT, campaign INTEGER, person INTEGER,
     other_spelling TEXT, key TEXT, target TEXT NOT NULL, local_message_id TEXT, has_own_id INTEGER NOT NULL DEFAULT 0,
-    resend INTEGER, consent_due INTEGER,
+    resend INTEGER, unresolved INTEGER, consent_due INTEGER,
     dedupe_key TEXT AS (CASE WHEN person IS NOT NULL THEN COALESCE(other_spelling, target) END)
 );
 CREATE TABLE bodies (first INTEGER PRIMARY KEY, bodies TEXT NOT NULL);
 CREATE TABLE suppressed (dedupe_key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_SUPPRESSED = end_as("skipped", "'suppressed'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
     def skip_suppressed(self) -> None:
         """Skip the unsent rows of people who are to get nothing; those who have their message keep it."""
         self._db.execute(
-            "UPDATE rows SET status = 'skipped', reason = 'suppressed' "
+            f"UPDATE rows SET {_SUPPRESSED} "
             "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM suppressed)"
         )
 
@@ -208,5 +215,5 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         )
 
     def reject(self, reasons: Iterable[tuple[str, int]]) -> None:
-        """Reject single rows, ``(reason, row)`` each."""
-        self._db.executemany("UPDATE rows SET status = 'rejected', reason = ? WHERE row = ?", reasons)
+        """Reject single rows, ``(reason, row)`` each; a refusal says nothing about an earlier call."""
+        self._db.executemany(f"UPDATE rows SET {end_as('rejected', '?')} WHERE row = ?", reasons)

@@ -314,7 +314,9 @@ class Reconciliation:
         counts = self.queue.combine_decisions()
         for call in evidence:
             self._record(call)
-        self.queue.settle(first_sends=[] if self.others_may_hide else [OTHERS_CALLS])
+        self.queue.settle(
+            first_sends=[] if self.others_may_hide else [OTHERS_CALLS], unrecorded=(LOST_CALLS, OTHERS_CALLS)
+        )
         return counts
 
     def _record(self, call: int) -> None:

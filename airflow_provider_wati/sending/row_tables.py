@@ -15,6 +15,22 @@ WITHOUT_MESSAGE = (
     "AND (other.status <> 'invalid' OR other.row < rows.row))))"
 )
 
+#: Why a row is unknown though nothing was sent in the end; the reason for that follows.
+MAY_HAVE_IT = "an earlier call may have sent it, WATI does not show it, and it was not sent again: "
+
+
+def end_as(status: str, reason: str) -> str:
+    """
+    Return SQL that ends rows without a message; ``unknown`` where a recorded call may have reached the person.
+
+    :param status: the status of a row that no earlier call can have sent.
+    :param reason: why, as SQL.
+    """
+    return (
+        f"status = CASE WHEN unresolved THEN 'unknown' ELSE '{status}' END, "
+        f"reason = CASE WHEN unresolved THEN '{MAY_HAVE_IT}' ELSE '' END || {reason}"
+    )
+
 
 class RowTables:
     """

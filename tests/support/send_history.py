@@ -957,6 +957,9 @@ class History:
             excuses = {
                 "on_unknown is 'hold'": self.hold,
                 "is not sent a third time": True,
+                # Nothing is sent again, so only WATI can end it.
+                "it was not sent again: parameter 'status' is missing": True,
+                "it was not sent again: opted out": self.opted_out is not None,
                 "does not show an answered campaign": hidden,
                 "with other parameters": self.shape == "mapped" or self.is_own_and_mapped,
                 "does not say which of several": self.people.keyed

@@ -132,7 +132,9 @@ def test_consent_is_asked_for_whom_reconciliation_releases(how: str, sends: Sand
     if how == "lost journal":
         sends.lose_state()
     done = sends.attempt(people(3), check_consent=True)
-    assert done.statuses == ["accepted", "skipped", "accepted"]
+    # A recorded call names the person, and may have reached them.
+    assert done.statuses == ["accepted", "unknown" if how == "open call" else "skipped", "accepted"]
+    assert "opted out" in done.reasons[1]
     assert sends.messages(3) == [1, 0, 1]
 
 

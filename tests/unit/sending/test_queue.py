@@ -425,7 +425,11 @@ def test_a_person_in_two_open_calls_is_sent_to_only_if_both_allow_it(queue: Send
             alone = SendQueue()
             waiting(alone, people(1))
             settle(alone, {0: min(first, second, key=PRECEDENCE.index)})
-            assert statuses(queue) == statuses(alone), (first, second)
+            expected = statuses(alone)
+            if {first, second} == {Decision.CANCELLED, Decision.SEND}:
+                # The call that WATI does not show may have reached the person all the same.
+                expected = ["unknown"]
+            assert statuses(queue) == expected, (first, second)
             queue.close()
             alone.close()
 
