@@ -8,7 +8,7 @@ is compared entry by entry as long as nothing is odd in it.
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring as _quote
@@ -28,7 +28,7 @@ from airflow_provider_wati.masking import mask_numbers
 
 _KEYS = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id"})
 _ANSWER_KEYS = frozenset({"local_message_id", "phone_number", "target", "errors"})
-_OMITTED = "WATI left this recipient out of its answer, so it was not accepted"
+_OMITTED = "WATI left this recipient out of its answer, or does not say in it what became of it"
 _WRITTEN_NUMBER = re.compile(r"\+?[\d\s().\u00a0\u2011/-]+")
 
 
@@ -168,7 +168,7 @@ def read_template_answer(template_name: str, recipients: Sequence[EncodedRecipie
     Read WATI's answer to a template call.
 
     WATI does not promise the order of its answer, so a recipient is found by its local message id, or else by its
-    number; one that is not found was not accepted.
+    number. One that is not found, or whose entries contradict each other, is open.
 
     :param template_name: what an error calls the call.
     :param recipients: who was asked for.
@@ -255,9 +255,13 @@ def _is_plain(recipients: Sequence[EncodedRecipient], answered: Sequence[Any]) -
 
 
 def _match(recipients: Sequence[EncodedRecipient], answered: Sequence[Any]) -> list[int | None]:
-    """Return for each recipient the position of its entry in the answer, by id, else by number."""
-    by_id: dict[str, deque[int]] = defaultdict(deque)
-    by_target: dict[str, deque[int]] = defaultdict(deque)
+    """
+    Return for each recipient the position of its entry in the answer, by id, else by number.
+
+    None for those whom the answer leaves out, and those for whom it does not say which of several entries is theirs.
+    """
+    by_id: dict[str, list[int]] = defaultdict(list)
+    by_target: dict[str, list[int]] = defaultdict(list)
     for n, entry in enumerate(answered):
         if not isinstance(entry, dict):
             continue
@@ -265,26 +269,41 @@ def _match(recipients: Sequence[EncodedRecipient], answered: Sequence[Any]) -> l
         for key in ("phone_number", "target"):
             if entry.get(key):
                 by_target[normal_target(entry[key])].append(n)
+    found: dict[int, int | None] = {}
     taken: set[int] = set()
-    found = [
-        None if recipient.local_message_id is None else _take(by_id.get(recipient.local_message_id), taken)
-        for recipient in recipients
-    ]
+    ids: dict[str, list[int]] = defaultdict(list)
     for position, recipient in enumerate(recipients):
-        if found[position] is None:
-            found[position] = _take(by_target.get(normal_target(recipient.target)), taken)
+        if recipient.local_message_id is not None:
+            ids[recipient.local_message_id].append(position)
+    _assign(ids, by_id, answered, found, taken)
+    targets: dict[str, list[int]] = defaultdict(list)
+    for position, recipient in enumerate(recipients):
+        if position not in found:
+            targets[normal_target(recipient.target)].append(position)
+    _assign(targets, by_target, answered, found, taken)
     if len(taken) < min(len(answered), len(recipients)):
         raise WatiResponseError("it names other recipients than those it was asked for")
-    return found
+    return [found.get(position) for position in range(len(recipients))]
 
 
-def _take(candidates: deque[int] | None, taken: set[int]) -> int | None:
-    while candidates:
-        n = candidates.popleft()
-        if n not in taken:
-            taken.add(n)
-            return n
-    return None
+def _assign(
+    wanted: Mapping[str, list[int]],
+    named: Mapping[str, list[int]],
+    answered: Sequence[Any],
+    found: dict[int, int | None],
+    taken: set[int],
+) -> None:
+    """Give the recipients of each name its entries, in order; nobody one where it makes a difference whose they are."""
+    for name, positions in wanted.items():
+        entries = [n for n in named.get(name, ()) if n not in taken]
+        if not entries:
+            continue
+        taken.update(entries)
+        agree = len({_refusal_of(answered[n]) is None for n in entries}) == 1
+        if agree and len(entries) >= len(positions):
+            found.update(zip(positions, entries, strict=False))
+        else:
+            found.update(dict.fromkeys(positions))
 
 
 def normal_target(value: object) -> str:

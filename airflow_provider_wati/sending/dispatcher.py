@@ -241,4 +241,9 @@ class Dispatcher:
                 campaign_id=result.campaign_id,
             )
         finally:
-            self._settle(batch, entry, "WATI left the recipient out of its answer", result.refused)
+            self._settle(
+                batch,
+                entry,
+                "WATI left the recipient out of its answer, or does not say in it what became of it",
+                result.refused,
+            )

@@ -84,10 +84,29 @@ def test_each_recipient_is_found_in_the_answer_in_whatever_order() -> None:
 
 
 def test_the_same_person_twice_is_matched_twice() -> None:
-    """Two messages to one person need two entries in the answer."""
+    """Two messages to one person need two entries in the answer; of one, nobody knows whose it is."""
     entry = {"phone_number": NUMBER, "errors": []}
-    result, _ = sent({"target": NUMBER}, {"target": NUMBER}, recipients=[entry])
-    assert [recipient.accepted for recipient in result.recipients] == [True, False]
+    for count, accepted in ((1, False), (2, True)):
+        result, _ = sent({"target": NUMBER}, {"target": NUMBER}, recipients=[entry] * count)
+        assert [recipient.accepted for recipient in result.recipients] == [accepted] * 2
+
+
+@pytest.mark.parametrize("first", ["accepted", "refused"])
+def test_of_two_messages_to_one_person_nobody_knows_which_was_refused(first: str) -> None:
+    """WATI gives ids of its own and promises no order, so both are open."""
+    bad, good = ({"phone_number": NUMBER, "errors": errors} for errors in (["Bad"], []))
+    answered = [bad, good] if first == "refused" else [good, bad]
+    result = dispatched(encoded(NUMBER, NUMBER), taken(*answered))
+    assert result == Accepted("b1", omitted=frozenset({0, 1}))
+
+
+def test_two_entries_of_one_id_that_contradict_each_other_leave_it_open() -> None:
+    """Neither of them counts, and two that agree are one."""
+    recipients = encoded(*PEOPLE)
+    one, *others = entries(recipients)
+    contradicting = dispatched(recipients, taken(one, {**one, "errors": ["Bad"]}, *others))
+    assert contradicting == Accepted("b1", omitted=frozenset({0}))
+    assert dispatched(recipients, taken(one, one, *others)) == Accepted("b1")
 
 
 @pytest.mark.parametrize(
