@@ -35,8 +35,7 @@ class StateDirectory:
         """
         Return what is stored, or None.
 
-        :raises WatiConfigurationError: when the file is there and is not ours; to take it for empty might
-            message people twice.
+        :raises WatiConfigurationError: when the file is not JSON. Taking it for empty could message people twice.
         """
         path = self.path_of(key)
         try:
@@ -45,12 +44,12 @@ class StateDirectory:
             return None
         except (ValueError, RecursionError):
             raise WatiConfigurationError(
-                f"{path} is not the state that was written there: restore it, or remove it once you know that "
-                "nothing it stands for is still to be told apart."
+                f"{path} is not the state that was written there: restore it from a backup. If there is none, check in WATI "
+                "what was sent, and remove the file: the next task starts without it."
             ) from None
 
     def set(self, key: str, value: Any) -> None:
-        """Store a JSON value; a reader finds the old one or the new one, and never half of it."""
+        """Store a JSON value. A reader finds the old value or the new one, never a part."""
         self.write(key, json.dumps(value))
 
     def write(self, key: str, text: str) -> None:
@@ -61,7 +60,7 @@ class StateDirectory:
 
 class StateFile:
     """
-    One file of a state directory, read and written from end to end.
+    One file of a state directory, which is read and replaced as a whole.
 
     :param path: where it is.
     """

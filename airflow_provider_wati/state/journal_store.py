@@ -23,19 +23,20 @@ class DirectoryJournalStore:
     """
     Keeps each record as a file of its own, ``<send>/<member>/<number>-<token>.json``, written once.
 
-    The latest attempt has the say. An attempt that Airflow takes for dead may live on, so each attempt puts its fencing
-    token into one file before it reads, and looks for it before and after it writes an intent. Of two attempts one sees
-    the other: the older one sees the new token, and stops; or the newer one reads the older one's intent, and reconciles.
+    Only the latest attempt may send. An attempt that Airflow takes for dead may still run, so each attempt writes its
+    fencing token into one file before it reads, and compares that file with its token before and after it writes an
+    intent. Of two attempts, at least one notices the other: the older one finds the newer token and stops, or the newer one
+    reads the older one's intent and reconciles it.
 
-    A run may divide the people otherwise than another run does, so where runs share a send, the latest run has the say over
-    all mapped tasks: an entry beside their directories names it, and counts how often that has changed.
+    Runs that share a send may divide the people differently, so the latest run takes over all mapped tasks: a file beside
+    their directories names that run and counts the changes.
 
     :param root: the user's directory.
     :param send: names the send.
     :param member: names the mapped task in it.
     :param token: names this attempt.
-    :param run: names the task and its run where others may send under the same name; None where they cannot.
-    :param reads_only: whether this attempt has no say, as a dry run has none.
+    :param run: names the task and its run where other runs may send under the same key; None where they cannot.
+    :param reads_only: whether this attempt takes over nothing, as in a dry run.
     """
 
     limits: StoreLimits = StoreLimits(has_siblings=True)
@@ -54,18 +55,20 @@ class DirectoryJournalStore:
         self._family = StateDirectory(f"{root.root.rstrip('/')}/{send}")
         self._directory = StateDirectory(f"{self._family.root}/{member}")
         self._token = token
-        self._turn: dict[str, Any] | None = None
+        #: The fence of the run, if runs share the send.
+        self._run_fence: dict[str, Any] | None = None
+        #: The number of the next record.
         self._next = 0
         if not reads_only:
             if run is not None:
-                self._turn = self._take_turn(run)
+                self._run_fence = self._take_over(run)
             self._directory.set(_FENCE, token)
 
-    def _take_turn(self, run: str) -> dict[str, Any]:
-        """Return the entry that gives a run the say; it holds until a task of another run begins."""
+    def _take_over(self, run: str) -> dict[str, Any]:
+        """Write the fence of a run, unless it is there, and return it. It holds until a task of another run begins."""
         turn: dict[str, Any] = self._family.get(_FENCE) or {"run": None, "turn": 0}
         if turn["run"] != run:
-            # All tasks of a run that begin at once write the same.
+            # Tasks of one run that begin at the same time write the same value.
             turn = {"run": run, "turn": turn["turn"] + 1}
             self._family.set(_FENCE, turn)
         return turn
@@ -98,8 +101,8 @@ class DirectoryJournalStore:
             self._check_fence()
 
     def _check_fence(self) -> None:
-        has_say = self._turn is None or self._family.get(_FENCE) == self._turn
-        if not has_say or self._directory.get(_FENCE) != self._token:
+        is_latest_run = self._run_fence is None or self._family.get(_FENCE) == self._run_fence
+        if not is_latest_run or self._directory.get(_FENCE) != self._token:
             raise WatiError(
                 "A later attempt, or another task with the same send_key, has taken over this send. This attempt stops, so "
                 "that nobody is messaged twice."
@@ -107,7 +110,7 @@ class DirectoryJournalStore:
 
 
 def _text_of(path: ObjectStoragePath) -> str:
-    # What is not UTF-8 is no record; the one who decodes it says so.
+    # Bytes that are not UTF-8 become text that `decode` refuses, with an error that names the entry.
     return path.read_bytes().decode("utf-8", "replace")
 
 
@@ -159,8 +162,8 @@ class TaskJournalStore:
     """
     Keeps records in Airflow's ``task_state_store`` (3.3 and later), under the keys ``<send>_0``, ``<send>_1`` and so on.
 
-    Airflow's store cannot be listed, so the numbers have no gaps. It takes nothing from an attempt that is over, which
-    is all the fencing that is needed. It knows nothing of other mapped tasks.
+    Airflow's store cannot be listed, so the numbers have no gaps. It refuses writes of an attempt that is over, so no
+    fencing token is needed. The state of other mapped tasks cannot be read.
 
     :param store: the task's.
     :param send: names the send.

@@ -25,21 +25,21 @@ def locked(
     directory: StateDirectory, key: str, what: str, owner: str
 ) -> contextlib.AbstractContextManager[None]:
     """
-    Hold a lock, so that no other task does the same at the same time.
+    Hold a lock, so that one task at a time works on an entry.
 
-    Under a local path it is a lock of the operating system, which ends with the process, whatever ends that. In
-    object storage, which has no locks, it is a file that says until when it holds and is renewed while the work
-    goes on; after a crash it holds for :data:`LEASE_SECONDS` more, except for the same task's next attempt. Two that
-    begin in the same second may both find no file there: ``max_active_runs=1`` is what keeps them apart.
+    Under a local path it is a lock of the operating system, which ends with the process. Object storage has no locks, so
+    there it is a lease: a file that says until when it holds, and is renewed while the work goes on. After a crash the lease
+    holds for up to :data:`LEASE_SECONDS` more, except for the next attempt of the same task. Two tasks that begin in the same
+    second may both find no lease; ``max_active_runs=1`` prevents that.
 
     :param key: the entry that is worked on.
-    :param what: what an error calls it.
-    :param owner: who works on it; the same for all attempts of a task, of which one runs at a time.
-    :raises WatiConfigurationError: when somebody else works on it.
+    :param what: what an error calls the work.
+    :param owner: names the task; the same for all its attempts, of which one runs at a time.
+    :raises WatiConfigurationError: when another task holds the lock.
     """
     path = directory.path_of(key, ".lock")
     if is_local(path):
-        return file_lock(path, 0.0, _not_alone(what))
+        return file_lock(path, 0.0, _held_error(what))
     return _lease(directory, key, what, owner)
 
 
@@ -71,13 +71,13 @@ def _lease(directory: StateDirectory, key: str, what: str, owner: str) -> Iterat
 
     held = directory.get(entry)
     if held is not None and held["owner"] != owner and held["until"] > time.time():
-        raise _not_alone(what)
+        raise _held_error(what)
     renew()
     over = threading.Event()
 
     def keep() -> None:
         while not over.wait(LEASE_SECONDS / 3):
-            # A renewal that fails is made up for by the next one; two may fail before the lease ends.
+            # Two renewals in a row may fail before the lease ends.
             with contextlib.suppress(Exception):
                 renew()
 
@@ -92,7 +92,7 @@ def _lease(directory: StateDirectory, key: str, what: str, owner: str) -> Iterat
             directory.path_of(entry).unlink()
 
 
-def _not_alone(what: str) -> WatiConfigurationError:
+def _held_error(what: str) -> WatiConfigurationError:
     return WatiConfigurationError(
         f"{what} is running elsewhere, and two at once would undo each other's work. Nothing was written. Set "
         "max_active_runs=1 on the DAG, or give its tasks a pool with one slot."

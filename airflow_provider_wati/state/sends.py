@@ -46,7 +46,7 @@ class SendIdentity:
 
 def identity_of(context: Context, send_key: Any) -> SendIdentity:
     """
-    Name the send that a task stands for: the same in each attempt, another one in each run.
+    Name the send of a task: the same name in each attempt, another one in each run.
 
     The default is made of DAG, run, task, map index and, in a task loop of Airflow 3.4, the iteration, in which the map
     index is always -1.
@@ -57,7 +57,7 @@ def identity_of(context: Context, send_key: Any) -> SendIdentity:
     ti = context["ti"]
     member = str(ti.map_index) if is_mapped(context) else _SINGLE
     is_own = send_key not in (None, "")
-    # Native templates make a number of digits.
+    # Airflow's native template rendering turns a key of digits into a number.
     parts = [str(send_key)] if is_own else [ti.dag_id, ti.run_id, ti.task_id]
     loop = loop_index(context)
     if loop >= 0:
@@ -90,10 +90,10 @@ def may_have_run(context: Context) -> bool:
 
 def is_new_in_cleared_run(context: Context) -> bool:
     """
-    Return whether a task that seems new may stand for one that ran before its run was cleared.
+    Return whether a task that seems new may have had an earlier attempt before its run was cleared.
 
-    Clearing a run makes the later iterations of a task loop as if they had never been (3.4), and people may be in a
-    mapped task now that was not there before. Only the run's own count of clears tells.
+    A Clear of the run resets the later iterations of a task loop, so that they seem new (3.4). And people may now be in a
+    mapped task that did not exist before the Clear. Only the run's count of Clears shows either.
     """
     may_be = context.get("loop") is not None or is_mapped(context)
     return may_be and clear_number(context) > 0
@@ -117,7 +117,7 @@ def is_cleared(context: Context) -> bool:
 
 
 def clears_of(context: Context) -> str:
-    """Return what changes when a task, or its run, is cleared."""
+    """Return a text that changes with each Clear of a task or of its run."""
     ti = context["ti"]
     return f"{ti.run_id}/{clear_number(context)}/{getattr(ti, 'max_tries', None)}"
 
@@ -159,8 +159,8 @@ def open_journal(
     :param state_path: the user's directory; else the option ``[wati] state_path`` counts, else Airflow's own store.
     :param reads_only: whether nothing is sent, so that nothing but the opening is written.
     :param person: the one person that a single send is about.
-    :raises WatiConfigurationError: when nothing would remember what a retry has to know, or the task is one of several that
-        would do the same.
+    :raises WatiConfigurationError: when no store can keep the journal for a retry, or the task is a mapped task of an operator
+        that is not mapped any more.
     """
     identity = identity_of(context, send_key)
     directory = state_directory(state_path)
@@ -233,10 +233,10 @@ def _refuse_former_mapping(context: Context) -> None:
 
 class _TaskMarker:
     """
-    Remembers, beside the journals, the latest attempt of a task, and under which send keys the task has opened one.
+    Stores, beside the journals, the latest attempt of a task and the send keys under which the task has opened a journal.
 
-    A send without a journal is lost if an attempt had one that is gone: the store was emptied, ``state_path`` or the
-    account in the connection was changed. It is new if no attempt has come so far under this key.
+    Without a journal, the send is lost if an earlier attempt opened one under this key: the store was emptied, or
+    ``state_path`` or the account of the connection was changed. Otherwise the send is new.
 
     :param context: the task's context.
     :param identity: the send.
@@ -252,15 +252,15 @@ class _TaskMarker:
         self._opened = key_of("wati_opened", identity.send_key)
         self._directory = directory
         self._task = key_of("wati_task", identity_of(context, None).send_key)
-        # Without the account: a tenant id that is added to the connection is no other send.
+        # Without the account: adding a tenant id to the connection does not make another send.
         self._send = key_of("wati_send", identity.family)
         self._attempt = attempt
         self._is_set = False
 
     def says_never_executed(self) -> bool:
-        """Return whether it is certain that no earlier attempt has come so far under this key."""
+        """Return whether it is certain that no earlier attempt has opened a journal under this key."""
         if self._task_store is not None and not self._is_cleared:
-            # A Clear may empty the store. Without one it remembers.
+            # A Clear may empty the store. Without a Clear it still has the key.
             return self._task_store.get(self._opened) is None
         if self._directory is None:
             return False
@@ -268,7 +268,7 @@ class _TaskMarker:
         return latest is not None and latest["send"] != self._send
 
     def set(self) -> None:
-        """Remember that this attempt has opened a journal under this key."""
+        """Store that this attempt has opened a journal under this key."""
         if self._task_store is not None:
             self._task_store.set(self._opened, self._attempt)
         if self._directory is not None:
@@ -277,9 +277,9 @@ class _TaskMarker:
 
     def is_overtaken(self) -> bool:
         """
-        Return whether a later attempt of the task has begun, whose outcomes are the ones that count.
+        Return whether a later attempt of the task has begun, which then writes outcomes and XCom.
 
-        Airflow may take an attempt for dead that lives on.
+        An attempt that Airflow takes for dead may still run.
         """
         if not self._is_set:
             return False
@@ -288,10 +288,10 @@ class _TaskMarker:
             return latest is not None and latest["attempt"] != self._attempt
         if self._task_store is not None:
             try:
-                # Airflow's store takes nothing from an attempt that is over.
+                # Airflow's store refuses writes of an attempt that is over.
                 self._task_store.set(self._opened, self._attempt)
             except Exception as error:
-                log.warning("Airflow's store takes nothing from this attempt: %s", error)
+                log.warning("Airflow's store refuses writes of this attempt, so it counts as over: %s", error)
                 return True
         return False
 
@@ -304,7 +304,7 @@ def _retries(context: Context) -> int | None:
 
 def grace_of(given: Any) -> timedelta | None:
     """
-    Read the grace in which WATI may hide what it took.
+    Read the grace: how long WATI may take to show a call that it has accepted.
 
     :param given: seconds, from the operator; else the option ``[wati] unknown_grace`` counts.
     :return: None if neither is set.
