@@ -28,10 +28,10 @@ _MARK_LENGTH = 16
 
 def mark_of(send_key: str) -> str:
     """
-    Return what the names of a send's campaigns begin with.
+    Return the mark of a send: the text with which the names of its campaigns begin.
 
-    It holds letters and digits only and stands first, so that neither a cut, a suffix, escaping nor a copy made in the
-    dashboard (``Copy of ...``) misleads.
+    It has only letters and digits, and is the first part of the name. So it is found if WATI shortens or escapes the name or
+    adds a suffix, and a copy made in the dashboard (``Copy of ...``) is not taken for a campaign of the send.
     """
     return hashlib.sha256(send_key.encode()).hexdigest()[:_MARK_LENGTH]
 
@@ -55,7 +55,7 @@ class FoundCampaign:
     :param id: WATI's id.
     :param name: its name.
     :param call_id: the id of the intent, by its name or because WATI has answered it.
-    :param is_cancelled: whether it was taken back.
+    :param is_cancelled: whether it was cancelled.
     :param growth: how its list grows.
     :param due: when WATI is to send it, or has sent it; None where WATI does not say.
     """
@@ -69,10 +69,10 @@ class FoundCampaign:
 
     def is_complete(self, grace: timedelta, due: datetime | None = None) -> bool:
         """
-        Return whether it lists everybody it holds, as far as the looks show; a schedule fills when it is due.
+        Return whether it seems to list all its recipients; a schedule gets them when it is due.
 
-        :param grace: how long it may go on filling.
-        :param due: when it is due by the journal; WATI need not list that.
+        :param grace: how long its list may grow.
+        :param due: the due time in the journal, because WATI may not list one.
         """
         looked_at = self.growth.looked_at
         if looked_at is None or any(time and looked_at < time + grace for time in (self.due, due)):
@@ -106,8 +106,8 @@ class CampaignIndex:
         """
         Read the list of campaigns.
 
-        :param answered: the ids of campaigns that WATI has answered, with the ids of their intents: their names may have
-            been changed in the dashboard.
+        :param answered: the ids of the intents of answered calls, by campaign id: somebody may have changed the names of
+            these campaigns in the dashboard.
         """
         calls = answered or {}
         name = re.compile(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])")

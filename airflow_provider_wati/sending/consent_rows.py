@@ -17,12 +17,12 @@ _OPTED_OUT = end_as("skipped", "'opted out: allow_broadcast is false in WATI'")
 
 
 class ConsentRows(RowTables):
-    """The part of a send's queue that knows who does not want to be messaged."""
+    """The part of a send's queue that skips people who opted out."""
 
     _consent_asked = False
 
     def people_to_ask_about(self) -> Iterator[str]:
-        """Yield everybody who is yet to be sent to and was not asked about, under each spelling of their number."""
+        """Yield the people of unsent rows whose consent was not looked up, in each spelling of their phone number."""
         with closing(self._db.cursor()) as cursor:
             for (key,) in cursor.execute(
                 "SELECT DISTINCT dedupe_key FROM rows WHERE status = 'unsent'"
@@ -31,7 +31,7 @@ class ConsentRows(RowTables):
                 yield from spellings_of(key)
 
     def end_of_consent(self) -> None:
-        """Note that all who are yet to be sent to have been asked about; those who wait for evidence have not."""
+        """Mark the consent of all unsent rows as looked up. Rows that wait for evidence are due for the next look-up."""
         if self._consent_asked:
             self._db.execute("UPDATE rows SET consent_due = NULL WHERE status = 'unsent' AND consent_due")
         else:
@@ -67,7 +67,7 @@ class ConsentRows(RowTables):
         )
 
     def contact_ids(self) -> Iterator[list[str | None]]:
-        """Yield WATI's ids of those yet to be sent to, as far as they were looked up, some at a time."""
+        """Yield, in parts, the contact ids of unsent rows; None for a person whose contact was not looked up."""
         with closing(self._db.cursor()) as cursor:
             cursor.execute(
                 "SELECT contact_id FROM rows LEFT JOIN contacts USING (dedupe_key) WHERE status = 'unsent'"

@@ -40,7 +40,7 @@ _MOST_MESSAGES = 2_000
 _MOST_CONVERSATIONS = 2_000
 #: Conversations that do not say whose they are, and are looked into: WATI documents ``id`` and ``channel_type`` only.
 _MOST_UNNAMED = 20
-#: A time before it stands for none: the year 1 is what .NET has in place of a time.
+#: An earlier year means that there is no time: .NET writes the year 1 then.
 _FIRST_YEAR = 2000
 _TEXT = frozenset({"text", ""})
 _FILES = frozenset({"image", "video", "audio", "voice", "document", "sticker", "file", "media"})
@@ -108,7 +108,7 @@ class MessageContent:
         if kind not in _KNOWN or (is_file and not kind):
             if text is None and _is_event(message):
                 return Listed.NO
-            # Compared as one of ours; the word proves neither that it is nor that it is not.
+            # An unknown kind is compared like one of ours. A match is UNCLEAR, because the kind proves nothing.
             same = (
                 self._compare_file("document", text) if is_file else self._compare_interactive("list", text)
             )
@@ -148,8 +148,8 @@ class MessageContent:
         # Without a text there is nothing but the kind to compare, which another file may have too.
         return Listed.NO if text else Listed.UNCLEAR
 
-    def is_told_by_name(self, message: Message) -> bool:
-        """Return whether nothing but the name of its file can tell a message from another one: neither has a caption."""
+    def needs_file_name(self, message: Message) -> bool:
+        """Return whether only the file name can identify the message, because neither it nor the content has a caption."""
         return self.kind is MessageKind.FILE and not plain_text(self.text) and not _text_of(message)
 
     def has_name(self, file_name: str) -> bool:
@@ -183,7 +183,7 @@ def compare_fingerprint(fingerprint: str, message: Message) -> Listed:
 
 
 def _is_event(message: Message) -> bool:
-    """Return whether an entry without a text that is of no known kind is something like a solved ticket, and no message."""
+    """Return whether an entry without text and of no known kind is an event, such as a solved ticket, and not a message."""
     return not message.get("type") or message.get("event_type") in ("ticket", "broadcast")
 
 
@@ -197,18 +197,18 @@ def _text_of(message: Message) -> str | None:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without what WATI may change: outer space, the form of line breaks, the width of spaces."""
+    """Normalize what WATI may change in a text: outer spaces, the form of line breaks, the width of spaces."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """
-    What the conversations say about one message.
+    What the conversations show about one message.
 
     :param listed: whether it is there.
     :param message: the message, if it is.
-    :param readable: whether everything that may hold it could be read.
+    :param readable: whether all conversations that may have it could be read.
     """
 
     listed: Listed
@@ -219,10 +219,10 @@ class Sighting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """
-    What is looked for.
+    A message to look for.
 
-    :param since: when it was about to be sent, by the worker's clock or the scheduler's.
-    :param until: when it was made at the latest; a message that is younger may be somebody else's.
+    :param since: the time of its intent, by the worker's clock or the scheduler's.
+    :param until: the latest time at which it can have been made. A newer message may come from another sender.
     :param content: the fingerprint of what was sent.
     :param known_ids: ids of messages that other calls account for.
     """
@@ -257,7 +257,7 @@ class ConversationIndex:
         """
         Look for the message.
 
-        :return: the first message that matches; else what may be it; else that it failed or is not there.
+        :return: the first message that matches; else one that may be it; else FAILED or NO.
         """
         best, is_read, self._all_listed = Sighting(Listed.NO), False, True
         self._read.clear()
@@ -266,7 +266,7 @@ class ConversationIndex:
             try:
                 for found in self._matches(target, search, known_ids):
                     if not is_theirs:
-                        # Somebody else may have got the same.
+                        # Another person may have got the same message.
                         best = Sighting(Listed.UNCLEAR, found.message)
                         continue
                     if found.listed is Listed.YES:
@@ -289,7 +289,11 @@ class ConversationIndex:
         return Sighting(best.listed, best.message, readable=is_read and self._all_listed)
 
     def _conversations(self) -> Iterator[tuple[Target, bool]]:
-        """Yield what stands for each conversation, and whether it is the person's: the target, on each channel, and by id."""
+        """
+        Yield a target for each conversation to read, and whether that conversation is known to be the person's.
+
+        These are the target itself, the target on each channel, and the ids of listed conversations.
+        """
         target = self._target
         yield target, True
         if target.kind not in (TargetKind.PHONE, TargetKind.BSUID):
@@ -301,15 +305,15 @@ class ConversationIndex:
                         yield target.on_channel(str(channel["name"])), True
             yield from self._listed_conversations(target)
         except WatiError as error:
-            # It may be in one that is not listed.
+            # The message may be in one of those that were not listed.
             log.warning("The other conversations of the person cannot be listed: %s", error)
             self._all_listed = False
 
     def _listed_conversations(self, target: Target) -> Iterator[tuple[Target, bool]]:
-        """Yield those of the account's conversations that are the person's, or may be."""
-        talks, unnamed = self._client.iter_conversations(), 0
-        for talk in islice(talks, _MOST_CONVERSATIONS):
-            id, theirs = str(talk.get("id") or ""), _is_with(target, talk)
+        """Yield the account's conversations that are the person's, or may be."""
+        conversations, unnamed = self._client.iter_conversations(), 0
+        for conversation in islice(conversations, _MOST_CONVERSATIONS):
+            id, theirs = str(conversation.get("id") or ""), _belongs_to(target, conversation)
             if theirs is Listed.NO or (id and id in self._read):
                 continue
             if theirs is Listed.UNCLEAR:
@@ -323,7 +327,7 @@ class ConversationIndex:
                     return
             for found in self._by_id(id):
                 yield found, theirs is Listed.YES
-        if next(talks, None) is not None:
+        if next(conversations, None) is not None:
             log.warning(
                 "The account has more than the %d conversations that are read; the message may be in one of the others.",
                 _MOST_CONVERSATIONS,
@@ -331,7 +335,7 @@ class ConversationIndex:
             self._all_listed = False
 
     def _by_id(self, conversation_id: str) -> Iterator[Target]:
-        """Yield what stands for a conversation of the list; an odd id hides that conversation, and no other."""
+        """Yield the target of a listed conversation. An invalid id makes that conversation unreadable, and no other."""
         try:
             yield Target.conversation(conversation_id)
         except WatiValidationError as error:
@@ -340,9 +344,9 @@ class ConversationIndex:
 
     def _matches(self, target: Target, search: Search, known_ids: set[str]) -> Iterator[Sighting]:
         """
-        Yield what a conversation has of what is looked for.
+        Yield the messages of a conversation that may be the one to look for.
 
-        :param known_ids: of messages that other calls account for, or that were seen by this look.
+        :param known_ids: ids of messages that other calls account for, or that this look has seen.
         """
         newest_first = NewestFirst[datetime]()
         messages = self._client.iter_messages(target)
@@ -370,7 +374,7 @@ class ConversationIndex:
         if content != self._content.fingerprint:
             return compare_fingerprint(content, message)
         listed = self._content.compare(message)
-        if listed is Listed.UNCLEAR and self._content.is_told_by_name(message):
+        if listed is Listed.UNCLEAR and self._content.needs_file_name(message):
             name = self._file_name_of(message)
             # WATI may have given the file a name of its own, so another name proves nothing.
             return Listed.YES if name and self._content.has_name(name) else Listed.UNCLEAR
@@ -396,7 +400,7 @@ class ConversationIndex:
 
 
 def _certainty(listed: Listed, message: Message, created: datetime | None, *, is_young: bool) -> Listed:
-    """Return what a match proves: nothing without a time, an owner, or an id by which a failed one is known again."""
+    """Return what a match proves. Without a time or an owner it proves nothing, nor does a failed message without an id."""
     if created is None or is_young or message.get("owner") is not True:
         return Listed.UNCLEAR
     if has_failed(message.get("status")):
@@ -404,15 +408,17 @@ def _certainty(listed: Listed, message: Message, created: datetime | None, *, is
     return listed
 
 
-def _is_with(target: Target, talk: Mapping[str, Any]) -> Listed:
-    """Return whether a conversation of the list is the target's; UNCLEAR where it does not say whose it is."""
+def _belongs_to(target: Target, conversation: Mapping[str, Any]) -> Listed:
+    """Return whether a listed conversation is the target's; UNCLEAR where it does not say whose it is."""
     phone_numbers = {
-        normal_form(str(phone_number)) for name in ("wa_id", "phone") if (phone_number := talk.get(name))
+        normal_form(str(phone_number))
+        for name in ("wa_id", "phone")
+        if (phone_number := conversation.get(name))
     } - {None}
-    bsuid = str(talk.get("bsuid") or "")
+    bsuid = str(conversation.get("bsuid") or "")
     if target.kind is TargetKind.BSUID:
         # Somebody whose phone number is listed without a BSUID has none; where WATI lists no BSUIDs, nothing is known.
-        says_whose = bool(bsuid or (phone_numbers and "bsuid" in talk))
+        says_whose = bool(bsuid or (phone_numbers and "bsuid" in conversation))
         is_theirs = bsuid == target.value
     else:
         says_whose = bool(phone_numbers)
@@ -420,7 +426,7 @@ def _is_with(target: Target, talk: Mapping[str, Any]) -> Listed:
     if is_theirs:
         return Listed.YES
     # A message to a person never goes to a group.
-    is_group = str(talk.get("channel_type") or "").casefold() == "whatsapp_group"
+    is_group = str(conversation.get("channel_type") or "").casefold() == "whatsapp_group"
     return Listed.NO if says_whose or is_group else Listed.UNCLEAR
 
 

@@ -1,4 +1,4 @@
-"""The rows of a send, each with what became of its message: outcomes joined to the recipients that WATI lists."""
+"""The rows of a send with the delivery of their messages: outcomes joined to the recipients that WATI lists."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CREATE TABLE listed (
 );
 CREATE TEMP TABLE named (recipient INTEGER, row INTEGER);
 """
-#: Of several rows with one local message id, the first in this order has the message: a duplicate is skipped or invalid.
+#: Of several rows with one local message id, the first in this order gets the recipient; a duplicate is skipped or invalid.
 _RANKS = {
     SendStatus.ACCEPTED: 0,
     SendStatus.UNKNOWN: 1,
@@ -151,25 +151,25 @@ class DeliveryRows:
         )
 
     def join(self) -> None:
-        """Find the row of each recipient, and of several recipients of one row the one that came furthest."""
+        """Find the row of each recipient. Of several recipients of one row, choose the one with the furthest status."""
         self._match_ids()
         self._match_people()
         self._db.execute(
             "UPDATE listed SET is_of_outcome = plan.campaign_id IS listed.campaign_id FROM plan WHERE plan.row = listed.row"
         )
         self._db.execute("CREATE INDEX listed_rows ON listed (row)")
-        # A person who got one of several messages has it, so a failed one decides only where all have failed.
+        # A person who got one of several messages has it, so `failed` requires that all have failed.
         self._db.execute(
             "UPDATE plan SET recipient = (SELECT recipient FROM listed WHERE listed.row = plan.row "
             "ORDER BY stage DESC, is_of_outcome DESC, created DESC, recipient LIMIT 1)"
         )
-        self._leave_open_who_may_have_it()
+        self._drop_unproven_failures()
 
-    def _leave_open_who_may_have_it(self) -> None:
+    def _drop_unproven_failures(self) -> None:
         """
-        Take the failure away from rows whose person has a message that has not failed and belongs to no row.
+        Remove the failed recipient from rows whose person has another message that has not failed and matches no row.
 
-        It may be the row's own from another call, and who is taken for failed may be sent another message.
+        That message may be the row's, from another call. A wrong `failed` could cause a second message to the person.
         """
         if not self._number(f"SELECT EXISTS (SELECT 1 FROM listed WHERE row IS NULL AND stage > {_FAILED})"):
             return
@@ -189,8 +189,8 @@ class DeliveryRows:
         self._db.execute("UPDATE listed SET row = NULL WHERE row IN (SELECT row FROM left_open)")
 
     def _match_ids(self) -> None:
-        # An id that a row brings along counts for nothing where WATI names somebody else under it: before the rows
-        # changed, it may have been another person's.
+        # A row's own id is ignored where WATI lists another person under it: before the rows changed, it may have been
+        # that person's.
         self._db.execute(
             "UPDATE listed SET row = (SELECT row FROM plan WHERE plan.local_message_id = listed.local_message_id "
             "AND (NOT has_own_id OR COALESCE(CASE WHEN instr(person, '.') THEN bsuid_key "
@@ -202,8 +202,8 @@ class DeliveryRows:
         """
         Find rows by person for recipients whose local message id no row has.
 
-        Without keys, a person has one message in a send. With keys, what is listed under another id of the send is another
-        message; else the row is found only where one message of the campaign and one row of it are left for the person.
+        Without keys, a person has one message in a send. With keys, a recipient under another id of the send is another
+        message. Without such an id, it matches only if one recipient and one row of the campaign are left for the person.
         """
         if not self._number("SELECT EXISTS (SELECT 1 FROM listed WHERE row IS NULL)"):
             return
@@ -297,7 +297,7 @@ def status_of(recipient: CampaignRecipient) -> str:
 
 
 def _stage_of(status: str) -> int:
-    """Return how far a message has come, for comparison; a word that is not known may mean that the person has it."""
+    """Return how far a message has come, as a number. An unknown status counts as more than failed."""
     if status in _STAGES:
         return _OTHER + 1 + _STAGES.index(status)
     return _FAILED if has_failed(status) else _OTHER
@@ -312,7 +312,7 @@ def _planned(outcome: Mapping[str, Any]) -> tuple[Any, ...]:
             f"The outcomes have no column {error.args[0]!r}: give those of a template send, with the columns "
             f"{', '.join(SEND_COLUMNS)}."
         ) from None
-    # An empty text in one format is none in another.
+    # CSV has an empty text where the other formats have null.
     key, target, status, reason, local_id, campaign_id, name = (
         None if text is None or text == "" else str(text) for text in texts
     )

@@ -1,4 +1,4 @@
-"""What the journals know of one message, and which calls may have sent it without an answer."""
+"""The earlier calls about one message: the accepted ones, and the ambiguous ones that may have sent it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Detail = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmbiguousCall:
     """
-    A call that may have sent it.
+    A call that may have sent the message.
 
-    :param since: when it may have left.
-    :param deadline: until when WATI may hide it.
-    :param until: when it was made at the latest.
+    :param since: the earliest time at which it may have left.
+    :param deadline: the end of its grace; see :meth:`.Policy.deadline`.
+    :param until: the latest time of a message that it may have made.
     :param content: the fingerprint of what it sent.
-    :param resend: whether an earlier call may have sent it too.
+    :param resend: whether the call was itself a resend.
     :param entry: its entry in this journal; None if it has none.
-    :param is_unrecorded: whether no journal knows it, so that there may be several.
+    :param is_unrecorded: whether no journal has it. There may then be several such calls.
     """
 
     since: datetime
@@ -45,11 +45,11 @@ class AmbiguousCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
     """
-    What Airflow says of a task.
+    What Airflow says about a task.
 
     :param run_began: the earliest time of an attempt without a journal.
     :param is_mapped: whether it is one of several mapped tasks, between which people may have moved.
-    :param is_new_member: whether it was not there before its run was cleared.
+    :param is_new_member: whether it may not have existed before its run was cleared.
     :param is_cleared: whether it may have been cleared.
     :param is_shared: whether other tasks and runs may send under its key, mapped or not: the key is the user's own.
     """
@@ -71,9 +71,9 @@ class EarlierCalls:
     :param began: when this attempt began.
     :param person: the hash of the person.
     :param content: a fingerprint of what is sent.
-    :param policy: how long WATI may hide a call.
-    :param task: what Airflow says.
-    :param is_shown: whether WATI shows what such a call has done.
+    :param policy: the grace, and what follows it.
+    :param task: what Airflow says about the task.
+    :param is_shown: whether WATI's API shows the effect of such a call.
     """
 
     journal: Journal
@@ -102,7 +102,7 @@ class EarlierCalls:
         return None
 
     def ambiguous(self) -> Iterator[AmbiguousCall]:
-        """Yield the calls that may have sent it. A later refusal takes none of them away."""
+        """Yield the calls that may have sent the message. The refusal of a later call removes none of them."""
         if self._is_out_of_reach:
             deadline = self._unrecorded_until() + self.policy.grace
             yield AmbiguousCall(
@@ -117,13 +117,13 @@ class EarlierCalls:
             if verdict is Verdict.OPEN:
                 yield self._open_call(entry)
             elif verdict is Verdict.CLOSED_UNRESOLVED:
-                # Its grace was waited for, and WATI may show it by now all the same.
+                # An earlier attempt waited for its grace. WATI may still show it by now.
                 yield replace(self._open_call(entry), deadline=entry.intent.at, resend=False, entry=None)
 
     @cached_property
     def known_ids(self) -> frozenset[str]:
         """Ids of messages that other calls account for: they failed, or are those of other tasks of the send."""
-        # What another task has found under this content may be ours.
+        # A message with this content that another task found in WATI may be the one of this task.
         others = (
             entry
             for entry in self._others
@@ -167,7 +167,7 @@ class EarlierCalls:
     @cached_property
     def _has_changed(self) -> bool:
         """Whether this mapped task had another message to the person before, which may have changed places too."""
-        # Even without a Clear: to wait for a text that changes with each attempt costs less than a second message.
+        # Also without a Clear. A text that changes with each attempt then costs a wait, which is better than a second message.
         return self.task.is_mapped and any(entry.intent.content != self.content for entry in self._own)
 
     @cached_property
@@ -195,12 +195,12 @@ class EarlierCalls:
         if self.start is not Start.LOST:
             return (self._has_moved or self._has_changed) and not self.journal.limits.has_siblings
         if self.task.is_new_member and self.journal.siblings_are_intact():
-            # They know what was sent to the person before.
+            # Their journals have what was sent to the person before.
             return False
         return True
 
     def _unrecorded_until(self) -> datetime:
-        """Return when the last call without a record was over: nobody was sent to without one since."""
+        """Return the latest time at which a call without a record can have been made."""
         until = self.began
         for opening in reversed(self.journal.openings):
             if self.task.is_mapped and opening.person != self.person:
@@ -219,7 +219,7 @@ class EarlierCalls:
         return AmbiguousCall(
             since=at,
             deadline=deadline,
-            # WATI may have made it later than it may show it, but not hours later.
+            # WATI may make the message after the grace, but not hours later.
             until=deadline + self.policy.grace,
             content=entry.intent.content,
             resend=entry.intent.resend,
@@ -230,6 +230,6 @@ class EarlierCalls:
 def other_content_error() -> WatiConfigurationError:
     """Return the error about a send key under which the person has other content already."""
     return WatiConfigurationError(
-        "Under this send_key the person has got other content already, so this one is not sent. Give another send_key to "
-        "send it too; the default one is made of DAG, run, task and map index."
+        "Under this send_key, the person already has a message with other content, so this one is not sent. Give another "
+        "send_key to send it too; the default one is made of DAG, run, task and map index."
     )

@@ -74,11 +74,11 @@ class Start(Enum):
 
     #: Nothing can have been sent under this send key.
     NEW = "new"
-    #: The journal tells.
+    #: The journal has all calls of earlier attempts.
     KNOWN = "known"
-    #: An earlier attempt may have sent something, and its journal is gone.
+    #: An earlier attempt may have sent messages, and its journal is gone.
     LOST = "lost"
-    #: Another task or run may have sent something under this key, and there is no journal of it.
+    #: Another task or run may have sent messages under this key, and there is no journal of it.
     UNCERTAIN = "uncertain"
 
 
@@ -95,13 +95,13 @@ def start_of(
     Decide what an attempt knows about earlier ones.
 
     :param has_journal: whether records of this send exist.
-    :param is_lost: whether they say that there were attempts before them.
+    :param is_lost: whether they say that the journal of attempts before them is gone.
     :param may_have_run: whether an earlier attempt, or an earlier part of this one, may have run: a second try
         number, or a reschedule under the same one.
     :param never_executed: whether it is certain that no earlier attempt reached ``execute``.
     :param is_shared: whether others may send under this key: the key is the user's own, or the task is in a loop,
         whose later iterations start without state when the run is cleared.
-    :param is_uncertain: whether the records say that others may have sent, and were not looked for to the end.
+    :param is_uncertain: whether they say that others may have sent without a journal.
     """
     if has_journal and is_lost:
         return Start.LOST
@@ -112,9 +112,9 @@ def start_of(
     return Start.UNCERTAIN if is_shared else Start.NEW
 
 
-#: Names of attempts: with 48 bits, two of millions of attempts are not likely to share one.
+#: Length of an attempt's name: with 48 bits, even millions of attempts are unlikely to share one.
 SESSION_BYTES = 6
-#: The reason of a result that was found in WATI.
+#: The reason of a result that reconciliation found in WATI.
 RECONCILED = "reconciled"
 _FINAL = (Verdict.ACCEPTED, Verdict.CANCELLED)
 
@@ -126,7 +126,7 @@ class Entry:
 
     :param intent: the call.
     :param verdicts: one :class:`Verdict` for each person, in the order of the call.
-    :param ended_at: when the call was over; None if its attempt ended before.
+    :param ended_at: when the call ended; None if its attempt ended first.
     :param campaign_id: WATI's id of the campaign, if an answer had one.
     :param detail: what identifies a single message.
     """
@@ -136,7 +136,7 @@ class Entry:
     ended_at: datetime | None = None
     campaign_id: str | None = None
     detail: Mapping[str, Any] | None = None
-    #: Whether the acceptance was found in WATI, and not answered.
+    #: Whether an acceptance comes from reconciliation, not from WATI's answer.
     is_reconciled: bool = False
 
     @classmethod
@@ -160,7 +160,7 @@ class Entry:
         return (person for person, v in zip(self.intent.people, self.verdicts, strict=True) if v == verdict)
 
     def add(self, result: Result) -> None:
-        """Take a result in. What is known of a person stays known: an acceptance is final, and so is a cancellation."""
+        """Apply a result. A later result does not change the acceptance or cancellation of a person."""
         for verdict, positions in result.verdicts.items():
             for position in range(len(self.verdicts)) if positions is None else positions:
                 if self.verdicts[position] not in _FINAL:
@@ -179,8 +179,8 @@ class Journal:
 
     :param store: where the records are.
     :param clock: the time.
-    :param session: names the attempt, in hexadecimal characters that no other attempt has; made up if left out.
-    :param reads_only: whether nothing but the opening is written, as in a dry run.
+    :param session: a unique name of the attempt, in hexadecimal characters; random if left out.
+    :param reads_only: whether only the opening is written, as in a dry run.
     """
 
     def __init__(
@@ -199,12 +199,12 @@ class Journal:
         records = [decode(text, place) for place, text in store.read()]
         #: The openings of earlier attempts.
         self.openings: list[Opening] = [record for record in records if isinstance(record, Opening)]
-        #: Whether an earlier attempt may have sent something of which this journal knows nothing.
+        #: Whether an earlier attempt may have sent messages that are not in this journal.
         self.is_lost: bool = any(opening.is_lost for opening in self.openings)
-        #: Whether others may have sent something under this key, without a journal.
+        #: Whether others may have sent messages under this key, without a journal.
         self.is_uncertain: bool = any(opening.is_uncertain for opening in self.openings)
         digests = [record.digest for record in records if isinstance(record, Rows)]
-        #: The digest of the people of a mapped task when it was known that nobody was in another one; None before.
+        #: The latest recorded :attr:`.Rows.digest`; None before the first.
         self.rows_digest: str | None = digests[-1] if digests else None
         #: The calls of this send, oldest first; those of this attempt are added as they are made.
         self.entries: list[Entry] = _entries(records)
@@ -236,7 +236,7 @@ class Journal:
         )
         self.is_lost = self.is_lost or opening.is_lost
         self.is_uncertain = self.is_uncertain or opening.is_uncertain
-        # Also in a dry run: the attempt after it knows then that nothing was sent.
+        # Also in a dry run, so that the attempt after it has a journal and is not LOST.
         self._store.append(encode(opening), fenced=not self._reads_only)
 
     def record_rows(self, digest: str) -> None:
@@ -287,7 +287,7 @@ class Journal:
         campaign_id: str | None,
         keyed: bool,
     ) -> None:
-        """Write down people of a campaign that the journal does not know as accepted."""
+        """Record as accepted the people of a campaign without an entry in this journal."""
         for named in self._parts(people):
             self._add(
                 Intent(
@@ -305,16 +305,16 @@ class Journal:
 
     def record_absent(self, people: Iterable[int], *, content: str, channel: str | None, keyed: bool) -> None:
         """
-        Record people whose journal is gone and that WATI does not list: they may be sent to once.
+        Record people whose journal is gone and that WATI does not list: they may be sent to once more.
 
-        The past of all other people stays lost.
+        For all other people, the earlier calls stay unknown.
         """
         for named in self._parts(people):
             entry = self.record_intent(named, content=content, channel=channel, keyed=keyed)
             self.close_unresolved(entry, range(len(named)))
 
     def _parts(self, people: Iterable[int]) -> Iterator[array[int]]:
-        """Split people into what one entry can hold."""
+        """Split people into parts, each for one entry of the store."""
         named = array("q", people)
         most = self.limits.people_per_entry or max(len(named), 1)
         return (named[first : first + most] for first in range(0, len(named), most))
@@ -349,12 +349,12 @@ class Journal:
             reason=reason,
             detail=detail or {},
         )
-        # First in memory: what is known stays known to this attempt, also when the store fails.
+        # Before the store, so that this attempt keeps the result even if the store fails.
         entry.add(result)
         self._append(result, fenced=False)
 
     def close_unresolved(self, entry: Entry, positions: Collection[int]) -> None:
-        """Write down that people of an open call are given up without evidence, and may be sent to once more."""
+        """Record that the call was closed for some people without evidence: they may be sent to once more."""
         self.record_result(entry, {Verdict.CLOSED_UNRESOLVED: positions}, reason="absent")
 
     def next_opening(self, at: datetime, this_attempt: datetime) -> datetime:
@@ -374,7 +374,7 @@ class Journal:
         return _entries(record for _, record in self._sibling_records())
 
     def was_elsewhere(self, person: int) -> bool:
-        """Return whether another mapped task was about a person in one attempt and about somebody else in another."""
+        """Return whether another mapped task had this person in one attempt and another person in a different one."""
         people: dict[str, set[int | None]] = {}
         for place, record in self._sibling_records():
             if isinstance(record, Opening):
@@ -382,7 +382,7 @@ class Journal:
         return any(person in members and len(members) > 1 for members in people.values())
 
     def siblings_are_intact(self) -> bool:
-        """Return whether another mapped task has kept its journal since its first attempt, so that none was discarded."""
+        """Return whether another mapped task still has its first journal, so that Airflow has discarded none."""
         records = self._sibling_records()
         return any(isinstance(record, Opening) and not record.is_lost for _, record in records)
 
@@ -391,7 +391,7 @@ class Journal:
         return ((place, decode(text, place)) for place, text in self._store.read_siblings())
 
     def _add(self, intent: Intent) -> Entry:
-        """Write a call down; the next attempt of the latest call replaces it."""
+        """Record an intent. If the latest call is made again, under the same id, its entry is replaced."""
         self._append(intent, fenced=True)
         if self.entries and self.entries[-1].intent.id == intent.id:
             self.entries.pop()

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _VERSION = 1
 _ALL = "all"
-#: More people than any call has; a damaged entry must not fill the memory.
+#: More people than any call has. The limit keeps a damaged entry from filling the memory.
 _MOST_PEOPLE = 1_000_000
 
 
@@ -34,9 +34,9 @@ class Verdict(IntEnum):
     ACCEPTED = 1
     #: WATI refused it, or the call never left.
     REFUSED = 2
-    #: The call may have taken effect.
+    #: The outcome is not known: WATI may have taken the message.
     OPEN = 3
-    #: It was open, and reconciliation closed it without evidence: the person may be sent to once more.
+    #: Reconciliation closed an open call without evidence: the person may be sent to once more.
     CLOSED_UNRESOLVED = 4
     #: WATI took it, and the campaign was cancelled before its time.
     CANCELLED = 5
@@ -50,9 +50,8 @@ class Opening:
     :param session: names the attempt.
     :param at: when it began.
     :param person: the one person that a single send is about; None for a bulk send, which has not read its rows yet.
-    :param is_lost: whether the journal of an earlier attempt was gone by then. It stays gone for the attempts after.
-    :param is_uncertain: whether others may have sent under this key, without a journal. That holds until they were
-        looked for.
+    :param is_lost: whether the journal of an earlier attempt was gone when the attempt began. Later attempts go by it too.
+    :param is_uncertain: whether others may have sent under this key without a journal. Later attempts go by it too.
     :param is_dry_run: whether it sends nothing, so that it does not take over from the attempt before.
     """
 
@@ -78,8 +77,8 @@ class Intent:
     :param due: when WATI is to send it; None for at once.
     :param resend: whether these people may have been sent to before, so that they are not sent to a third time.
     :param keyed: whether rows have keys, which the hashes then hold.
-    :param is_found: whether it was no call of this journal: WATI, or another mapped task, has shown that these people
-        have their message. Intent and result are one record, so that no accident comes between them.
+    :param is_found: whether this is not a call of this task: WATI or the journal of another mapped task shows that these
+        people have their message. Intent and result are one record, so that a crash cannot separate them.
     :param found_in: WATI's id of the campaign that they were found in, if it is known.
     """
 
@@ -123,7 +122,7 @@ class Rows:
     The people of a mapped task, written once it is known that none of them was in another mapped task.
 
     :param at: when that was known.
-    :param digest: stands for the set of people.
+    :param digest: a hash of the set of people.
     """
 
     at: datetime
@@ -173,7 +172,7 @@ def encode(record: Record) -> str:
                 for verdict, positions in record.verdicts.items()
             },
         }
-    # 0 is a person, and equals False.
+    # Compared by identity: the hash of a person may be 0, which equals False.
     return json.dumps(
         {
             name: value

@@ -1,4 +1,4 @@
-"""How the rows of a send end: counts, campaigns, problems, outcomes."""
+"""The outcomes of the rows of a send: counts, campaigns, problems."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CREATE TABLE campaigns (campaign INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT)
 
 
 class OutcomeRows(RowTables):
-    """The part of a send's queue that says what became of each row."""
+    """The part of a send's queue that holds the outcome of each row."""
 
     def explain_unsent(self, reason: str) -> None:
-        """Say why rows were not attempted; those that an earlier call may have sent were not attempted again."""
+        """Give the unsent rows a reason. Rows that an earlier call may have sent become unknown."""
         if reason != DRY_RUN:
             self._db.execute(
                 "UPDATE rows SET status = 'unknown', reason = ? || COALESCE(reason, ?) WHERE status = 'unsent' AND resend",
@@ -28,7 +28,7 @@ class OutcomeRows(RowTables):
         self._db.execute("UPDATE rows SET reason = COALESCE(reason, ?) WHERE status = 'unsent'", (reason,))
 
     def doubt_unsent(self, reason: str) -> None:
-        """Make the rows without a message unknown: what earlier attempts did could not be found out."""
+        """Make the rows without a message unknown, because the calls of earlier attempts could not be looked up."""
         self._index_people()
         self._db.execute(f"UPDATE rows SET status = 'unknown', reason = ? WHERE {WITHOUT_MESSAGE}", (reason,))
 
@@ -64,11 +64,11 @@ class OutcomeRows(RowTables):
         return number
 
     def problems(self) -> list[dict[str, Any]]:
-        """Describe the first rows that did not end well, their numbers masked."""
+        """Return the first rows that failed, phone numbers masked."""
         return first_problems(self._db, "row")
 
     def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what became of each row, in order, as ``SEND_COLUMNS`` names it."""
+        """Yield the outcome of each row, in order, with the values of ``SEND_COLUMNS``."""
         with closing(self._db.cursor()) as cursor:
             yield from cursor.execute(
                 "SELECT row, key, target, status, reason, local_message_id, id, name FROM rows "

@@ -1,4 +1,4 @@
-"""What can be known before anybody is messaged: the template, its parameters, and who does not want messages."""
+"""Checks before the first message: the template, its parameters, and the consent of the people."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
-# WhatsApp refuses the whole message for these (error 132018 among others); more than four is a run.
+# WhatsApp refuses a message whose parameter has a line break, a tab or more than four spaces in a row (error 132018, for example).
 _NOT_IN_A_PARAMETER = re.compile(r"[\r\n\t]| {5,}")
-# The same, and what is empty: one look shows that a value is right, which nearly all are.
+# These, and empty values: one search passes nearly every value.
 _SUSPECT = re.compile(rf"{_NOT_IN_A_PARAMETER.pattern}|\A\s*\Z")
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _CONTACTS_A_CALL = 100
@@ -66,7 +66,7 @@ def is_approved(template: MessageTemplate) -> bool:
 @dataclass(frozen=True, slots=True)
 class TemplateCheck:
     """
-    What is known about the template; what is wrong with it matters only if somebody is left to send to.
+    The template of a send, and what is wrong with it. An error counts only if rows are left to send.
 
     :param found: the template, or the error that says that there is none; None before the look-up.
     """
@@ -254,7 +254,7 @@ class Consent:
         known: list[tuple[str, str, bool]] = []
         unanswered: dict[str, str] = {}
         is_answered = False
-        # First to the end: the rows that are asked about must not change meanwhile.
+        # Rows change only after the loop: the query that it reads must not change while it runs.
         for target in self._queue.people_to_ask_about():
             self._calls += 1
             try:

@@ -70,7 +70,7 @@ class Batch:
 
 
 class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
-    """Rows and their outcomes; a row that is to be sent is ``unsent``. Memory holds one chunk, however many rows there are."""
+    """The rows of a send and their outcomes. A row that is to be sent is ``unsent``. Memory holds one chunk of rows at a time."""
 
     def __init__(self) -> None:
         super().__init__(_ROW_TABLES, OUTCOME_TABLES, CONSENT_TABLES, JOURNAL_TABLES, EVIDENCE_TABLES)
@@ -97,7 +97,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         self._db.execute("UPDATE rows SET status = 'invalid' WHERE reason IS NOT NULL")
         self.has_keys = reader.has_keys_elsewhere or self._any("key IS NOT NULL")
         if self.has_keys:
-            # Without a key it could not be told from another message to the same person.
+            # Without a key, the row cannot be distinguished from another message to the same person.
             self._db.execute(
                 "UPDATE rows SET status = 'invalid', reason = 'it has no key, and other rows have one' "
                 "WHERE status = 'unsent' AND key IS NULL"
@@ -105,7 +105,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         self._skip_duplicates()
 
     def _add(self, chunk: Sequence[MappedRow | None], first: int) -> None:
-        """Insert a chunk of rows; nearly all have four values only, and take half the time so."""
+        """Insert a chunk of rows. Most have only four values, and a statement of their own for these takes half the time."""
         plain: list[tuple[Any, ...]] = []
         others: list[tuple[Any, ...]] = []
         for number, row in enumerate(chunk, first):
@@ -130,7 +130,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
             self._db.execute("INSERT INTO bodies VALUES (?, ?)", (first, bodies))
 
     def _skip_duplicates(self) -> None:
-        """Leave the first of several rows for one message; WATI could not tell the others apart."""
+        """Skip all but the first of several rows for one message, and refuse a second row with the same local message id."""
         self._find_duplicates(
             "person",
             "skipped",
@@ -153,7 +153,7 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
         self._db.execute("DROP INDEX same")
 
     def add_suppressed(self, targets: Iterable[str]) -> None:
-        """Note people who are to get nothing."""
+        """Store the people on the suppression list."""
         with bulk_write(self._db):
             self._db.executemany(
                 "INSERT OR IGNORE INTO suppressed VALUES (?)",
@@ -161,14 +161,14 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
             )
 
     def skip_suppressed(self) -> None:
-        """Skip the unsent rows of people who are to get nothing; those who have their message keep it."""
+        """Skip the unsent rows of suppressed people. Rows with a message stay accepted."""
         self._db.execute(
             f"UPDATE rows SET {_SUPPRESSED} "
             "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM suppressed)"
         )
 
     def people_digest(self) -> str:
-        """Return what stands for the set of people, whatever the order of their rows."""
+        """Return a hash of the set of people, which does not depend on the order of their rows."""
         digest = hashlib.sha256()
         with closing(self._db.cursor()) as cursor:
             for (person,) in cursor.execute(

@@ -1,7 +1,7 @@
 """
-What is decided about people whose outcome the journal does not have.
+Decides about people whose outcome the journal does not have.
 
-One pure table: evidence from WATI, time and policy in, a decision out. Nothing here calls, waits or writes.
+:func:`decide` is a pure function: evidence from WATI, time and policy in, a decision out. Nothing here calls, waits or writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
 
-#: What WATI does not show within this time counts as not sent; WATI names no figure.
+#: A call that WATI does not show within this time counts as not sent. WATI documents no figure.
 DEFAULT_GRACE = timedelta(seconds=120)
 #: Pause between two looks into WATI's lists.
 POLL_INTERVAL = timedelta(seconds=5)
@@ -28,7 +28,7 @@ class Listed(Enum):
 
     NO = "no"
     YES = "yes"
-    #: Listed, and the message failed: the person has nothing.
+    #: Listed, and the message failed: the person has no message.
     FAILED = "failed"
     #: The campaign was cancelled before its time.
     CANCELLED = "cancelled"
@@ -39,9 +39,9 @@ class Listed(Enum):
 
 
 class Control(Enum):
-    """Whether WATI's list shows the latest call that it has answered: only then does absence mean something."""
+    """Whether WATI's list shows calls that WATI has answered. Only then is the absence of another call evidence."""
 
-    #: No call of this send has been answered, so there is nothing to hold the list against.
+    #: No call of this send has been answered, so the list cannot be checked.
     NONE = "none"
     SHOWN = "shown"
     MISSING = "missing"
@@ -64,10 +64,11 @@ class Policy:
     """
     What the user and the connection say about ambiguous calls.
 
-    :param grace: how long WATI may hide what it took, counted from the end of the call.
-    :param timeout: how long a call waits for a connection and an answer; one that goes out or is answered in pieces takes longer.
+    :param grace: how long WATI may take to list a call that it has accepted, counted from the end of the call.
+    :param timeout: how long a call waits for a connection and an answer. A request or an answer that arrives in pieces may
+        take longer.
     :param hold: whether people that WATI does not list stay unknown, instead of being sent to again.
-    :param waits: whether to wait for the grace, for which a dry run has no reason.
+    :param waits: whether to wait for the end of the grace. A dry run does not wait.
     """
 
     grace: timedelta
@@ -77,10 +78,10 @@ class Policy:
 
     def latest_end(self, at: datetime, next_attempt: datetime) -> datetime:
         """
-        Return until when a call may have been under way whose end nobody wrote down.
+        Return the latest time at which a call without a recorded end can have ended.
 
-        Its attempt was over when the next one began. Airflow may have taken a worker for dead that was not, so the call
-        has the time of its timeouts at least.
+        Its attempt is usually over when the next one begins. But a worker that Airflow takes for dead may still run, so the
+        call gets its timeouts at least.
 
         :param at: the time of its intent.
         :param next_attempt: when the attempt after it began.
@@ -89,12 +90,12 @@ class Policy:
 
     def deadline(self, ended_at: datetime, due: datetime | None, now: datetime) -> datetime:
         """
-        Return until when WATI may hide a call.
+        Return when the grace of a call ends. Until then, WATI may have accepted the call without listing it.
 
         WATI documents that a schedule is listed as soon as it is made. When it is due, its campaign may change, so the
         grace runs from that time too.
 
-        :param ended_at: when the call was over, at the latest.
+        :param ended_at: the latest time at which the call can have ended.
         :param due: when WATI is to send it; None for at once.
         :param now: the time of the look.
         """
@@ -107,15 +108,15 @@ class Evidence:
     """
     What WATI shows about one open call.
 
-    :param deadline: until when WATI may hide it.
+    :param deadline: the end of its grace; see :meth:`Policy.deadline`.
     :param readable: whether the lists could be read.
     :param found: whether a campaign of the call is listed.
     :param complete: whether the campaign lists everybody it holds, as far as can be seen.
     :param growing_until: until when the campaign may still grow; None if none was found.
     :param control: see :class:`Control`.
-    :param resend: whether these people were sent to again already.
-    :param is_unrecorded: whether no journal has it, so that there may be several such calls: a message that failed need not
-        be the only one, and is no refusal of this attempt.
+    :param resend: whether the call was itself a resend.
+    :param is_unrecorded: whether no journal has the call. There may then be several such calls, so that a failed message does
+        not show that the person has none.
     """
 
     deadline: datetime
@@ -160,7 +161,7 @@ def decide(listed: Listed, evidence: Evidence, now: datetime, policy: Policy) ->
     return Decision.HOLD if policy.hold else Decision.SEND
 
 
-#: A person may be in several open calls; what comes first here decides.
+#: A person may be in several open calls. The decision that comes first here counts.
 PRECEDENCE = (
     Decision.ACCEPTED,
     Decision.CANCELLED,
@@ -173,7 +174,7 @@ PRECEDENCE = (
 
 
 def combine(decisions: Iterable[Decision]) -> Decision:
-    """Return the decision about a person who is in several open calls: sending needs all of them to allow it."""
+    """Return the decision about a person who is in several open calls. SEND requires that all calls allow it."""
     return min(decisions, key=PRECEDENCE.index)
 
 
@@ -213,9 +214,9 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed) -> str:
 
 def has_params(listed: Mapping[str, str], row: Mapping[str, str]) -> bool:
     """
-    Return whether a listed message may be a row's by its parameters; WATI may list more than were sent.
+    Return whether a listed message has the parameters of a row. WATI may list more parameters than were sent.
 
-    :param listed: the parameters that WATI lists; none where it does not show them.
+    :param listed: the parameters that WATI lists; empty where it does not show them.
     :param row: the parameters of the row.
     """
     return all(listed.get(name) == value for name, value in row.items())
@@ -224,9 +225,9 @@ def has_params(listed: Mapping[str, str], row: Mapping[str, str]) -> bool:
 @dataclass(slots=True)
 class GrowthWatch:
     """
-    Watches one campaign fill: complete is what has stopped growing.
+    Watches the list of recipients of one campaign, which grows after the call. A list that stopped growing is complete.
 
-    :param first_seen: when it was first looked at.
+    :param first_seen: the time of the first look.
     """
 
     first_seen: datetime
@@ -238,7 +239,7 @@ class GrowthWatch:
 
     def look(self, listed: int, total: int, now: datetime) -> None:
         """
-        Note what one look shows.
+        Store what one look shows.
 
         :param listed: people in the list.
         :param total: WATI's own count of them.
@@ -265,16 +266,16 @@ class GrowthWatch:
 
     @property
     def is_full(self) -> bool:
-        """Whether it lists as many as WATI counts, and somebody at all."""
+        """Whether the list is as long as WATI's total, and not empty."""
         return self.listed >= max(self.total, 1)
 
     def growing_until(self, grace: timedelta) -> datetime:
-        """Return when the watch is over."""
+        """Return until when the list may still grow; after that it is not waited for."""
         return min((self.changed_at or self.first_seen) + grace, self.first_seen + _MOST_GRACES * grace)
 
 
 def is_cancelled(status: object) -> bool:
-    """Return whether a campaign's status says that it was taken back before its time."""
+    """Return whether the status of a campaign says that it was cancelled."""
     return str(status or "").strip().casefold() in _CANCELLED
 
 

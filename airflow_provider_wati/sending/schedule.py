@@ -104,9 +104,9 @@ class Timetable:
 
     def refuse_the_past(self) -> None:
         """
-        Refuse a time gone by.
+        Refuse a ``scheduled_at`` in the past.
 
-        :raises WatiValidationError: also where it passes while messages wait for their turn.
+        :raises WatiValidationError: also when it passes while messages wait for their call.
         """
         if self.scheduled_at is not None and self.scheduled_at <= self.clock.now():
             raise WatiValidationError(
@@ -115,7 +115,7 @@ class Timetable:
 
     def due(self) -> datetime | None:
         """
-        Return for when to schedule what leaves now; None for a message at once.
+        Return the due time of a call that leaves now; None for at once.
 
         :raises WatiValidationError: when the time that was asked for is past.
         """

@@ -46,7 +46,7 @@ class SendSummary:
         campaigns = summary.get("campaigns") or []
         if not (isinstance(campaigns, list) and all(isinstance(each, Mapping) for each in campaigns)):
             raise WatiValidationError(
-                "summary is not the result of a template send: its campaigns are no list of dicts."
+                "summary is not the result of a template send: its campaigns are not a list of dicts."
             )
         return cls(
             send_key=str(summary["send_key"]),
@@ -75,7 +75,7 @@ def find_campaigns(
     :param clock: the time.
     :return: the names of the campaigns by id, as WATI lists them.
     """
-    # It opens a scratch database and parses phone numbers, which the sensor of a DAG file need not load.
+    # Imported here, because a DAG file with a sensor must not load SQLite and the parser of phone numbers.
     from airflow_provider_wati.sending.campaign_index import CampaignIndex, mark_of
 
     index = CampaignIndex(client, channel, mark_of(send_key), clock)

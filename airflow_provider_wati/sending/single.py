@@ -37,7 +37,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """What a look has shown about one call."""
+    """What a look shows about one call."""
 
     call: AmbiguousCall
     sighting: Sighting
@@ -51,10 +51,10 @@ class SingleSend:
 
     :param earlier: the calls of earlier attempts.
     :param act: sends, and returns WATI's answer.
-    :param look: says what WATI shows of it; None where WATI shows nothing.
-    :param detail_of: takes what identifies the thing from an answer or from what was found, and nothing of what it says.
+    :param look: looks in WATI for the effect of an earlier call; None where WATI's API shows none.
+    :param detail_of: returns the identifying fields of an answer, or of a message that was found, without its content.
     :param clock: the time.
-    :param acts_when_unknown: whether to send though it stays unknown whether an earlier attempt has.
+    :param acts_when_unknown: whether to send even if the outcome of an earlier call stays unknown.
     """
 
     earlier: EarlierCalls
@@ -95,7 +95,7 @@ class SingleSend:
     # Looking
 
     def _look_until_decided(self, calls: list[AmbiguousCall]) -> list[_Finding]:
-        """Look until each call is decided, more and more seldom: each look costs several calls of the quota."""
+        """Look until each call is decided. The pauses grow, because each look costs several calls of the quota."""
         deadline = max(call.deadline for call in calls)
         pause = POLL_INTERVAL
         while True:
@@ -115,7 +115,7 @@ class SingleSend:
         findings = []
         known_ids = set(self.earlier.known_ids)
         for call in sorted(calls, key=lambda call: call.since, reverse=True):
-            # Before the look: what appears while it goes on is not seen by it.
+            # Taken before the look, which may miss a message that appears while it reads.
             now = self.clock.now()
             search = Search(
                 since=call.since, until=call.until, content=call.content, known_ids=frozenset(known_ids)
@@ -144,7 +144,7 @@ class SingleSend:
         return detail
 
     def _record_evidence(self, finding: _Finding, verdict: Verdict, detail: Detail) -> None:
-        """Write down what became of a call, with the message by which that was seen."""
+        """Record the outcome of a call, with the message that is the evidence."""
         entry = finding.call.entry or self._journal.record_intent(
             [self.earlier.person], content=finding.call.content
         )
@@ -152,7 +152,7 @@ class SingleSend:
         self._journal.record_result(entry, {verdict: position}, reason=RECONCILED, detail=detail)
 
     def _close(self, findings: list[_Finding]) -> bool:
-        """Write down that it may be sent; return whether it may then be sent for the second time."""
+        """Record that the earlier calls are closed, and return whether the next call counts as a resend."""
         resend = False
         for finding in findings:
             entry, message = finding.call.entry, finding.sighting.message
@@ -200,7 +200,7 @@ class SingleSend:
                 SendHooks(before_send=before_send, not_sent=lambda: self._record(Verdict.REFUSED, "not_sent"))
             )
         except WatiUnknownOutcomeError:
-            # With its time: WATI may have begun with the call only at its end.
+            # The record has the end of the call, from which the grace counts: WATI may process it as late as that.
             self._record(Verdict.OPEN, "ambiguous")
             raise
         detail = self.detail_of(answer)
@@ -208,7 +208,7 @@ class SingleSend:
         return detail
 
     def _record(self, verdict: Verdict, reason: str | None = None, detail: Detail | None = None) -> None:
-        """Write down what became of the call, if it was about to leave."""
+        """Record the outcome of the call, if it has an intent."""
         if self._entry is not None:
             self._journal.record_result(self._entry, {verdict: None}, reason=reason, detail=detail)
 
