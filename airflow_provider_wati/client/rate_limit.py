@@ -180,7 +180,7 @@ class Pacer:
 
     def recount(self, group: EndpointGroup) -> None:
         """
-        Count the call for which :meth:`wait` has returned from now on, because it leaves now or is over.
+        Move the count of the call for which :meth:`wait` returned to the present: the call leaves now, or its answer is here.
 
         :param group: the group of that call.
         """

@@ -26,11 +26,11 @@ class Safety(Enum):
 class FailureKind(Enum):
     """What is known about an attempt that failed."""
 
-    #: No connection came about, so WATI cannot have seen it.
+    #: No connection was made, so WATI cannot have seen the call.
     NOT_SENT = "not sent"
     #: WATI refused it for now (429).
     THROTTLED = "throttled"
-    #: It left, and no answer says what became of it.
+    #: It left, and no answer shows its outcome.
     AMBIGUOUS = "ambiguous"
     #: WATI refused it for good.
     REFUSED = "refused"

@@ -1,7 +1,7 @@
 """
-How calls reach WATI: one session, timeouts, retries, and errors that say what is known.
+Makes calls to WATI: one session, timeouts, retries, and errors that say what is known about a failed call.
 
-What may be sent again is decided in :mod:`.retry`; here is how an attempt is made, and how its failure is read.
+:mod:`.retry` decides what may be sent again. This module makes an attempt and classifies its failure.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Call:
     """
     One call of WATI's API.
 
-    :param shown: the path as logs and errors show it, with ``{target}`` where the number stands.
+    :param shown: the path as logs and errors show it, with ``{target}`` in place of the phone number.
     :param safety: how bad a repeat is.
     :param content: the JSON body, encoded.
     :param upload: makes the multipart body; called once for each attempt.
@@ -154,9 +154,9 @@ Outcome = Answered[T] | Failed | Withdrawn
 
 class _Session(requests.Session):
     """
-    Follows no redirect by itself, and takes proxies from the environment, but no CA bundle where one is set here.
+    Follows no redirects, and lets the environment choose the proxy, but not the CA bundle where the connection sets one.
 
-    :param own_verify: what beats the environment; None leaves it the choice.
+    :param own_verify: ``verify`` of the connection, which takes precedence; None for that of the environment.
     """
 
     def __init__(self, own_verify: bool | str | None) -> None:
@@ -166,7 +166,7 @@ class _Session(requests.Session):
         self._own_verify = own_verify
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        # The header may hold anything, and requests would read it.
+        # The Location header may have any content, and requests would parse it.
         return None
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
@@ -195,7 +195,7 @@ class _NoToken(AuthBase):
         return request
 
 
-#: A server or a balancer may have dropped a connection by now, and a send that meets the reset would be in doubt.
+#: After this pause, a server or a load balancer may have dropped the connection. The outcome of a send on it would be ambiguous.
 _STALE_AFTER = 20.0
 _REDIRECTS = 5
 #: How requests begins to say that a CA bundle or a certificate is missing.
@@ -268,7 +268,7 @@ class Transport:
         self._max_seconds = max_seconds
         self._clock = clock
         self._backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
-        #: What WATI's clock is ahead of ours, by the last answer that told; None before.
+        #: How far WATI's clock is ahead of the worker's, by the ``Date`` of the last answer that had one; None before.
         self.server_clock_offset: timedelta | None = None
         self._last_used = clock.monotonic()
         self._process = os.getpid()
@@ -461,19 +461,19 @@ class Transport:
             headers["Content-Type"] = data.content_type
         elif call.content is not None:
             headers["Content-Type"] = "application/json"
-        # Nothing that waits may come after this.
+        # No wait may follow before_send: the call must leave right after its intent.
         if is_send and hooks is not None and not hooks.before_send():
             return Withdrawn()
         self._pacer.recount(call.group)
         response = self._request(
             call, call.url, self._auth, headers, data, self._bounds(ends_at, MAX_JSON_BYTES)
         )
-        # WATI counts a call when it arrives, which it has done by now.
+        # WATI counts a call at its arrival, which is before its answer.
         self._pacer.recount(call.group)
         return response
 
     def _bounds(self, ends_at: float, max_bytes: int) -> Bounds:
-        # Hooks and the pacer may have taken until later, and an attempt that starts has time for its answer.
+        # Hooks and the pacer may have used up the time. An attempt that starts still gets time for its answer.
         deadline = max(ends_at, self._clock.monotonic()) + self._timeout[1]
         return Bounds(deadline=deadline, max_bytes=max_bytes, clock=self._clock)
 
@@ -487,7 +487,7 @@ class Transport:
                     timeout=self._timeout, allow_redirects=False, stream=True,
                 )  # fmt: skip
         except (InvalidURL, LocationValueError, WatiConfigurationError) as error:
-            # Raised before anything leaves: the address of WATI is checked, that of a proxy is not.
+            # Raised before anything leaves, for the address of the proxy: that of WATI was checked before.
             return Failed(FailureKind.REFUSED, _proxy_error(call, error))
         except requests.RequestException as error:
             return Failed(_kind_of(error), self._no_answer(call, error))
@@ -536,7 +536,7 @@ class Transport:
         if response.is_redirect:
             return Failed(FailureKind.REFUSED, _redirect_error(call, response, self._endpoint, self._token))
         if status < HTTPStatus.OK:
-            # What follows on this connection is the answer to this call, and must not be taken for another's.
+            # The final answer to this call follows on the connection. It must not be read as the answer to another call.
             response.close()
             self._session.close()
         said = self._message_of(response)
@@ -556,7 +556,7 @@ class Transport:
         )
 
     def _message_of(self, response: requests.Response) -> str | None:
-        """Return WATI's own words, if there are any: 401, 404, 409 and 429 promise none."""
+        """Return WATI's message, if there is one: WATI documents none for 401, 404, 409 and 429."""
         try:
             body = read_body(response, MAX_ERROR_BYTES)
         except (requests.RequestException, AnswerTooLargeError, RuntimeError):
@@ -633,13 +633,13 @@ def _value_of(outcome: Outcome[T], call: Call) -> T:
     if isinstance(outcome, Answered):
         return outcome.value
     if isinstance(outcome, Failed):
-        # The exceptions of requests hold the address with the number in it; none is chained to this one.
+        # Not chained to an exception of requests, whose text has the address with the phone number.
         raise outcome.error
     raise WatiCallWithdrawnError(f"{call} was withdrawn before it left: nothing was sent.")
 
 
 def _last_outcome(state: RetryCallState) -> Any:
-    """Return what the last attempt came to, in place of an error of tenacity's."""
+    """Return the outcome of the last attempt. Without this callback, tenacity raises an error of its own."""
     return state.outcome.result() if state.outcome else None
 
 
@@ -660,7 +660,7 @@ def _other_error(status: int) -> type[WatiError]:
 
 
 def _broken(call: Call, host: str, error: Exception) -> Failed:
-    """Return what an error that is none of requests' own says of a call."""
+    """Classify an error that requests does not wrap in an error of its own."""
     if isinstance(error, OSError) and str(error).startswith(_NO_CERTIFICATE):
         # requests looks for it before it connects.
         why = f"{call} did not leave: {error}. Check `verify` in the connection."
@@ -713,9 +713,9 @@ def _kind_of(error: requests.RequestException) -> FailureKind:
 
 def _never_connected(error: Exception) -> HTTPError | None:
     """
-    Return why no connection came about; None if one did, so that the call may have reached WATI.
+    Return why no connection was made; None if one was made, so that the call may have reached WATI.
 
-    urllib3 reports a :class:`ProxyError` only where no connection to the proxy came about.
+    urllib3 raises a :class:`ProxyError` only if no connection to the proxy was made.
     """
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
@@ -724,9 +724,9 @@ def _never_connected(error: Exception) -> HTTPError | None:
 
 def _reason(token: AccessToken, error: BaseException) -> str:
     """
-    Return the innermost cause in words; the outer layers repeat the address, number included.
+    Return the text of the innermost cause. The text of the outer errors repeats the address with the phone number.
 
-    What is no HTTP is not repeated, because it may hold anything.
+    An answer that is not HTTP is not repeated, because it may have any content.
     """
     cause = _innermost(error)
     if isinstance(cause, (HTTPException, InvalidChunkLength)):
@@ -737,7 +737,7 @@ def _reason(token: AccessToken, error: BaseException) -> str:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return the error that the layers around it report."""
+    """Return the error at the bottom of nested errors."""
     candidates = (getattr(error, "reason", None), *error.args)
     inner = next((item for item in candidates if isinstance(item, BaseException)), None)
     return error if inner is None else _innermost(inner)
@@ -749,7 +749,7 @@ class _MaskNumbersInPaths(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if message.startswith("Failed to parse headers"):
-            # The message and its traceback hold the header, which may hold anything.
+            # The message and its traceback repeat the header, which may have any content.
             record.msg, record.args, record.exc_info = "A header of WATI's answer cannot be read.", (), None
         elif "/api/" in message:
             record.msg, record.args = mask_numbers(message), ()
