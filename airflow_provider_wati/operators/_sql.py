@@ -179,16 +179,16 @@ class OutcomesTable:
                     raise self._not_created(error) from error
 
     def _try_row(self, connection: Any, cursor: Any) -> None:
-        """Write a row and take it back: other types, or a column of somebody else's that must not be NULL, refuse it."""
+        """Write a row and roll it back. It fails for columns of other types, and for further columns that are NOT NULL."""
         values = [0 if column in _TYPES else "x" for column in self._columns]
         # A database without transactions keeps the row until it is deleted, so it must not look like a task's.
         values[TASK_COLUMNS.index("run_id")] = f"check {uuid.uuid4()}"
-        # The look for the table has begun a transaction, within which this cannot be set.
+        # The check for the table has begun a transaction. Autocommit cannot be changed within it.
         roll_back(connection)
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)
         try:
-            # Whether rows may be deleted, without a look at those of other tasks, which may write at the same time.
+            # Checks the right to delete. It matches no row, so it locks none of other tasks.
             cursor.execute(f"DELETE FROM {self._table} WHERE 1 = 0")
             cursor.execute(self._insert_statement(), tuple(values))
         except Exception as error:

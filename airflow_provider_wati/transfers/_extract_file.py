@@ -61,13 +61,13 @@ class ExtractFile:
 
 class FileWatermark:
     """
-    What the runs of a task remember, and which file was written last.
+    The watermark of a task in a state directory, and the file that was written last.
 
-    The attempts of one run write the same file, so each of them begins where the first one began. Else a Clear would
-    replace a file by what has come since.
+    The attempts of one run write the same file, so each of them begins at the watermark of the first one. Otherwise a Clear
+    would replace the file by one with only the rows that have come since.
 
-    The latest attempt has the say. One that Airflow takes for dead may live on; it has read less, so each attempt puts its
-    fencing token into the state, and one that finds another token there writes no file.
+    Only the latest attempt may write the file. An attempt that Airflow takes for dead may still run, and has read less. So each
+    attempt writes its fencing token into the state, and an attempt that finds another token there writes no file.
 
     :param directory: the user's directory for state.
     :param key: names the task and the account.
@@ -115,7 +115,7 @@ class FileWatermark:
         is_ours = _parts_of(stored, self._key)[0] == (self._path, self._run_id)
         if is_ours and stored.get("token") != self._token:
             raise WatiConfigurationError(
-                f"{self._path} is left to a later attempt of this run, which has begun meanwhile: this one has written nothing."
+                f"A later attempt of this run has begun, which writes {self._path}. This attempt stops and has written nothing."
             )
 
     def save(self, state: State) -> None:

@@ -1,4 +1,4 @@
-"""Extracted rows in a table of a database: create it, check it, merge rows into it, remember how far they came."""
+"""Extracted rows in a table of a database: create it, check it, merge rows into it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ExtractTable:
     :param name: the table, with its schema if it needs one.
     :param entity: what the rows are.
     :param columns: the columns of the table.
-    :param is_full: whether WATI's word counts as it is: every row is written, and a status may go back.
+    :param is_full: whether the listed values replace the stored ones: every row is written, and a status may go back.
     :raises WatiValidationError: for a text that is not the name of a table.
     """
 
@@ -135,9 +135,9 @@ class ExtractTable:
 
     def apply(self, statuses: Sequence[MessageStatus], now: str) -> int:
         """
-        Let statuses that came by webhook climb in the rows that they belong to, in one transaction.
+        Raise the statuses of rows to those that came by webhook, in one transaction.
 
-        A status of a message that is not in the table is left out.
+        The status of a message that is not in the table is ignored.
 
         :param statuses: a thousand at most.
         :param now: the time for ``extracted_at``.
@@ -227,7 +227,7 @@ class ExtractTable:
         return found
 
     def _id_among(self, ids: Sequence[str], stored: str) -> str:
-        """Return the id that a stored one stands for: a column of fixed length pads it with spaces."""
+        """Return the id as it was asked for: a column of fixed length pads it with spaces."""
         for id in (stored, stored.rstrip(" ")):
             if id in ids:
                 return id
@@ -292,7 +292,7 @@ class ExtractTable:
                 log.info("The table %s has no index for %s (%s).", self._name, column, type(error).__name__)
 
     def _try_row(self, connection: Any, cursor: Any) -> None:
-        """Write a row and take it back: other types, or a column of somebody else's that must not be NULL, refuse it."""
+        """Write a row and roll it back. It fails for columns of other types, and for further columns that are NOT NULL."""
         roll_back(connection)
         if self._hook.supports_autocommit:
             self._hook.set_autocommit(connection, False)

@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class StatusTable(Protocol):
-    """Where statuses go."""
+    """A table whose rows have statuses."""
 
     def apply(self, statuses: Sequence[MessageStatus], now: str) -> int:
-        """Let statuses climb in their rows, and return after the commit how many rows were written."""
+        """Raise the statuses of the rows, commit, and return how many rows were written."""
         ...
 
 
@@ -33,7 +33,7 @@ class StatusFeed:
     """
     Takes received statuses into a table, page by page; the cursor moves after the commit of a page.
 
-    Whatever is wrong with the receiver is said once, and the extract goes on by WATI alone.
+    If the receiver cannot be used, one warning is logged, and the extract goes on with WATI's lists alone.
 
     :param received: the receiver.
     :param clock: the time.
@@ -49,7 +49,7 @@ class StatusFeed:
 
     def begin(self, source: Extract, state: Mapping[str, str]) -> None:
         """
-        Let campaigns rest between two looks if events have come since the last run.
+        Read campaigns less often if statuses have come by webhook since the last run.
 
         :param source: what reads WATI next.
         :param state: what the last run remembered.
@@ -63,7 +63,7 @@ class StatusFeed:
             source.pause = STATISTICS_PAUSE
 
     def skip(self, state: Mapping[str, str]) -> State:
-        """Return a state behind all that has come in: where WATI's word counts as it is, what came before does not."""
+        """Return a state with the cursor after all received statuses: a full extract replaces them by what WATI lists."""
         cursor = state.get(self._name, "")
         try:
             for page in self._received.pages(cursor):
@@ -76,8 +76,8 @@ class StatusFeed:
         """
         Return whether to take in statuses although WATI could not be read whole.
 
-        Where each campaign was tried, those that cannot be read hold up nothing. After an outage, the statuses wait for the
-        rows that the next run reads.
+        If each campaign was tried, unreadable ones do not hold up the statuses. After an outage, the statuses wait until the
+        next run has read their rows.
 
         :param source: what has read WATI.
         """
@@ -87,9 +87,9 @@ class StatusFeed:
         """
         Take in what has come since the last run.
 
-        :param table: where it goes; rows of WATI are there already.
-        :param state: what is remembered now.
-        :param remember: keeps a state.
+        :param table: the table, which already has the rows that WATI lists.
+        :param state: the current state.
+        :param remember: stores a state for the next run.
         """
         if not self._is_usable:
             return

@@ -1,4 +1,4 @@
-"""What a run remembers for the next one, in a table beside that of the rows."""
+"""The watermark of an extract, in a table beside that of the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SUFFIX = "_watermark"
 
 class WatermarkTable:
     """
-    What a run remembers for the next one, in a table beside that of the rows: ``<table>_watermark``.
+    The state that a run stores for the next one, in a table beside that of the rows: ``<table>_watermark``.
 
     :param hook: the database.
     :param table: the table of the rows.
@@ -40,7 +40,7 @@ class WatermarkTable:
 
     def load(self) -> State:
         """
-        Return what the last run remembered, empty before the first one; the table is created if it does not exist.
+        Return the state of the last run, empty before the first one. The table is created if it does not exist.
 
         :raises WatiConfigurationError: when it cannot be created, or a table of that name has other columns.
         """
@@ -58,7 +58,7 @@ class WatermarkTable:
         return dict(self._saved)
 
     def save(self, state: State) -> None:
-        """Remember a state: what differs from the last one is written, in one transaction."""
+        """Store a state. Only differences from the last one are written, in one transaction."""
         mark = self._hook.placeholder
         gone = [name for name in self._saved if self._saved[name] != state.get(name)]
         new = [name for name in state if state[name] != self._saved.get(name)]
@@ -78,7 +78,7 @@ class WatermarkTable:
         self._saved = dict(state)
 
     def clear(self) -> None:
-        """Forget what the runs of all accounts remember: the rows are gone, those of other channels too."""
+        """Delete the state of all accounts and channels, because the rows of all of them are gone."""
         in_transaction(self._hook, lambda cursor: cursor.execute(f"DELETE FROM {self._table}"))
         self._saved = {}
 

@@ -143,7 +143,7 @@ def test_an_attempt_that_lives_on_does_not_replace_the_file_of_the_next(
         return finish(file, check)
 
     monkeypatch.setattr(ExtractFile, "finish", stall)
-    with pytest.raises(WatiConfigurationError, match="left to a later attempt"):
+    with pytest.raises(WatiConfigurationError, match="A later attempt of this run has begun"):
         run(messages(tmp_path, "1.jsonl"))
     assert "between" in [row["text"] for row in read(tmp_path / "1.jsonl")]
     assert [path.name for path in tmp_path.iterdir()] == ["1.jsonl", "state"]
