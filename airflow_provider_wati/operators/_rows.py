@@ -1,4 +1,4 @@
-"""What operators share that act on rows: each row is accounted for, also when the task fails."""
+"""Base of the operators that act on rows: each row gets an outcome, also when the task fails."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _EXPRESSION = re.compile(r"{{.*?}}|{%.*?%}")
 
 
 class RowsJob(Protocol):
-    """One run of a send or a sync, as far as its rows go."""
+    """A send or a sync, as the operators see it."""
 
     has_all_rows: bool
 
     def outcome_rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what became of each row, in order, with a value for each column."""
+        """Yield the outcome of each row, in order, with a value for each column."""
 
     def summary(self) -> dict[str, Any]:
-        """Count what became of all; the counts add up to ``total``."""
+        """Return the summary. The counts of the statuses add up to ``total``."""
 
 
 class RowsOperator(WatiOperator):
@@ -42,7 +42,7 @@ class RowsOperator(WatiOperator):
         before the task fails.
     :param outcomes_path: where every row's outcome is written: a local path or an object-storage URI ending in
         ``.csv``, ``.jsonl`` or ``.parquet`` (templated).
-    :param state_path: a directory or object-storage URI that all workers reach, for what has to be remembered
+    :param state_path: a directory or object-storage URI that all workers reach, for the journal or the snapshot
         (templated).
     """
 
@@ -70,18 +70,18 @@ class RowsOperator(WatiOperator):
         self.state_path = state_path
         self._given: dict[str, bool] = {}
         self._remember("outcomes_path", "state_path")
-        # Of a path whose template has no index in it, all mapped tasks have the same.
+        # Kept for a warning: a path without an index in its template is the same for all mapped tasks.
         self._path_expressions = " ".join(_EXPRESSION.findall(str(outcomes_path)))
 
     def _remember(self, *arguments: str) -> None:
-        """Note which arguments are given, and which as templates, which may leave nothing of them."""
+        """Store which arguments are given, and which of them as templates, whose result may be empty."""
         for name in arguments:
             value = getattr(self, name)
             if value is not None:
                 self._given[name] = isinstance(value, str) and "{" in value
 
     def _refuse_empty(self, arguments: Iterable[str]) -> None:
-        """Refuse what was given and of which rendering has left nothing."""
+        """Refuse an argument that was given and is empty after rendering."""
         for name in arguments:
             value = getattr(self, name)
             if name in self._given and (value in (None, "") or (value == "None" and self._given[name])):
@@ -92,7 +92,7 @@ class RowsOperator(WatiOperator):
                 )
 
     def _check(self, context: Context) -> None:
-        """Find out before anything is done whether it is what was meant, and can be told of afterwards."""
+        """Check the arguments, and whether the outcomes can be written, before anything is done."""
         self._refuse_empty(self._given)
         if not isinstance(self.is_dry_run, bool):
             raise WatiValidationError(f"dry_run is {self.is_dry_run!r}: give True or False.")
@@ -106,12 +106,12 @@ class RowsOperator(WatiOperator):
     def _warn_of_one_path(self, context: Context) -> None:
         """Warn where the tasks that share an operator write their outcomes to one file."""
         if is_mapped(context):
-            index, told_by = "ti.map_index", ["map_index", "shard"]
+            index, indexes = "ti.map_index", ["map_index", "shard"]
         elif loop_index(context) >= 0:
-            index, told_by = "loop.index", ["loop"]
+            index, indexes = "loop.index", ["loop"]
         else:
             return
-        if not any(word in self._path_expressions for word in told_by):
+        if not any(name in self._path_expressions for name in indexes):
             self.log.warning(
                 "Each mapped task, or iteration of a loop, overwrites %s: put {{ %s }} into outcomes_path to keep them all.",
                 self.outcomes_path,
@@ -126,17 +126,17 @@ class RowsOperator(WatiOperator):
         is_overtaken: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """
-        Run a job, say what became of its rows, and end as they ended.
+        Run a job, report the outcomes of its rows, and fail if too many of them failed.
 
         :param run: runs the job.
-        :param is_overtaken: asks whether a later attempt of the task has begun. Outcomes and XCom are that one's then.
+        :param is_overtaken: returns whether a later attempt of the task has begun, which then writes outcomes and XCom.
         :return: the summary, which is pushed to XCom also when the task fails.
         :raises WatiError: when a later attempt has begun.
         """
         try:
             run()
         except BaseException:
-            # A timeout of Airflow's is no Exception, and what was done by then is done.
+            # Airflow's task timeout derives from BaseException. Rows that were done before it need an outcome too.
             if is_overtaken():
                 self.log.warning(_OVERTAKEN)
             else:
@@ -152,7 +152,7 @@ class RowsOperator(WatiOperator):
         return summary
 
     def _report(self, job: RowsJob, context: Context) -> dict[str, Any]:
-        """Write the outcomes where they are wanted, and return the summary."""
+        """Write the outcomes, if the operator has a place for them, and return the summary."""
         summary = job.summary()
         if job.has_all_rows:
             try:
@@ -162,7 +162,7 @@ class RowsOperator(WatiOperator):
                 raise
             summary["outcomes"] = self._outcomes_go_to
         elif self._outcomes_go_to:
-            # The outcomes of an earlier attempt are worth more than none: later tasks choose people from them.
+            # The outcomes of an earlier attempt stay, because later tasks choose people from them.
             self.log.warning(
                 "The rows were not read to the end, so %s stays as it was.", self._outcomes_go_to
             )
@@ -178,11 +178,11 @@ class RowsOperator(WatiOperator):
 
     @property
     def _outcomes_go_to(self) -> str | None:
-        """Where every row's outcome is written, if anywhere."""
+        """Where the outcomes are written; None if they are not."""
         return self.outcomes_path
 
     def _keep_outcomes(self, job: RowsJob, summary: Mapping[str, Any], context: Context) -> None:
-        """Write the outcomes where they are wanted."""
+        """Write the outcomes to the file, if there is one."""
         if self.outcomes_path:
             with open_table(self.outcomes_path, self.outcome_columns) as write:
                 write(job.outcome_rows())

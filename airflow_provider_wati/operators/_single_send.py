@@ -1,4 +1,4 @@
-"""What operators share that act once for one person: a message, a chatbot start, a new contact."""
+"""Act once for one person: send a message, start a chatbot, create a contact."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def act_once(
     acts_when_unknown: bool = False,
 ) -> dict[str, Any]:
     """
-    Act once for one person, though Airflow may run the task several times.
+    Act once for one person, even if Airflow runs the task several times.
 
     :param operator: the task's operator.
     :param context: the task's context.
     :param target: the person.
     :param content: a fingerprint of what is sent.
     :param act: sends, and returns WATI's answer.
-    :param look: says what WATI shows of it; None where WATI shows nothing.
-    :param detail_of: takes what identifies the thing from an answer, and nothing of what it says.
-    :param send_key: the user's name for it.
-    :param acts_when_unknown: whether to act though it stays unknown whether an earlier attempt has.
-    :return: what ``detail_of`` made, of this attempt or of the earlier one.
+    :param look: looks in WATI for the effect of an earlier call; None where WATI's API shows none.
+    :param detail_of: returns the identifying fields of an answer, without its content.
+    :param send_key: the user's own send key, if there is one.
+    :param acts_when_unknown: whether to act even if the outcome of an earlier call stays unknown.
+    :return: the result of ``detail_of``, for this attempt or the earlier one.
     """
     # SQLite and phone parsing wait until a task runs.
     from airflow_provider_wati.sending.single import SingleSend
@@ -79,7 +79,7 @@ def _earlier_calls(
     from airflow_provider_wati.sending.row_mapping import hash_of
     from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 
-    # Without the channel: one that is added to the connection makes no other person.
+    # Without the channel: adding one to the connection does not make another person.
     person = hash_of(dedupe_key_of(target.value), None)
     policy = policy_of(grace_of(None), operator.hook.client.timeout)
     opened = open_journal(
@@ -111,8 +111,8 @@ def _run_began(context: Context) -> datetime:
     """
     Return the earliest time at which an attempt of this run may have sent something.
 
-    A Clear sets the start of a run to its own time. The time after which the run may start is long past in a backfill,
-    where it would make the messages of other runs look like those of this one, so it counts after a Clear only.
+    A Clear overwrites ``start_date``, so ``run_after`` counts then. Otherwise it does not: in a backfill it is long past, and
+    messages of other runs would seem to be messages of this one.
     """
     run: Any = context["dag_run"]
     started, run_after = (_aware(getattr(run, name, None)) for name in ("start_date", "run_after"))

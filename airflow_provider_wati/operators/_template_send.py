@@ -1,4 +1,4 @@
-"""What all operators share that send a template to many people."""
+"""Base of the operators that send a template to many people."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class WatiBulkSendOperator(RowsOperator):
     :raises WatiValidationError: before anything is sent, for a template that is not approved, an argument with an error,
         or one that a template of Airflow's has left empty; afterwards, when too many rows were invalid.
     :raises WatiConfigurationError: before anything is sent, when the send key was used with another template, channel or
-        use of keys; when another task of the run, or an earlier attempt, had another number of shards; when nothing would
-        remember the send for a retry; when the journal cannot hold it or be read.
+        use of keys; when another task of the run, or an earlier attempt, had another number of shards; when no store can
+        keep the journal for a retry, or its limit is too small; when the journal cannot be read.
     :raises WatiRejectedError: when WATI refused too many messages.
     :raises WatiIncompleteError: when some rows were not attempted; the next attempt goes on from there.
     :raises WatiUnknownOutcomeError: when answers were lost; the next attempt reconciles.
@@ -152,11 +152,11 @@ class WatiBulkSendOperator(RowsOperator):
 
     @abstractmethod
     def _rows(self, context: Context) -> Iterable[Row]:
-        """Return what is to be sent; whatever it is read from is closed once it is read to the end."""
+        """Return the rows to send. Their source is closed after the last row."""
 
     @abstractmethod
     def _mapping(self) -> RowMapping:
-        """Return what finds target and parameters in a row."""
+        """Return the function that finds target and parameters in a row."""
 
     def _job(
         self, context: Context, opened: OpenedJournal, shard: Shard | None, *, was_divided_otherwise: bool

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class _SendOperator(WatiOperator):
-    """Sends one message once: subclasses say how, and what WATI keeps of it."""
+    """Base of the operators that send one message once. A subclass sends it, and says what WATI keeps of it."""
 
     template_fields: Sequence[str] = ("target", "send_key", "wati_conn_id")
 
@@ -312,9 +312,9 @@ class WatiSendButtonsOperator(_SendOperator):
 
 _ON_TIMEOUT = ("fail", "none")
 _LONGEST_WAIT = timedelta(days=365)
-#: What stands in place of a time: years that are the first or the last of a type.
+#: Years of a real time. Programs write the first or the last year of a type in place of a missing time.
 _YEARS = range(2000, 9000)
-#: How far the time of a new question may be from ours: more than zones differ, so that it was read wrongly beyond that.
+#: How far the time of a new question may be from the worker's. Time zones differ by less, so a larger difference is an error.
 _TIMES_DIFFER_BY = timedelta(days=1)
 
 
@@ -409,7 +409,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
         message = super().send(client, hooks)
         created = time_of(message.get("created"))
         if created is not None and abs(created - self.clock.now()) > _TIMES_DIFFER_BY:
-            # An old answer would count from such a time on, or none for years.
+            # From an earlier time on, an old answer would count; from a later one, none would.
             self.log.warning("WATI gives %s as the time of the question: it is not used.", created)
             del message["created"]
         return message
@@ -456,7 +456,11 @@ class WatiAskOperator(WatiSendButtonsOperator):
         )
 
     def _conversation_of(self, question: Mapping[str, Any]) -> str:
-        """Return the conversation that was asked in: a phone number stands for one that is open, and it may be solved by now."""
+        """
+        Return the conversation of the question, by id if WATI gave one.
+
+        A phone number means the person's open conversation. The one with the question may be solved by now.
+        """
         try:
             return str(Target.conversation(str(question.get("conversation_id"))))
         except WatiValidationError:
@@ -478,7 +482,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
         return result
 
     def _look_last(self, condition: AnswerCondition, deadline: datetime) -> dict[str, Any]:
-        """Look after the deadline. No failure is tolerated: only a look that succeeds shows that nobody has answered."""
+        """Look once after the deadline. An error is raised, because only a successful look proves that nobody has answered."""
         result = self._answer(condition, is_last=True)
         if result is not None:
             return result
@@ -492,7 +496,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
         """
         Return the result if there is an answer.
 
-        :param is_last: whether nobody looks again, so that WATI has to show the conversation.
+        :param is_last: whether this is the last look. WATI then has to show the conversation.
         :raises AirflowFailException: when the question did not reach the person.
         :raises WatiNotFoundError: when WATI does not show the conversation at the last look.
         """
@@ -516,7 +520,7 @@ class WatiAskOperator(WatiSendButtonsOperator):
                 condition=asdict(condition),
             ),
             method_name="execute_complete",
-            # Not read from the journal again: a store that is empty by then would make it a new question.
+            # Kept here and not read from the journal again: an empty store would make this a new question.
             kwargs={"condition": asdict(condition), "deadline": deadline.isoformat()},
             timeout=left,
         )
