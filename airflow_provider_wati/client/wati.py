@@ -700,17 +700,18 @@ class WatiClient:
 
     # Campaigns
 
-    def iter_campaigns(self, channel: str | None = None) -> Iterator[Campaign]:
+    def iter_campaigns(self, channel: str | None = None, *, is_default: bool = False) -> Iterator[Campaign]:
         """
         Go through the campaigns of a channel.
 
         :param channel: name or number; the client's channel, else WATI's default, if left out.
+        :param is_default: whether WATI's default channel is meant, also where the client has another one.
         """
         return self._pages(
             "broadcasts",
             "broadcasts",
             EndpointGroup.CAMPAIGNS,
-            params={"channel": channel or self.channel},
+            params={"channel": None if is_default else channel or self.channel},
             total="total",
         )
 

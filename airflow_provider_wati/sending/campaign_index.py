@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,17 +12,28 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_wati.client.responses import has_failed, has_left
+from airflow_provider_wati.exceptions import (
+    WatiBadRequestError,
+    WatiNotFoundError,
+    WatiPermissionError,
+    WatiValidationError,
+)
 from airflow_provider_wati.masking import clean
 from airflow_provider_wati.sending.evidence_rows import ListedRecipient
 from airflow_provider_wati.sending.reconciler import GrowthWatch, Listed, is_cancelled
+from airflow_provider_wati.sending.row_mapping import is_keyed_id
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, normal_form
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.client.types import CampaignRecipient
+    from airflow_provider_wati.client.types import Campaign, CampaignRecipient
     from airflow_provider_wati.clock import Clock
 
+log: logging.Logger = logging.getLogger(__name__)
+
 _PAGE = 100
+#: Why another channel's campaigns are not shown, for good; what they would say is not known then.
+_NOT_SHOWN = (WatiBadRequestError, WatiNotFoundError, WatiPermissionError, WatiValidationError)
 #: Characters of the mark: 64 bits, so that no other send has it by chance.
 _MARK_LENGTH = 16
 
@@ -58,6 +70,7 @@ class FoundCampaign:
     :param is_cancelled: whether it was cancelled.
     :param growth: how its list grows.
     :param due: when WATI is to send it, or has sent it; None where WATI does not say.
+    :param template_id: WATI's id of its template; empty where WATI does not say.
     """
 
     id: str
@@ -66,6 +79,7 @@ class FoundCampaign:
     is_cancelled: bool
     growth: GrowthWatch
     due: datetime | None = None
+    template_id: str = ""
 
     def is_complete(self, grace: timedelta, due: datetime | None = None) -> bool:
         """
@@ -110,23 +124,87 @@ class CampaignIndex:
             these campaigns in the dashboard.
         """
         calls = answered or {}
-        name = re.compile(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])")
         now = self.clock.now()
         listed = set()
         for campaign in self.client.iter_campaigns(self.channel):
             id = _text_of(campaign.get("id"))
             listed.add(id)
-            match = name.match(_text_of(campaign.get("name")))
-            call_id = match[1] if match else calls.get(id)
-            if call_id and id:
-                known = self.found.get(id)
-                growth = known.growth if known else GrowthWatch(now)
-                cancelled = is_cancelled(campaign.get("status"))
-                due = _time_of(campaign.get("scheduled_at"))
-                self.found[id] = FoundCampaign(
-                    id, _text_of(campaign.get("name")), call_id, cancelled, growth, due
-                )
+            found = self._found_in(campaign, calls, now)
+            if found is not None:
+                self.found[id] = found
         self.listed_ids = listed
+
+    def look_elsewhere(self) -> list[tuple[str | None, FoundCampaign]]:
+        """
+        Read the lists of the other channels, as far as the token may read them and WATI names the channels.
+
+        A channel has a name and a number, so one of the others may be that of the send: what its own list shows is not
+        told. Nothing of this is kept in ``found``.
+
+        :return: the campaigns of this send, with the channel that lists them; None for WATI's default.
+        """
+        now = self.clock.now()
+        elsewhere = [
+            (channel, found)
+            for channel in self._other_channels()
+            for campaign in self._campaigns_on(channel)
+            if (found := self._found_in(campaign, {}, now)) is not None
+        ]
+        if elsewhere:
+            # It may have appeared while the others were read.
+            self.look()
+        return [(channel, found) for channel, found in elsewhere if found.id not in self.listed_ids]
+
+    def may_reach(self, campaign: FoundCampaign, grace: timedelta) -> bool:
+        """
+        Return whether a campaign has reached somebody, or may yet do so; one call for each 100 who have nothing.
+
+        :param campaign: one of this send.
+        :param grace: how long it may be empty after it is due.
+        """
+        is_empty = True
+        for page in self.recipients(campaign):
+            if any(person.state is Listed.YES for person in page):
+                return True
+            is_empty = False
+        is_due = campaign.due is not None and self.clock.now() >= campaign.due + grace
+        return is_empty and not campaign.is_cancelled and not is_due
+
+    def _found_in(self, campaign: Campaign, calls: Mapping[str, str], now: datetime) -> FoundCampaign | None:
+        """Return a listed campaign if it is one of this send."""
+        id, name = _text_of(campaign.get("id")), _text_of(campaign.get("name"))
+        match = re.match(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])", name)
+        call_id = match[1] if match else calls.get(id)
+        if not (call_id and id):
+            return None
+        known = self.found.get(id)
+        return FoundCampaign(
+            id=id,
+            name=name,
+            call_id=call_id,
+            is_cancelled=is_cancelled(campaign.get("status")),
+            growth=known.growth if known else GrowthWatch(now),
+            due=_time_of(campaign.get("scheduled_at")),
+            template_id=_text_of(campaign.get("template_id")),
+        )
+
+    def _other_channels(self) -> list[str | None]:
+        """Return the channels that the send does not go from, WATI's default among them."""
+        try:
+            listed = list(self.client.iter_channels())
+        except _NOT_SHOWN as error:
+            log.info("WATI does not say which channels there are: %s", error)
+            listed = []
+        # Of the default channel WATI shows a name that addresses nothing, and no id.
+        names = [str(each["name"]) for each in listed if each.get("id") and each.get("name")]
+        return [each for each in dict.fromkeys([None, *names]) if each != self.channel]
+
+    def _campaigns_on(self, channel: str | None) -> list[Campaign]:
+        try:
+            return list(self.client.iter_campaigns(channel, is_default=channel is None))
+        except _NOT_SHOWN as error:
+            log.info("WATI does not show the campaigns of another channel: %s", error)
+            return []
 
     def campaigns_of(self, call_id: str) -> list[FoundCampaign]:
         """Return the campaigns of the call whose intent has an id."""
@@ -159,6 +237,7 @@ class CampaignIndex:
             local_message_id=local_id,
             state=state,
             params=_params_of(recipient.get("custom_params")),
+            keyed=is_keyed_id(local_id, names, self.mark),
         )
 
 

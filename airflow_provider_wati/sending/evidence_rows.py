@@ -27,7 +27,7 @@ CREATE TABLE pending (
 CREATE TABLE settled (row INTEGER PRIMARY KEY, decision INTEGER, call INTEGER, campaign INTEGER, reason TEXT);
 CREATE TABLE listed (
     call INTEGER, recipient TEXT, kind TEXT, dedupe_key TEXT, local_message_id TEXT, state TEXT, campaign INTEGER,
-    params TEXT,
+    params TEXT, keyed INTEGER,
     PRIMARY KEY (call, recipient, kind)
 ) WITHOUT ROWID;
 CREATE INDEX listed_ids ON listed (local_message_id, call);
@@ -52,6 +52,7 @@ class ListedRecipient:
     :param local_message_id: the id that the message was sent with, if WATI shows it.
     :param state: what the list says about the message.
     :param params: the template's parameters by name, as far as WATI shows them.
+    :param keyed: whether it was sent with a key; None where WATI does not show it.
     """
 
     id: str
@@ -59,6 +60,7 @@ class ListedRecipient:
     local_message_id: str
     state: Listed
     params: Mapping[str, str] = field(default_factory=dict)
+    keyed: bool | None = None
 
 
 class EvidenceRows(JournalRows):
@@ -115,7 +117,7 @@ class EvidenceRows(JournalRows):
         """Note recipients that a campaign of a call lists."""
         with bulk_write(self._db):
             self._db.executemany(
-                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         call,
@@ -126,6 +128,7 @@ class EvidenceRows(JournalRows):
                         person.state.value,
                         campaign,
                         json.dumps(person.params) if self.compares_params else None,
+                        person.keyed,
                     )
                     for person in people
                     for kind, name in (person.names or {"": ""}).items()
@@ -160,7 +163,8 @@ class EvidenceRows(JournalRows):
             "AND listed.dedupe_key = rows.dedupe_key "
             "WHERE pending.call = ? AND rows.row NOT IN (SELECT row FROM found) "
             "AND recipient NOT IN (SELECT recipient FROM found) "
-            f"AND ({not self.has_keys:d} OR has_own_id OR length(listed.local_message_id) <> 32 "
+            f"AND ({not self.has_keys:d} OR has_own_id OR ({people is None:d} AND listed.keyed = 0) "
+            "OR length(listed.local_message_id) <> 32 "
             "OR substr(listed.local_message_id, 1, ?) <> substr(rows.local_message_id, 1, ?))",
             (call, ID_PREFIX, ID_PREFIX),
         )
@@ -177,6 +181,28 @@ class EvidenceRows(JournalRows):
             "WHERE call = ? AND row IN (SELECT row FROM found)",
             (call,),
         )
+
+    def listed_keyed(self, call: int) -> bool | None:
+        """
+        Return whether what a call's campaigns list was sent with keys; None where WATI does not show it.
+
+        That it was is only known of people who are named as they are listed: WATI may write a number in another form
+        than the one that an id was made of.
+
+        :param call: the number of the call.
+        """
+        reached = f"listed.call = ? AND listed.state = '{Listed.YES.value}'"
+        if self._has(f"SELECT 1 FROM listed WHERE {reached} AND keyed = 0", call):
+            return False
+        query = (
+            "SELECT 1 FROM pending JOIN rows USING (row) JOIN listed INDEXED BY listed_names "
+            "ON listed.call = pending.call AND listed.dedupe_key = rows.dedupe_key "
+            f"WHERE {reached} AND listed.keyed"
+        )
+        return True if not self.has_keys and self._has(query, call) else None
+
+    def _has(self, query: str, call: int) -> bool:
+        return self._db.execute(f"{query} LIMIT 1", (call,)).fetchone() is not None
 
     def _count_listed(self, call: int) -> int:
         return self._number(f"SELECT COUNT(DISTINCT recipient) FROM listed WHERE call = {call}")

@@ -22,11 +22,12 @@ from airflow_provider_wati.sending.dispatcher import Dispatcher
 from airflow_provider_wati.sending.estimate import estimate_of, seconds_of
 from airflow_provider_wati.sending.journal import Start
 from airflow_provider_wati.sending.journal_codec import Verdict
-from airflow_provider_wati.sending.prechecks import Consent, TemplateCheck, find_template
+from airflow_provider_wati.sending.prechecks import Consent, TemplateCheck, check_template
 from airflow_provider_wati.sending.queue import SendQueue
 from airflow_provider_wati.sending.reconciler import Decision, policy_of
 from airflow_provider_wati.sending.reconciliation import LOST_CALLS, OTHERS_CALLS, Reconciliation
 from airflow_provider_wati.sending.row_mapping import RowReader
+from airflow_provider_wati.sending.same_send import NOT_KNOWN, SameSend, Traits
 from airflow_provider_wati.sending.schedule import Timetable
 from airflow_provider_wati.tables.outcomes import SHOWN_CAMPAIGNS
 from airflow_provider_wati.tables.phone_numbers import TargetReader
@@ -168,7 +169,7 @@ class SendJob:
         """
         looked_up = False
         try:
-            self._template = TemplateCheck(find_template(self.client, self.template_name, self.channel))
+            self._template = check_template(self.client, self.template_name, self.channel)
             self._load(rows)
             self._check_journal()
             self._look_up()
@@ -243,25 +244,34 @@ class SendJob:
             )
 
     def _check_journal(self) -> None:
-        """Refuse to go on with a send that has begun as another one: its people could not be compared."""
-        has_rows = self._queue.counts()["total"] > 0
+        """Refuse to go on with a send that has begun as another one by the journal."""
+        same_send = self._same_send()
         for entry in (*self.journal.entries, *self._calls_of_the_same_people()):
             intent = entry.intent
             # WATI may still show a call that was closed without evidence.
             may_appear = intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
             if not (Verdict.ACCEPTED in entry.verdicts or entry.is_open or may_appear):
                 continue
-            for what, before, now in (
-                ("template", intent.content, self.template_name),
-                ("channel", intent.channel, self.channel),
-                ("use of keys", intent.keyed, self._queue.has_keys if has_rows else intent.keyed),
-            ):
-                if before != now:
-                    raise WatiConfigurationError(
-                        f"The send key {self.send_key!r} was used with another {what} ({before!r}, now {now!r}), so "
-                        "whom it has reached cannot be compared. Nothing was sent. Change it back, or give another "
-                        "send_key, under which all rows are sent."
-                    )
+            same_send.refuse_other(
+                Traits(template=intent.content, channel=intent.channel, keyed=intent.keyed)
+            )
+        # What the journal does not know is compared with what WATI shows.
+        self._reconciliation.same_send = same_send
+
+    def _same_send(self) -> SameSend:
+        """Say what the send is now."""
+        has_rows = self._queue.counts()["total"] > 0
+        return SameSend(
+            send_key=self.send_key,
+            now=Traits(
+                template=self.template_name,
+                channel=self.channel,
+                keyed=self._queue.has_keys if has_rows else NOT_KNOWN,
+            ),
+            templates=self._template.names,
+            # Under a key of the user's own, all tasks have one template.
+            has_parts=self.is_mapped and not self.is_shared,
+        )
 
     def _calls_of_the_same_people(self) -> list[Entry]:
         """Return the calls of other tasks that are to be like those of this one."""
@@ -377,6 +387,10 @@ class SendJob:
         # Other errors than WATI's may repeat what is in a row.
         why = str(error) if isinstance(error, WatiError) else type(error).__name__
         self._dispatcher.abandon(f"{type(error).__name__} during the call")
+        if isinstance(error, WatiConfigurationError):
+            self._queue.explain_waiting(
+                f"an earlier attempt may have sent it, and nothing was compared: {why}"
+            )
         if looked_up or (self.start is Start.NEW and not self.was_divided_otherwise):
             self._queue.explain_unsent(f"not attempted: {why}")
         else:

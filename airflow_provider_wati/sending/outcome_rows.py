@@ -32,6 +32,10 @@ class OutcomeRows(RowTables):
         self._index_people()
         self._db.execute(f"UPDATE rows SET status = 'unknown', reason = ? WHERE {WITHOUT_MESSAGE}", (reason,))
 
+    def explain_waiting(self, reason: str) -> None:
+        """Say why rows that wait for evidence got none."""
+        self._db.execute("UPDATE rows SET reason = ? WHERE row IN (SELECT row FROM pending)", (reason,))
+
     def counts(self) -> dict[str, int]:
         """Count the rows in each status; ``total`` is their sum."""
         # One pass without a sort, which GROUP BY takes.

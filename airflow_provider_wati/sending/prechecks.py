@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,20 @@ def find_template(
     :param channel: name or number of the channel; the client's, else WATI's default, if left out.
     :return: the template, or the error that says that the channel has none of that name.
     """
-    named = [each for each in client.iter_templates(channel) if each.get("name") == template_name]
+    return _choose(client.iter_templates(channel), client, template_name, channel)
+
+
+def check_template(client: WatiClient, template_name: str, channel: str | None = None) -> TemplateCheck:
+    """Look a template up, and note how the others are called; the parameters are those of :func:`find_template`."""
+    listed = list(client.iter_templates(channel))
+    names = {str(each["id"]): str(each["name"]) for each in listed if each.get("id") and each.get("name")}
+    return TemplateCheck(_choose(listed, client, template_name, channel), names)
+
+
+def _choose(
+    listed: Iterable[MessageTemplate], client: WatiClient, template_name: str, channel: str | None
+) -> MessageTemplate | WatiNotFoundError:
+    named = [each for each in listed if each.get("name") == template_name]
     if not named:
         return WatiNotFoundError(
             f"WATI has no template {template_name!r} on the channel {channel or client.channel or 'default'!r}."
@@ -69,9 +82,11 @@ class TemplateCheck:
     The template of a send, and what is wrong with it. An error counts only if rows are left to send.
 
     :param found: the template, or the error that says that there is none; None before the look-up.
+    :param names: the names of all templates that WATI lists, by id.
     """
 
     found: MessageTemplate | WatiNotFoundError | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def template(self) -> MessageTemplate | None:

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.exceptions import WatiAuthenticationError, WatiError, WatiPermissionError
+from airflow_provider_wati.exceptions import (
+    WatiAuthenticationError,
+    WatiConfigurationError,
+    WatiError,
+    WatiPermissionError,
+)
 from airflow_provider_wati.sending.journal import RECONCILED
 from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.reconciler import (
@@ -22,12 +27,15 @@ from airflow_provider_wati.sending.reconciler import (
     reason_of,
 )
 from airflow_provider_wati.sending.row_mapping import listed_hashes
+from airflow_provider_wati.sending.same_send import Traits
 
 if TYPE_CHECKING:
     from airflow_provider_wati.clock import Clock
     from airflow_provider_wati.sending.campaign_index import CampaignIndex, FoundCampaign
+    from airflow_provider_wati.sending.evidence_rows import ListedRecipient
     from airflow_provider_wati.sending.journal import Entry, Journal
     from airflow_provider_wati.sending.queue import SendQueue
+    from airflow_provider_wati.sending.same_send import SameSend
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -64,6 +72,8 @@ class Reconciliation:
     :param others_may_hide: whether people have moved here from a task whose journal is out of reach: WATI gets a grace
         to show what it sent, and a send after that counts as the second one.
     :param sibling_calls: ids of calls that other mapped tasks account for.
+    :param same_send: refuses a send that has begun as another one by what WATI shows of calls that nobody wrote down; None
+        for no such comparison.
     """
 
     journal: Journal
@@ -76,6 +86,7 @@ class Reconciliation:
     foreign: Sequence[Entry] = ()
     others_may_hide: bool = False
     sibling_calls: frozenset[str] = frozenset()
+    same_send: SameSend | None = None
     _started: datetime = field(init=False)
     #: The campaigns that were read, by their number in the queue.
     _campaigns: dict[int, FoundCampaign] = field(default_factory=dict, init=False)
@@ -83,6 +94,7 @@ class Reconciliation:
     #: Messages of open calls for which no row waits, by call: the person's hash and the position.
     _without_row: dict[int, dict[int, int]] = field(default_factory=dict, init=False)
     _is_first_look: bool = field(default=True, init=False)
+    _has_looked_elsewhere: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock.now()
@@ -216,6 +228,11 @@ class Reconciliation:
                 if self._is_worth_reading(campaign, due, deadline, now):
                     self._read(campaign, call)
                     self._read_at[campaign.id] = now
+            if entry is None:
+                self._refuse_other(call, is_shown=bool(campaigns), is_over=now >= deadline)
+        except WatiConfigurationError:
+            # It is another send: nobody is decided about.
+            raise
         except WatiError as error:
             log.warning("The recipients of a campaign cannot be read: %s", error)
             return Evidence(deadline=deadline, readable=False)
@@ -240,7 +257,8 @@ class Reconciliation:
         number, without_row = self._number(campaign), self._without_row.get(call, {})
         found: set[int] = set()
         for page in self.index.recipients(campaign):
-            self.queue.add_listed(call, number, page)
+            listed = page if self._entry(call) is not None else self._comparable(page, campaign)
+            self.queue.add_listed(call, number, listed)
             if without_row:
                 keyed = self.journal.entries[call].intent.keyed
                 found.update(
@@ -260,6 +278,39 @@ class Reconciliation:
                 campaign_id=campaign.id,
                 reason=RECONCILED,
             )
+
+    def _comparable(self, page: list[ListedRecipient], campaign: FoundCampaign) -> list[ListedRecipient]:
+        """
+        Return what a campaign that nobody wrote down says about the people of this send.
+
+        :raises WatiConfigurationError: when it has reached people with another template.
+        """
+        same = self.same_send
+        if same is None or not same.is_another_template(campaign.template_id):
+            return page
+        if not same.has_parts and any(recipient.state is Listed.YES for recipient in page):
+            same.refuse_other(same.template_traits(campaign.template_id))
+        return [replace(recipient, state=Listed.OTHER_PARAMS) for recipient in page]
+
+    def _refuse_other(self, call: int, *, is_shown: bool, is_over: bool) -> None:
+        """
+        Refuse a send that has begun with another use of keys, or on another channel.
+
+        :param is_shown: whether the channel of the send lists campaigns that nobody wrote down.
+        :param is_over: whether people whom WATI does not list may be sent to now.
+        """
+        same = self.same_send
+        if same is None or same.has_parts:
+            return
+        keyed = self.queue.listed_keyed(call)
+        if keyed is not None:
+            same.refuse_other(Traits(keyed=keyed))
+        if is_shown or not is_over or self._has_looked_elsewhere:
+            return
+        for channel, campaign in self.index.look_elsewhere():
+            if self.index.may_reach(campaign, self.policy.grace):
+                same.refuse_other(Traits(channel=channel))
+        self._has_looked_elsewhere = True
 
     def _campaigns_of(self, call: int, entry: Entry | None) -> list[FoundCampaign]:
         if entry is not None:

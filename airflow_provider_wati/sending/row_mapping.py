@@ -258,6 +258,24 @@ def is_made_id(local_message_id: str, dedupe_key: str, key: str | None) -> bool:
     return local_message_id[ID_PREFIX:] == _digest_of(dedupe_key, key).hex()[:_REST_OF_ID]
 
 
+def is_keyed_id(local_message_id: str, names: Mapping[str, str], family_digest: str) -> bool | None:
+    """
+    Return whether a message that WATI lists was sent with a key; None where its id does not tell.
+
+    An id without a key is that of one of the person's names. An id that is none of theirs has a key only if WATI shows all
+    the names that it may have been made of.
+
+    :param local_message_id: as WATI lists it.
+    :param names: the dedupe keys of its person by kind.
+    :param family_digest: the beginning of the send's SHA-256, at least as long as the beginning of its ids.
+    """
+    if not local_message_id.startswith(family_digest[:ID_PREFIX]) or len(local_message_id) != 32:
+        return None
+    if any(is_made_id(local_message_id, name, None) for name in names.values()):
+        return False
+    return True if {"phone", "contact"} <= names.keys() else None
+
+
 def params_of(body: str) -> dict[str, str]:
     """
     Return the parameters of an encoded recipient by name.

@@ -160,6 +160,7 @@ class Habits:
     :param page_size: the most rows of a page.
     :param newest_first: the order of the list of campaigns.
     :param hides_channel: whether the list filtered by a channel shows nothing.
+    :param tells_template: whether the list says which template a campaign has.
     :param tells_due: whether the list says when a campaign is, or was, due.
     :param files_as: the kind under which it lists files: ``family``, ``document`` or ``voice`` (for audio).
     :param file_text: what it lists as the text of a file: ``caption``, ``name`` or ``null``.
@@ -180,6 +181,7 @@ class Habits:
     page_size: int = 100
     newest_first: bool = True
     hides_channel: bool = False
+    tells_template: bool = True
     tells_due: bool = True
     files_as: str = "family"
     file_text: str = "caption"
@@ -636,8 +638,9 @@ class WatiModel(BaseAdapter):
         return not campaign.hidden and campaign.listed_at <= self.clock.now()
 
     def _list_campaigns(self, query: dict[str, str]) -> dict[str, Any]:
-        listed = [each for each in self.campaigns if self._is_listed(each)]
-        if self.habits.hides_channel and query.get("channel"):
+        channel = query.get("channel")
+        listed = [each for each in self.campaigns if each.channel == channel and self._is_listed(each)]
+        if self.habits.hides_channel and channel:
             listed = []
         if self.habits.newest_first:
             listed.reverse()
@@ -652,9 +655,11 @@ class WatiModel(BaseAdapter):
         return next(each for each in reversed(self.listings) if each[0] <= time)
 
     def _shown(self, campaign: CampaignRecord, *, briefly: bool = False) -> dict[str, Any]:
+        ids = {each["name"]: each["id"] for each in self.templates}
         shown: dict[str, Any] = {
             "id": campaign.id,
             "name": campaign.name,
+            "template_id": ids.get(campaign.template) if self.habits.tells_template else None,
             "status": self.habits.cancelled_word if campaign.cancelled_at else "processing",
             "created": campaign.at.isoformat(),
             "scheduled_at": (campaign.due or campaign.at).isoformat() if self.habits.tells_due else None,
