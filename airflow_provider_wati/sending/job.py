@@ -313,6 +313,21 @@ class SendJob:
         accepted = self._queue.counts()["accepted"]
         if accepted:
             log.info("%s messages were sent before.", f"{accepted:,}")
+        self._warn_of_other_times()
+
+    def _warn_of_other_times(self) -> None:
+        """Log for when WATI has the messages of earlier calls, if ``scheduled_at`` is another time by now."""
+        if self.scheduled_at is None:
+            return
+        accepted = (entry.intent for entry in self.journal.entries if Verdict.ACCEPTED in entry.verdicts)
+        times = {intent.due for intent in accepted if intent.due is not None}
+        for due in sorted(time for time in times if time > self.clock.now() and time != self.scheduled_at):
+            log.warning(
+                "Earlier calls have scheduled messages for %s, and scheduled_at is %s: they keep their time. To change it, "
+                "cancel their campaigns, and send under another send_key.",
+                due,
+                self.scheduled_at,
+            )
 
     def _check_unsent(self) -> None:
         """Check what is about to be sent; also what reconciliation has released, of which nothing was checked before."""

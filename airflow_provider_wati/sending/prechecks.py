@@ -292,8 +292,8 @@ class Consent:
 def _names_of(contact: Contact) -> set[str]:
     """Return the dedupe keys of a contact; WATI's contacts are typed by strangers, and may hold anything."""
     names = {str(contact.get("id") or "").lower(), str(contact.get("bsuid") or "")}
-    for field in ("phone", "wa_id"):
-        written = contact.get(field)
+    for name in ("phone", "wa_id"):
+        written = contact.get(name)
         if isinstance(written, (str, int)) and not isinstance(written, bool):
             names.add(normal_form(str(written)) or "")
     return names - {""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -122,3 +123,16 @@ def test_two_spellings_are_one_person_in_all_attempts(key: str | None, sends: Sa
     for again in (rows, rows[::-1], rows):
         assert sends.attempt(again).statuses == ["accepted", "skipped"]
     assert sends.posts() == 1
+
+
+def test_a_schedule_keeps_its_time_and_a_warning_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A Clear with another ``scheduled_at`` makes no second schedule, and names the time that WATI has."""
+    sends = model_sends()
+    at = sends.clock.now() + timedelta(hours=2)
+    sends.attempt(people(2), scheduled_at=at)
+    for scheduled_at, warns in ((at, False), (at + timedelta(hours=3), True)):
+        caplog.clear()
+        done = sends.attempt(people(2), scheduled_at=scheduled_at)
+        assert done.statuses == ["accepted"] * 2
+        assert (f"scheduled messages for {at}" in caplog.text) is warns
+    assert [campaign.due for campaign in sends.model.campaigns] == [at]
