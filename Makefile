@@ -9,7 +9,7 @@ AIRFLOW ?= 3.3.2
 
 help:
 	@echo "make demo     DAG runs that message customers through the sandbox, to the funnel of their orders (2 to 3 minutes)"
-	@echo "make test     lint, types and tests (about 40 minutes)"
+	@echo "make test     lint, types and tests (about 25 minutes)"
 	@echo "make quick    the quick tests that start neither Airflow nor a database (under a minute on two cores)"
 	@echo "make airflow  Airflow's UI with the sandbox and the example DAGs, until you press Ctrl-C"
 	@echo "make sandbox  the sandbox alone"
