@@ -132,7 +132,7 @@ def test_a_template_that_wati_does_not_show_is_no_difference() -> None:
     assert sends.messages(3) == [1] * 3
 
 
-def test_a_template_that_was_made_anew_is_no_difference() -> None:
+def test_a_template_that_was_created_again_is_no_difference() -> None:
     """An id that no listed template has may be that of an earlier version."""
     sends = model_sends()
     sends.attempt(people(3))
