@@ -173,7 +173,7 @@ class CampaignIndex:
     def _found_in(self, campaign: Campaign, calls: Mapping[str, str], now: datetime) -> FoundCampaign | None:
         """Return a listed campaign if it is one of this send."""
         id, name = _text_of(campaign.get("id")), _text_of(campaign.get("name"))
-        match = re.match(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])", name)
+        match = re.compile(rf"{re.escape(self.mark)}-([0-9a-f]+-[0-9]+)(?![0-9])").match(name)
         call_id = match[1] if match else calls.get(id)
         if not (call_id and id):
             return None
