@@ -548,7 +548,7 @@ def test_an_own_key_with_other_content_of_a_mapped_task_is_refused(
 ) -> None:
     """A task that is not mapped any more sends no second text under the key by which a mapped one has sent."""
     execute(text(send_key="promo"), map_index=0, run_id="a")
-    with pytest.raises(WatiConfigurationError, match="other content already"):
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
         execute(text(send_key="promo", text="Another text"), run_id="b")
     assert sandbox.texts_to(ADA) == [HELLO]
 
@@ -558,7 +558,7 @@ def test_an_own_key_with_other_content_is_refused(
 ) -> None:
     """A key names one message: another text under it is an error, and not a second message."""
     execute(text(send_key="promo"))
-    with pytest.raises(WatiConfigurationError, match="other content already"):
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
         execute(text(send_key="promo", text="Another text"), run_id="b")
     assert sandbox.texts_to(ADA) == [HELLO]
 
@@ -577,7 +577,7 @@ def test_an_own_key_with_another_picture_is_refused(
 
     execute(ask("https://x.example/1.png?signature=a"))
     execute(ask("https://cdn.example/b/1.png?signature=c"), run_id="b")
-    with pytest.raises(WatiConfigurationError, match="other content already"):
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
         execute(ask("https://x.example/2.png"), run_id="c")
     assert len(sandbox.messages_to(ADA)) == 1
 
@@ -592,7 +592,7 @@ def test_a_file_is_the_same_content_in_another_directory(
 
     execute(upload("https://x.example/tmp1/invoice.pdf"))
     execute(upload("https://x.example/tmp2/invoice.pdf"), run_id="b")
-    with pytest.raises(WatiConfigurationError, match="other content already"):
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
         execute(upload("https://x.example/tmp2/invoice-1002.pdf"), run_id="c")
     assert len(sandbox.messages_to(ADA)) == 1
 
@@ -714,7 +714,7 @@ def test_content_that_changes_with_each_attempt_is_sent_once(
     lose(sandbox, when="after")
     with pytest.raises(WatiUnknownOutcomeError):
         execute(text(text="It is 10:00"), store=store)
-    with pytest.raises(WatiConfigurationError, match="other content already"):
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
         execute(text(text="It is 10:05"), store=store, try_number=2)
     assert sandbox.texts_to(ADA) == ["It is 10:00"]
 

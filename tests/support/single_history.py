@@ -592,7 +592,7 @@ class SingleHistory:
             or self.has_identical
             or self.shape == "loop"
             or self.kind in ("buttons", "list"),
-            "other content already": self.changes,
+            "a message with other content": self.changes,
         }
         if "already exists" in said and self.current is not None and self._is_taken_for_ours(self.current):
             return  # another iteration has created the contact
