@@ -258,7 +258,7 @@ def _match(recipients: Sequence[EncodedRecipient], answered: Sequence[Any]) -> l
     """
     Return for each recipient the position of its entry in the answer, by id, else by number.
 
-    None for those whom the answer leaves out, and those for whom it does not say which of several entries is theirs.
+    None for a recipient that the answer leaves out, and for one that may have any of several entries.
     """
     by_id: dict[str, list[int]] = defaultdict(list)
     by_target: dict[str, list[int]] = defaultdict(list)

@@ -283,7 +283,7 @@ class Accepted:
 
     :param campaign_id: the campaign that WATI made of it; None if WATI does not name it.
     :param refused: who was refused, with WATI's reason, phone numbers masked.
-    :param omitted: who is missing in WATI's answer, or of whom it does not say what became; not known to be accepted.
+    :param omitted: recipients that WATI's answer leaves out, or for which it has no clear result; they may be accepted.
     :param other_ids: the local message ids that WATI made, where it does not echo those asked for.
     """
 

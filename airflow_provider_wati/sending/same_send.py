@@ -92,7 +92,7 @@ class SameSend:
         if found is not None:
             raise WatiConfigurationError(
                 f"The send key {self.send_key!r} was used with another {found.what} ({found.before!r}, now "
-                f"{found.now!r}), so whom it has reached cannot be compared. Nothing was sent. Change it back, or give "
+                f"{found.now!r}), so its people cannot be compared. Nothing was sent. Change it back, or give "
                 "another send_key, under which all rows are sent."
             )
 

@@ -41,7 +41,7 @@ def test_hold_keeps_whom_wati_does_not_show(change: str, sends: SandboxSends) ->
 
 
 def test_hold_keeps_whom_a_campaign_leaves_out(sends: SandboxSends) -> None:
-    """A call that appears is accepted, and whom its campaign does not list is sent to when the user says so."""
+    """People whom the campaign lists are accepted; the others get the message after the user allows it."""
     sends.sandbox.fault("omit_recipients", numbers=[phone(1)], method="POST", count=1)
     sends.sandbox.fault("drop", method="POST", when="after", count=1)
     done = sends.attempt(people(3))
