@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from airflow_provider_wati.exceptions import WatiError, WatiValidationError
 from airflow_provider_wati.operators._base import WatiOperator
 from airflow_provider_wati.operators._files import check_table, open_table
-from airflow_provider_wati.state.sends import is_mapped, loop_index
+from airflow_provider_wati.state.task_context import is_mapped, loop_index
 from airflow_provider_wati.tables.outcomes import failure_of, fitted
 
 if TYPE_CHECKING:

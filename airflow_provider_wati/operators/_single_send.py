@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wati.state.sends import (
-    clear_number,
-    grace_of,
-    is_cleared,
-    is_mapped,
-    is_new_in_cleared_run,
-    open_journal,
-)
+from airflow_provider_wati.state.sends import grace_of, open_journal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,7 +66,7 @@ def _earlier_calls(
     is_shown: bool,
 ) -> EarlierCalls:
     """Open the journal; the parameters are those of :func:`act_once` and :class:`.EarlierCalls`."""
-    from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
+    from airflow_provider_wati.sending.earlier_calls import EarlierCalls
     from airflow_provider_wati.sending.reconciler import policy_of
     from airflow_provider_wati.sending.row_mapping import hash_of
     from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
@@ -96,30 +88,6 @@ def _earlier_calls(
         person=person,
         content=content,
         policy=policy,
-        task=TaskFacts(
-            run_began=_run_began(context),
-            is_mapped=is_mapped(context),
-            is_new_member=is_new_in_cleared_run(context),
-            is_cleared=is_cleared(context),
-            is_shared=opened.identity.is_own,
-        ),
+        task=opened.task,
         is_shown=is_shown,
     )
-
-
-def _run_began(context: Context) -> datetime:
-    """
-    Return the earliest time at which an attempt of this run may have sent something.
-
-    A Clear overwrites ``start_date``, so ``run_after`` counts then. Otherwise it does not: in a backfill it is long past, and
-    messages of other runs would seem to be messages of this one.
-    """
-    run: Any = context["dag_run"]
-    started, run_after = (_aware(getattr(run, name, None)) for name in ("start_date", "run_after"))
-    if started is not None and not clear_number(context):
-        return started
-    return run_after or datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def _aware(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time

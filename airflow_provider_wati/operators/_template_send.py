@@ -13,7 +13,7 @@ from airflow_provider_wati.exceptions import WatiValidationError
 from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._files import address, open_rows, read_lines
 from airflow_provider_wati.operators._rows import RowsOperator
-from airflow_provider_wati.state.sends import clears_of, grace_of, is_cleared, is_mapped, open_journal
+from airflow_provider_wati.state.sends import grace_of, open_journal
 from airflow_provider_wati.state.shards import check_shard_count
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS, SendStatus
 
@@ -143,10 +143,10 @@ class WatiBulkSendOperator(RowsOperator):
         )
         self._check(context)
         shard = self._shard()
-        was_divided_otherwise = False
+        had_other_shards = False
         if shard is not None and not self.is_dry_run:
-            was_divided_otherwise = check_shard_count(context, opened, shard.count, self.state_path)
-        job = self._job(context, opened, shard, was_divided_otherwise=was_divided_otherwise)
+            had_other_shards = check_shard_count(context, opened, shard.count, self.state_path)
+        job = self._job(opened, shard, had_other_shards=had_other_shards)
         with contextlib.closing(job):
             return self._account_for(job, lambda: job.run(self._rows(context)), context, opened.is_overtaken)
 
@@ -158,9 +158,7 @@ class WatiBulkSendOperator(RowsOperator):
     def _mapping(self) -> RowMapping:
         """Return the function that finds target and parameters in a row."""
 
-    def _job(
-        self, context: Context, opened: OpenedJournal, shard: Shard | None, *, was_divided_otherwise: bool
-    ) -> SendJob:
+    def _job(self, opened: OpenedJournal, shard: Shard | None, *, had_other_shards: bool) -> SendJob:
         from airflow_provider_wati.sending.job import ON_UNKNOWN, SendJob
         from airflow_provider_wati.sending.schedule import SendWindow
         from airflow_provider_wati.tables.phone_numbers import TargetReader
@@ -183,10 +181,7 @@ class WatiBulkSendOperator(RowsOperator):
             start=opened.start,
             mapping=self._mapping(),
             targets=TargetReader(self.hook.default_region),
-            is_mapped=is_mapped(context),
-            is_shared=opened.identity.is_own,
-            clears=clears_of(context),
-            is_cleared=is_cleared(context),
+            task=opened.task,
             channel=self.channel,
             scheduled_at=self._scheduled_at(),
             send_window=SendWindow.parse(self.send_window) if self.send_window else None,
@@ -198,7 +193,7 @@ class WatiBulkSendOperator(RowsOperator):
             hold=self.on_unknown == "hold",
             unknown_grace=grace_of(self.unknown_grace),
             shard=shard,
-            was_divided_otherwise=was_divided_otherwise,
+            had_other_shards=had_other_shards,
             clock=self.clock,
         )
 

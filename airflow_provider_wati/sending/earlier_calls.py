@@ -15,6 +15,7 @@ from airflow_provider_wati.sending.journal_codec import Verdict
 if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Journal
     from airflow_provider_wati.sending.reconciler import Policy
+    from airflow_provider_wati.sending.task_facts import TaskFacts
 
 Detail = dict[str, Any]
 
@@ -40,25 +41,6 @@ class AmbiguousCall:
     resend: bool = False
     entry: Entry | None = None
     is_unrecorded: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFacts:
-    """
-    What Airflow says about a task.
-
-    :param run_began: the earliest time of an attempt without a journal.
-    :param is_mapped: whether it is one of several mapped tasks, between which people may have moved.
-    :param is_new_member: whether it may not have existed before its run was cleared.
-    :param is_cleared: whether it may have been cleared.
-    :param is_shared: whether other tasks and runs may send under its key, mapped or not: the key is the user's own.
-    """
-
-    run_began: datetime
-    is_mapped: bool = False
-    is_new_member: bool = False
-    is_cleared: bool = False
-    is_shared: bool = False
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.client.validation import MAX_RECIPIENTS, utc_time
@@ -20,22 +19,32 @@ from airflow_provider_wati.exceptions import (
 from airflow_provider_wati.sending.campaign_index import CampaignIndex, mark_of
 from airflow_provider_wati.sending.dispatcher import Dispatcher
 from airflow_provider_wati.sending.estimate import estimate_of, seconds_of
+from airflow_provider_wati.sending.evidence_reader import EvidenceReader
 from airflow_provider_wati.sending.journal import Start
 from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.numbered_calls import (
+    LOST_CALLS,
+    OTHERS_CALLS,
+    CallKind,
+    NumberedCalls,
+    kind_of,
+)
 from airflow_provider_wati.sending.prechecks import Consent, TemplateCheck, check_template
 from airflow_provider_wati.sending.queue import SendQueue
 from airflow_provider_wati.sending.reconciler import Decision, policy_of
-from airflow_provider_wati.sending.reconciliation import LOST_CALLS, OTHERS_CALLS, Reconciliation
+from airflow_provider_wati.sending.reconciliation import Reconciliation
 from airflow_provider_wati.sending.row_mapping import RowReader
 from airflow_provider_wati.sending.same_send import NOT_KNOWN, SameSend, Traits
 from airflow_provider_wati.sending.schedule import Timetable
+from airflow_provider_wati.sending.siblings import Siblings
+from airflow_provider_wati.sending.task_facts import TaskFacts
 from airflow_provider_wati.tables.outcomes import SHOWN_CAMPAIGNS
 from airflow_provider_wati.tables.phone_numbers import TargetReader
 from airflow_provider_wati.tables.progress import Progress
 
 if TYPE_CHECKING:
     from airflow_provider_wati.client import WatiClient
-    from airflow_provider_wati.sending.journal import Entry, Journal
+    from airflow_provider_wati.sending.journal import Journal
     from airflow_provider_wati.sending.row_mapping import RowMapping
     from airflow_provider_wati.sending.schedule import SendWindow
     from airflow_provider_wati.tables.sharding import Shard
@@ -67,11 +76,8 @@ class SendJob:
     :param mapping: finds target and parameters in a row.
     :param targets: reads phone numbers.
     :param shard: the part of the people that this attempt sends to; all if left out.
-    :param was_divided_otherwise: whether other mapped tasks have had another number of shards.
-    :param is_mapped: whether this is one of several mapped tasks, which people may have moved between.
-    :param is_shared: whether other tasks and runs may send under the key, because it is the user's own.
-    :param clears: changes when the task is cleared: an attempt after it may find people who were elsewhere in between.
-    :param is_cleared: whether the task may have been cleared.
+    :param had_other_shards: whether other mapped tasks have had another number of shards.
+    :param task: what Airflow says about the task.
     :param channel: name or number to send from.
     :param scheduled_at: when WATI is to send it, with a time zone; now if left out.
     :param send_window: the hours in which people may be messaged; what falls outside is scheduled.
@@ -97,11 +103,8 @@ class SendJob:
     family: str | None = None
     targets: TargetReader = field(default_factory=TargetReader)
     shard: Shard | None = None
-    was_divided_otherwise: bool = False
-    is_mapped: bool = False
-    is_shared: bool = False
-    clears: str = ""
-    is_cleared: bool = True
+    had_other_shards: bool = False
+    task: TaskFacts = TaskFacts()
     channel: str | None = None
     scheduled_at: datetime | None = None
     send_window: SendWindow | None = None
@@ -128,20 +131,14 @@ class SendJob:
                 f"send_key has {len(self.send_key):,} characters: give {_LONGEST_KEY:,} at the most."
             )
         self.channel = self.channel or self.client.channel
-        policy = policy_of(self.unknown_grace, self.client.timeout, hold=self.hold, waits=not self.dry_run)
-        self._family = self.family or self.send_key
-        mark = mark_of(self._family)
-        self._queue = SendQueue()
-        self._queue.compares_params = self.is_mapped
-        self._reconciliation = Reconciliation(
-            journal=self.journal,
-            queue=self._queue,
-            index=CampaignIndex(self.client, self.channel, mark, self.clock, self.targets.region),
-            policy=policy,
-            clock=self.clock,
-            content=self.template_name,
-            channel=self.channel,
+        self._policy = policy_of(
+            self.unknown_grace, self.client.timeout, hold=self.hold, waits=not self.dry_run
         )
+        self._began = self.clock.now()
+        self._family = self.family or self.send_key
+        self._mark = mark_of(self._family)
+        self._queue = SendQueue()
+        self._queue.compares_params = self.task.is_mapped
         self._dispatcher = Dispatcher(
             client=self.client,
             journal=self.journal,
@@ -149,7 +146,7 @@ class SendJob:
             timetable=self._timetable,
             template_name=self.template_name,
             campaign_name=self.campaign_name,
-            mark=mark,
+            mark=self._mark,
             channel=self.channel,
         )
         self._consent = Consent(self.client, self._queue, self.consent_max_calls, self.channel)
@@ -171,8 +168,11 @@ class SendJob:
         try:
             self._template = check_template(self.client, self.template_name, self.channel)
             self._load(rows)
-            self._check_journal()
-            self._look_up()
+            siblings, same_send = self._siblings(), self._same_send()
+            # What the journals do not know is compared with what WATI shows.
+            same_send.check([*self.journal.entries, *siblings.comparable_calls])
+            self._reconciliation = self._prepare_reconciliation(same_send, siblings)
+            self._look_up(siblings)
             looked_up = True
             self._queue.add_suppressed(self._suppressed())
             self._refuse_more_than_the_store_holds()
@@ -191,25 +191,6 @@ class SendJob:
     def close(self) -> None:
         """Delete the rows; nothing can be asked any more."""
         self._queue.close()
-
-    def _may_have_moved(self) -> bool:
-        """Return whether people may have been in another task of the send in an earlier attempt."""
-        if self.is_shared or self.was_divided_otherwise:
-            return True
-        if not self.is_mapped or self.start not in (Start.KNOWN, Start.LOST):
-            return False
-        if self.journal.rows_digest is None:
-            return self.is_cleared
-        return self.journal.rows_digest != self._rows_digest()
-
-    def _rows_digest(self) -> str:
-        """Return what stands for the people of this task; a Clear changes it, because they may have been elsewhere then."""
-        return f"{self._queue.people_digest()} {self.clears}"
-
-    @cached_property
-    def _siblings(self) -> list[Entry]:
-        """The calls of the other tasks of the send."""
-        return self.journal.siblings()
 
     # Before the first message
 
@@ -243,20 +224,17 @@ class SendJob:
                 f"{limits.remedy}"
             )
 
-    def _check_journal(self) -> None:
-        """Refuse to go on with a send that has begun as another one by the journal."""
-        same_send = self._same_send()
-        for entry in (*self.journal.entries, *self._calls_of_the_same_people()):
-            intent = entry.intent
-            # WATI may still show a call that was closed without evidence.
-            may_appear = intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
-            if not (Verdict.ACCEPTED in entry.verdicts or entry.is_open or may_appear):
-                continue
-            same_send.refuse_other(
-                Traits(template=intent.content, channel=intent.channel, keyed=intent.keyed)
-            )
-        # What the journal does not know is compared with what WATI shows.
-        self._reconciliation.same_send = same_send
+    def _siblings(self) -> Siblings:
+        return Siblings(
+            journal=self.journal,
+            queue=self._queue,
+            start=self.start,
+            task=self.task,
+            content=self.template_name,
+            channel=self.channel,
+            is_sharded=self.shard is not None,
+            had_other_shards=self.had_other_shards,
+        )
 
     def _same_send(self) -> SameSend:
         """Say what the send is now."""
@@ -270,44 +248,52 @@ class SendJob:
             ),
             templates=self._template.names,
             # Under a key of the user's own, all tasks have one template.
-            has_parts=self.is_mapped and not self.is_shared,
+            has_parts=self.task.is_mapped and not self.task.is_shared,
         )
 
-    def _calls_of_the_same_people(self) -> list[Entry]:
-        """Return the calls of other tasks that are to be like those of this one."""
-        if self.is_shared:
-            return self._siblings
-        if self.shard is not None and self._may_have_moved():
-            # Tasks that have the same shards, and another template, send another message.
-            return [entry for entry in self._siblings if entry.intent.content == self.template_name]
-        return []
+    def _prepare_reconciliation(self, same_send: SameSend, siblings: Siblings) -> Reconciliation:
+        calls = NumberedCalls(
+            journal=self.journal,
+            siblings=siblings.relevant_calls,
+            others_may_hide=siblings.may_hide_calls,
+            policy=self._policy,
+            started=self._began,
+        )
+        reader = EvidenceReader(
+            calls=calls,
+            queue=self._queue,
+            index=CampaignIndex(self.client, self.channel, self._mark, self.clock, self.targets.region),
+            policy=self._policy,
+            same_send=same_send,
+            known_calls=siblings.known_calls,
+        )
+        return Reconciliation(
+            journal=self.journal,
+            calls=calls,
+            queue=self._queue,
+            reader=reader,
+            policy=self._policy,
+            clock=self.clock,
+            content=self.template_name,
+            channel=self.channel,
+        )
 
-    def _look_up(self) -> None:
+    def _look_up(self, siblings: Siblings) -> None:
         """Find out who has the message already."""
-        moved = self._may_have_moved()
-        if moved:
-            # Another template or channel is another message.
-            about = self.template_name, self.channel
-            self._reconciliation.foreign = [
-                entry for entry in self._siblings if (entry.intent.content, entry.intent.channel) == about
-            ]
-        if self.start in (Start.LOST, Start.UNCERTAIN):
-            self._reconciliation.sibling_calls = frozenset(entry.intent.id for entry in self._siblings)
         self._reconciliation.look_up()
         if self.start is Start.LOST:
             log.warning(
                 "The journal of the earlier attempts is gone, so WATI alone shows what they sent. It is given %.0f s.",
-                self._reconciliation.policy.grace.total_seconds(),
+                self._policy.grace.total_seconds(),
             )
             self._queue.await_all(LOST_CALLS, known_too=False)
-        elif self.start is Start.UNCERTAIN or (moved and not self.journal.limits.has_siblings):
-            self._reconciliation.others_may_hide = self.start is not Start.UNCERTAIN
+        elif self.start is Start.UNCERTAIN or siblings.may_hide_calls:
             self._queue.await_all(OTHERS_CALLS)
             self._reconciliation.run()
         else:
             self._reconciliation.await_absent()
-        if self.is_mapped and all(call >= 0 for call in self._queue.pending_calls()):
-            self.journal.record_rows(self._rows_digest())
+        if all(kind_of(call) is CallKind.OWN for call in self._queue.pending_calls()):
+            siblings.record_people()
         if self.dry_run:
             self._reconciliation.run()
         accepted = self._queue.counts()["accepted"]
@@ -406,7 +392,7 @@ class SendJob:
             self._queue.explain_waiting(
                 f"an earlier attempt may have sent it, and nothing was compared: {why}"
             )
-        if looked_up or (self.start is Start.NEW and not self.was_divided_otherwise):
+        if looked_up or (self.start is Start.NEW and not self.had_other_shards):
             self._queue.explain_unsent(f"not attempted: {why}")
         else:
             self._queue.doubt_unsent(

@@ -6,11 +6,16 @@ Pure: the journal or WATI says how it began, and what neither of them says is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
+from airflow_provider_wati.sending.journal_codec import Verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_wati.sending.journal import Entry
 
 
 class NotKnown(Enum):
@@ -80,6 +85,20 @@ class SameSend:
     now: Traits
     templates: Mapping[str, str] = field(default_factory=dict)
     has_parts: bool = False
+
+    def check(self, entries: Iterable[Entry]) -> None:
+        """
+        Refuse to go on with a send that has begun as another one by the journals.
+
+        :param entries: the calls of its tasks that are to be like those of this one.
+        :raises WatiConfigurationError: when a call that may have reached somebody differs from this send.
+        """
+        for entry in entries:
+            intent = entry.intent
+            # WATI may still show a call that was closed without evidence.
+            may_appear = intent.campaign_name is not None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
+            if Verdict.ACCEPTED in entry.verdicts or entry.is_open or may_appear:
+                self.refuse_other(Traits(template=intent.content, channel=intent.channel, keyed=intent.keyed))
 
     def refuse_other(self, before: Traits) -> None:
         """

@@ -13,11 +13,20 @@ from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sending.journal import SESSION_BYTES, EntryStore, Journal, Start, start_of
 from airflow_provider_wati.state.directory import StateDirectory, key_of, setting, state_directory
 from airflow_provider_wati.state.journal_store import DirectoryJournalStore, NoJournalStore, TaskJournalStore
+from airflow_provider_wati.state.task_context import (
+    is_cleared,
+    is_mapped,
+    loop_index,
+    may_have_run,
+    retries_of,
+    task_facts,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_wati.clock import Clock
+    from airflow_provider_wati.sending.task_facts import TaskFacts
 
 _SINGLE = "-"
 
@@ -65,63 +74,6 @@ def identity_of(context: Context, send_key: Any) -> SendIdentity:
     return SendIdentity("/".join(parts), member, is_own)
 
 
-def is_mapped(context: Context) -> bool:
-    """Return whether a task is one of several that ``.expand()`` has made."""
-    map_index = context["ti"].map_index
-    return map_index is not None and map_index >= 0
-
-
-def loop_index(context: Context) -> int:
-    """Return the iteration of a task loop (3.4); -1 outside one, as the map index has it."""
-    loop: Any = context.get("loop")
-    return -1 if loop is None else int(loop.index)
-
-
-def may_have_run(context: Context) -> bool:
-    """
-    Return whether an earlier attempt, or an earlier part of this one, may have run.
-
-    A reschedule keeps the try number (3.4). Otherwise :func:`is_new_in_cleared_run` tells.
-    """
-    if context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0:
-        return True
-    return is_new_in_cleared_run(context)
-
-
-def is_new_in_cleared_run(context: Context) -> bool:
-    """
-    Return whether a task that seems new may have had an earlier attempt before its run was cleared.
-
-    A Clear of the run resets the later iterations of a task loop, so that they seem new (3.4). And people may now be in a
-    mapped task that did not exist before the Clear. Only the run's count of Clears shows either.
-    """
-    may_be = context.get("loop") is not None or is_mapped(context)
-    return may_be and clear_number(context) > 0
-
-
-def clear_number(context: Context) -> int:
-    """Return how often the run was cleared; Airflow may leave it out, and so may a context that is made by hand."""
-    return getattr(context.get("dag_run"), "clear_number", None) or 0
-
-
-def is_cleared(context: Context) -> bool:
-    """
-    Return whether the task may have been cleared: Airflow then adds the attempts so far to the retries it allows.
-
-    A Clear may discard Airflow's store (3.4 does so by default).
-    """
-    if clear_number(context):
-        return True
-    retries, max_tries = _retries(context), getattr(context["ti"], "max_tries", None)
-    return retries is None or max_tries is None or max_tries > retries
-
-
-def clears_of(context: Context) -> str:
-    """Return a text that changes with each Clear of a task or of its run."""
-    ti = context["ti"]
-    return f"{ti.run_id}/{clear_number(context)}/{getattr(ti, 'max_tries', None)}"
-
-
 @dataclass(frozen=True, slots=True)
 class OpenedJournal:
     """
@@ -130,12 +82,14 @@ class OpenedJournal:
     :param journal: the journal, with its opening written.
     :param start: what this attempt knows about earlier ones.
     :param identity: the send.
+    :param task: what Airflow says about the task.
     :param is_overtaken: asks whether a later attempt of the same task has opened a journal since.
     """
 
     journal: Journal
     start: Start
     identity: SendIdentity
+    task: TaskFacts
     is_overtaken: Callable[[], bool]
 
 
@@ -187,7 +141,8 @@ def open_journal(
     if not reads_only:
         marker.set()
         _refuse_former_mapping(context)
-    return OpenedJournal(journal, start, identity, marker.is_overtaken)
+    task = task_facts(context, is_shared=identity.is_own)
+    return OpenedJournal(journal, start, identity, task, marker.is_overtaken)
 
 
 def _task_journal_store(
@@ -203,7 +158,7 @@ def _task_journal_store(
     task_store: Any = context.get("task_state_store")
     if task_store is not None:
         return TaskJournalStore(task_store, key_of("wati_send", f"{identity.send_key}\n{account}"))
-    if _retries(context) and not reads_only:
+    if retries_of(context) and not reads_only:
         raise WatiConfigurationError(
             "This task may be retried, and Airflow before 3.3 keeps no state for it. Set state_path or the option "
             "[wati] state_path to a directory or object-storage URI that all workers reach, or set retries=0. Nothing was "
@@ -294,12 +249,6 @@ class _TaskMarker:
                 log.warning("Airflow's store refuses writes of this attempt, so it counts as over: %s", error)
                 return True
         return False
-
-
-def _retries(context: Context) -> int | None:
-    """Return how often Airflow may retry the task; None if it does not say."""
-    task: Any = getattr(context["ti"], "task", None) or context.get("task")
-    return getattr(task, "retries", None)
 
 
 def grace_of(given: Any) -> timedelta | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wati.exceptions import WatiConfigurationError
 from airflow_provider_wati.sending.journal import Start
 from airflow_provider_wati.state.directory import key_of, state_directory
-from airflow_provider_wati.state.sends import clears_of, is_cleared, is_mapped
+from airflow_provider_wati.state.task_context import clears_of, is_cleared, is_mapped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,7 +11,7 @@ from airflow_provider_wati.operators._base import unredacted
 from airflow_provider_wati.operators._contact_sync import ContactSyncOperator
 from airflow_provider_wati.operators._rows import RowsOperator
 from airflow_provider_wati.operators._template_send import TableSendOperator
-from airflow_provider_wati.state.sends import loop_index
+from airflow_provider_wati.state.task_context import loop_index
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

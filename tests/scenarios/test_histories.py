@@ -20,14 +20,16 @@ import pytest
 from airflow_provider_wati.sending import campaign_index, journal as journal_module
 from airflow_provider_wati.sending.campaign_index import CampaignIndex
 from airflow_provider_wati.sending.dispatcher import Dispatcher
-from airflow_provider_wati.sending.job import SendJob
+from airflow_provider_wati.sending.evidence_reader import EvidenceReader
 from airflow_provider_wati.sending.journal import RECONCILED, Entry, Journal, Start
 from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.numbered_calls import NumberedCalls
 from airflow_provider_wati.sending.prechecks import Consent
 from airflow_provider_wati.sending.reconciler import Control, GrowthWatch, Policy
 from airflow_provider_wati.sending.reconciliation import Reconciliation
 from airflow_provider_wati.sending.row_mapping import MessageIdentity
-from airflow_provider_wati.state import sends
+from airflow_provider_wati.sending.siblings import Siblings
+from airflow_provider_wati.state import sends, task_context
 from airflow_provider_wati.state.journal_store import DirectoryJournalStore
 from tests.support.send_history import MessagedTwice, Untrue, tell
 
@@ -183,11 +185,11 @@ def wait_for_nothing(patch: pytest.MonkeyPatch) -> None:
 def give_a_lost_journal_no_grace(patch: pytest.MonkeyPatch) -> None:
     """What was sent a moment before the journal was lost counts as shown already."""
 
-    def deadline(self: Reconciliation, call: int, now: datetime) -> datetime:
-        return deadline_of(self, call, now) if self._entry(call) is not None else self._started
+    def deadline(self: NumberedCalls, call: int, now: datetime) -> datetime:
+        return deadline_of(self, call, now) if self.entry(call) is not None else self.started
 
-    deadline_of = Reconciliation._deadline
-    patch.setattr(Reconciliation, "_deadline", deadline)
+    deadline_of = NumberedCalls.deadline
+    patch.setattr(NumberedCalls, "deadline", deadline)
 
 
 def name_messages_differently_in_each_attempt(patch: pytest.MonkeyPatch) -> None:
@@ -202,7 +204,7 @@ def ignore_other_ids_of_the_send(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_the_control(patch: pytest.MonkeyPatch) -> None:
     """Absence counts although the list does not show an answered campaign either."""
-    patch.setattr(Reconciliation, "_control", lambda *_: Control.NONE)
+    patch.setattr(EvidenceReader, "_control", lambda *_: Control.NONE)
 
 
 def forget_that_it_was_sent_again(patch: pytest.MonkeyPatch) -> None:
@@ -253,12 +255,12 @@ def ignore_other_mapped_tasks(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_that_people_have_moved(patch: pytest.MonkeyPatch) -> None:
     """Nobody is taken to have been in another mapped task."""
-    patch.setattr(SendJob, "_may_have_moved", lambda _: False)
+    patch.setattr(Siblings, "may_have_had_people", False)
 
 
 def ignore_that_a_run_was_cleared(patch: pytest.MonkeyPatch) -> None:
     """Later iterations of a loop count as new after a Clear."""
-    patch.setattr(sends, "is_new_in_cleared_run", lambda _: False)
+    patch.setattr(task_context, "is_new_in_cleared_run", lambda _: False)
 
 
 def leave_a_call_that_is_broken_off_unsent(patch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ from airflow_provider_wati.sending.journal_codec import Verdict
 from airflow_provider_wati.sending.row_mapping import ColumnMapping, RowMapping, hash_of, map_recipient
 from airflow_provider_wati.sending.schedule import SendWindow
 from airflow_provider_wati.state import sends as sends_module
-from airflow_provider_wati.state.sends import OpenedJournal, clears_of, is_cleared, open_journal
+from airflow_provider_wati.state.sends import OpenedJournal, open_journal
 from airflow_provider_wati.tables.outcomes import SendStatus, failure_of
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of
 from tests.support.clock import FakeClock
@@ -681,10 +681,7 @@ class History:
             journal=opened.journal,
             start=opened.start,
             mapping=self._mapping(),
-            is_mapped=attempt.task.member is not None,
-            is_shared=opened.identity.is_own,
-            clears=clears_of(attempt.task.context()),
-            is_cleared=is_cleared(attempt.task.context()),
+            task=opened.task,
             batch_size=self.batch_size,
             check_consent=self.opted_out is not None,
             channel=self.channel,

@@ -16,6 +16,7 @@ from airflow_provider_wati.exceptions import WatiError
 from airflow_provider_wati.sending.job import SendJob
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits, start_of
 from airflow_provider_wati.sending.row_mapping import map_recipient
+from airflow_provider_wati.sending.task_facts import TaskFacts
 from airflow_provider_wati.tables.outcomes import SEND_COLUMNS
 from tests.support.clock import FakeClock, MovableClock
 from tests.support.wati_model import Habits, WatiModel
@@ -176,6 +177,13 @@ class Attempts(ABC):
         may_have_run = self.count > 0 if may_have_run is None else may_have_run
         self.count += 1
         settings = {**self.settings, **settings}
+        is_shared = settings.pop("is_shared", is_shared)
+        task = TaskFacts(
+            is_mapped=settings.pop("is_mapped", False),
+            is_shared=is_shared,
+            is_cleared=settings.pop("is_cleared", True),
+            clears=settings.pop("clears", ""),
+        )
         journal = Journal(self.store, self.clock, reads_only=bool(settings.get("dry_run")))
         start = start_of(
             has_journal=journal.exists,
@@ -197,6 +205,7 @@ class Attempts(ABC):
                 "journal": journal,
                 "start": start,
                 "mapping": map_recipient,
+                "task": task,
                 "check_consent": False,
                 "unknown_grace": GRACE,
                 "clock": DyingClock(self.clock) if dies else self.clock,

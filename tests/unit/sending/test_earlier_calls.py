@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
+from airflow_provider_wati.sending.earlier_calls import EarlierCalls
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits
 from airflow_provider_wati.sending.journal_codec import Intent, Opening, encode
 from airflow_provider_wati.sending.reconciler import DEFAULT_GRACE, policy_of
+from airflow_provider_wati.sending.task_facts import TaskFacts
 from tests.support.clock import FakeClock
 from tests.support.sends import MemoryStore
 

@@ -16,10 +16,11 @@ from airflow_provider_wati.exceptions import (
     WatiUnknownOutcomeError,
 )
 from airflow_provider_wati.sending.conversation_index import Search, Sighting
-from airflow_provider_wati.sending.earlier_calls import EarlierCalls, TaskFacts
+from airflow_provider_wati.sending.earlier_calls import EarlierCalls
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits, start_of
 from airflow_provider_wati.sending.reconciler import Listed, Policy
 from airflow_provider_wati.sending.single import SingleSend
+from airflow_provider_wati.sending.task_facts import TaskFacts
 from tests.support.clock import FakeClock
 from tests.support.sends import MemoryStore
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,48 +15,14 @@ from airflow_provider_wati.state.sends import (
     OpenedJournal,
     grace_of,
     identity_of,
-    is_cleared,
-    is_mapped,
-    may_have_run,
     open_journal,
 )
+from airflow_provider_wati.state.task_context import is_mapped
 from tests.support.clock import FakeClock
+from tests.support.task_context import context
 from tests.support.tasks import Store
 
 ACCOUNT = "https://wati.example/1001"
-
-
-def context(
-    *,
-    run_id: str = "r",
-    map_index: int | None = -1,
-    try_number: int = 1,
-    max_tries: int | None = 2,
-    retries: int | None = 2,
-    reschedules: int | None = None,
-    loop: int | None = None,
-    clear_number: int | None = 0,
-    store: Store | None = None,
-) -> Any:
-    """A task's context, as far as sends look at it."""
-    task = SimpleNamespace(retries=retries)
-    ti = SimpleNamespace(
-        dag_id="d",
-        run_id=run_id,
-        task_id="t",
-        map_index=map_index,
-        try_number=try_number,
-        max_tries=max_tries,
-        task=task,
-    )
-    found: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(clear_number=clear_number)}
-    if store is not None:
-        found["task_state_store"] = store
-    if reschedules is not None:
-        found["task_reschedule_count"] = reschedules
-    if loop is not None:
-        found["loop"] = SimpleNamespace(index=loop)
-    return found
 
 
 def opened(task: Any, send_key: Any = None, *, account: str = ACCOUNT, **more: Any) -> OpenedJournal:
@@ -112,50 +77,6 @@ def test_each_attempt_has_the_same_name_and_each_run_another() -> None:
     first = identity_of(context(), None)
     assert identity_of(context(try_number=4, reschedules=2, clear_number=1), None) == first
     assert identity_of(context(run_id="s"), None) != first
-
-
-# Earlier attempts
-
-MAY_HAVE_RUN: list[tuple[dict[str, Any], bool]] = [
-    ({}, False),
-    ({"try_number": 2}, True),
-    ({"reschedules": 0}, False),
-    ({"reschedules": 1}, True),
-    ({"clear_number": 1}, False),
-    ({"loop": 1}, False),
-    ({"loop": 1, "clear_number": 1}, True),
-    ({"loop": 1, "try_number": 2}, True),
-    ({"map_index": 3}, False),
-    ({"map_index": 3, "clear_number": 1}, True),
-    ({"map_index": 3, "clear_number": None}, False),
-]
-
-
-@pytest.mark.parametrize(("facts", "expected"), MAY_HAVE_RUN, ids=str)
-def test_whether_an_earlier_attempt_may_have_run(facts: dict[str, Any], expected: bool) -> None:
-    """A second try, a reschedule under the same try number, or a part of a run that was cleared."""
-    assert may_have_run(context(**facts)) is expected
-
-
-CLEARED: list[tuple[dict[str, Any], bool]] = [
-    ({"retries": 2, "max_tries": 2}, False),
-    ({"retries": 2, "max_tries": 3}, True),
-    ({"retries": 0, "max_tries": 0}, False),
-    ({"retries": 0, "max_tries": 1}, True),
-    ({"retries": None}, True),
-    ({"max_tries": None}, True),
-    ({"loop": 1, "clear_number": 1}, True),
-    ({"map_index": 1, "clear_number": 2}, True),
-    # A Clear of other tasks of the run counts too: it is not known which were cleared.
-    ({"clear_number": 2}, True),
-    ({"clear_number": None}, False),
-]
-
-
-@pytest.mark.parametrize(("facts", "expected"), CLEARED, ids=str)
-def test_whether_a_task_may_have_been_cleared(facts: dict[str, Any], expected: bool) -> None:
-    """Airflow adds the attempts so far to the retries that it allows; what is not known counts as cleared."""
-    assert is_cleared(context(**facts)) is expected
 
 
 # Where the journal is
