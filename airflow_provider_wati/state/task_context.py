@@ -98,7 +98,7 @@ def _run_began(context: Context) -> datetime:
     A Clear overwrites ``start_date``, so ``run_after`` counts then. Otherwise it does not: in a backfill it is long past, and
     messages of other runs would seem to be messages of this one.
     """
-    run: Any = context["dag_run"]
+    run: Any = context.get("dag_run")
     started, run_after = (_aware(getattr(run, name, None)) for name in ("start_date", "run_after"))
     if started is not None and not clear_number(context):
         return started

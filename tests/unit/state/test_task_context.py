@@ -79,6 +79,13 @@ def test_a_task_without_a_past() -> None:
     assert task_facts(context(), is_shared=False) == TaskFacts(clears="r/0/2")
 
 
+def test_a_context_without_a_run() -> None:
+    """A context that is made by hand may have none."""
+    task = context()
+    del task["dag_run"]
+    assert task_facts(task, is_shared=False) == TaskFacts(clears="r/0/2")
+
+
 def test_a_mapped_task_of_a_cleared_run() -> None:
     """People may have been in another mapped task, or in none, before the Clear."""
     assert task_facts(context(map_index=1, clear_number=3, max_tries=4), is_shared=True) == TaskFacts(
