@@ -348,12 +348,15 @@ class SendJob:
         breaker = self._dispatcher.breaker
         while True:
             self._dispatch()
-            may_retry = breaker.is_open and not breaker.has_failed
-            # Reconciliation ends at the first evidence only if that lets other calls leave.
-            decided = self._reconciliation.run(patient=not may_retry or not self._queue.count_unsent())
-            if may_retry:
-                breaker.retry(has_evidence=bool(decided.keys() & {Decision.ACCEPTED, Decision.REFUSED}))
-            may_send = may_retry or (decided.get(Decision.SEND) and not breaker.has_failed)
+            # Reconciliation ends at the first evidence only if another call may leave with it or without it.
+            may_try = breaker.is_open and not breaker.has_failed
+            decided = self._reconciliation.run(patient=not may_try or not self._queue.count_unsent())
+            has_evidence = bool(decided.keys() & {Decision.ACCEPTED, Decision.REFUSED})
+            if breaker.is_open and (may_try or has_evidence):
+                breaker.retry(has_evidence=has_evidence)
+                may_send = True
+            else:
+                may_send = Decision.SEND in decided and not breaker.is_open
             if not may_send or not self._queue.count_unsent():
                 break
         self._queue.explain_unsent(_ALL_REFUSED if self._dispatcher.is_refused else _ANSWERS_LOST)

@@ -132,3 +132,12 @@ def test_a_list_that_cannot_be_read_stops_the_resend(sends: SandboxSends) -> Non
         assert done.statuses == ["unknown"] * 4
         assert "campaigns cannot be read" in done.reasons[0]
     assert sends.posts() == 1
+
+
+def test_a_trial_call_that_is_found_lets_the_others_leave() -> None:
+    """The answer to the trial call is lost too, but WATI shows the call: the attempt goes on."""
+    sends = model_sends()
+    sends.model.faults = [Fault("drop", count=2), Fault("drop", after=True)]
+    done = sends.attempt(people(5), batch_size=1)
+    assert done.statuses == ["accepted"] * 5, done.reasons
+    assert sends.messages(5) == [1] * 5
