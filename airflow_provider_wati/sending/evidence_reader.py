@@ -101,7 +101,7 @@ class EvidenceReader:
                     self._read(campaign, call)
                     self._read_at[campaign.id] = now
             if entry is None:
-                self._refuse_other(call, is_shown=bool(campaigns), is_over=now >= deadline)
+                self._refuse_other(call, is_over=now >= deadline)
         except WatiConfigurationError:
             # It is another send: nobody is decided about.
             raise
@@ -183,11 +183,11 @@ class EvidenceReader:
             same.refuse_other(same.template_traits(campaign.template_id))
         return [replace(recipient, state=Listed.OTHER_PARAMS) for recipient in page]
 
-    def _refuse_other(self, call: int, *, is_shown: bool, is_over: bool) -> None:
+    def _refuse_other(self, call: int, *, is_over: bool) -> None:
         """
         Refuse a send that has begun with another use of keys, or on another channel.
 
-        :param is_shown: whether the channel of the send lists campaigns that no journal has.
+        :param call: the number that stands for calls without a record.
         :param is_over: whether people whom WATI does not list may be sent to now.
         """
         same = self.same_send
@@ -196,7 +196,7 @@ class EvidenceReader:
         keyed = self.queue.listed_keyed(call)
         if keyed is not None:
             same.refuse_other(Traits(keyed=keyed))
-        if is_shown or not is_over or self._has_looked_elsewhere:
+        if self.queue.lists_message(call) or not is_over or self._has_looked_elsewhere:
             return
         for channel, campaign in self.index.look_elsewhere():
             if self.index.may_reach(campaign, self.policy.grace):

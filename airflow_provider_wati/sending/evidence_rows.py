@@ -201,6 +201,10 @@ class EvidenceRows(JournalRows):
         )
         return True if not self.has_keys and self._has(query, call) else None
 
+    def lists_message(self, call: int) -> bool:
+        """Return whether a call's campaigns list somebody whom a message has reached or may yet reach."""
+        return self._has(f"SELECT 1 FROM listed WHERE call = ? AND state = '{Listed.YES.value}'", call)
+
     def _has(self, query: str, call: int) -> bool:
         return self._db.execute(f"{query} LIMIT 1", (call,)).fetchone() is not None
 

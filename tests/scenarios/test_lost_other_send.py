@@ -221,3 +221,14 @@ def test_a_mapped_task_takes_no_other_message_for_its_own(change: str) -> None:
     done = sends.attempt(rows, send_key="key 1", **settings)
     assert (done.error, done.statuses) == (None, ["unknown"])
     assert sends.messages(1) == [1]
+
+
+def test_a_campaign_that_reached_nobody_hides_no_other_channel() -> None:
+    """The channel of the send lists a failed campaign only, and another channel has the message: the send is refused."""
+    sends = model_sends(Habits(lists_refused=True))
+    sends.model.faults = [Fault("errors", targets=[phone(0)])]
+    assert sends.attempt(people(1), channel="Support").statuses == ["rejected"]
+    assert sends.attempt(people(1), channel="Main").statuses == ["accepted"]
+    sends.lose_state()
+    sends.attempt(people(1), channel="Support")
+    assert sends.messages(1) == [1]
