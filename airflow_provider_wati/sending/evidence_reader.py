@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.exceptions import (
-    WatiAuthenticationError,
-    WatiConfigurationError,
-    WatiError,
-    WatiPermissionError,
-)
+from airflow_provider_wati.exceptions import WatiConfigurationError, WatiError
 from airflow_provider_wati.sending.numbered_calls import CallKind, kind_of
 from airflow_provider_wati.sending.reconciler import POLL_INTERVAL, Control, Evidence, Listed
 from airflow_provider_wati.sending.row_mapping import listed_hashes
@@ -52,33 +47,22 @@ class EvidenceReader:
     known_calls: frozenset[str] = frozenset()
     #: The campaigns that were read, by their number in the queue.
     campaigns: dict[int, FoundCampaign] = field(default_factory=dict, init=False)
-    #: Messages for which no row waits: by call, the position in it by the hash of the person.
+    #: Messages for which no row waits; for each call, it maps the person's hash to the position.
     without_row: Mapping[int, Mapping[int, int]] = field(default_factory=dict, init=False)
-    #: Those of them that campaigns list: by number of the campaign, the call and the positions.
+    #: Those of them that campaigns list; it maps the number of the campaign to the call and the positions.
     listed_without_row: dict[int, tuple[int, set[int]]] = field(default_factory=dict, init=False)
     _read_at: dict[str, datetime] = field(default_factory=dict, init=False)
     _has_looked_elsewhere: bool = field(default=False, init=False)
 
-    def look(self, calls: Iterable[int], now: datetime) -> dict[int, Evidence]:
-        """
-        Collect what WATI shows about calls.
-
-        :param calls: their numbers.
-        :param now: the time of the look.
-        :raises WatiConfigurationError: when WATI shows that the send has begun as another one.
-        """
+    def read_campaigns(self) -> WatiError | None:
+        """Read the list of campaigns; return the error if it cannot be read."""
         own = self.calls.journal.entries
         try:
             self.index.look({each.campaign_id: each.intent.id for each in own if each.campaign_id})
         except WatiError as error:
             log.warning("WATI's campaigns cannot be read: %s", error)
-            # Waiting changes nothing about a token or its scopes.
-            hopeless = isinstance(error, (WatiAuthenticationError, WatiPermissionError))
-            return {
-                call: Evidence(deadline=now if hopeless else self.calls.deadline(call, now), readable=False)
-                for call in calls
-            }
-        return {call: self._look_at(call, now) for call in sorted(calls)}
+            return error
+        return None
 
     def campaigns_of(self, call: int) -> list[FoundCampaign]:
         """Return the campaigns of a call; where no journal has it, those that no journal within reach has."""
@@ -88,11 +72,18 @@ class EvidenceReader:
         known = self.known_calls.union(each.intent.id for each in self.calls.recorded().values())
         return [each for each in self.index.found.values() if each.call_id not in known]
 
-    def _look_at(self, call: int, now: datetime) -> Evidence:
+    def look_at(self, call: int, now: datetime) -> Evidence:
+        """
+        Collect what the campaigns that were read show about a call.
+
+        :param call: its number.
+        :param now: the time of the look.
+        :raises WatiConfigurationError: when WATI shows that the send has begun as another one.
+        """
         entry, deadline = self.calls.entry(call), self.calls.deadline(call, now)
         due = None if entry is None else entry.intent.due
         campaigns = self.campaigns_of(call)
-        if not campaigns and kind_of(call) is not CallKind.OTHERS:
+        if not campaigns and kind_of(call) not in (CallKind.OTHERS, CallKind.ABSENT):
             # A campaign that is deleted between two pages moves another one out of the list: one look is not enough.
             deadline = max(deadline, self.calls.started + POLL_INTERVAL)
         try:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 LOST_CALLS = -1
 #: Stands for the calls that other tasks or runs may have made under the same key.
 OTHERS_CALLS = -2
+#: Stands for calls without a record, for people whom an earlier attempt has waited for in vain and has not sent to.
+ABSENT_CALLS = -3
+#: The numbers of calls that no journal has.
+UNRECORDED = (LOST_CALLS, OTHERS_CALLS, ABSENT_CALLS)
 #: The calls of other tasks count down from here; those of the task's own journal count up from 0.
 _FIRST_SIBLING = -10
 
@@ -31,6 +35,8 @@ class CallKind(Enum):
     LOST = "lost"
     #: See :data:`OTHERS_CALLS`.
     OTHERS = "others"
+    #: See :data:`ABSENT_CALLS`.
+    ABSENT = "absent"
 
     @property
     def is_recorded(self) -> bool:
@@ -44,13 +50,13 @@ def kind_of(call: int) -> CallKind:
         return CallKind.OWN
     if call <= _FIRST_SIBLING:
         return CallKind.SIBLING
-    return CallKind.LOST if call == LOST_CALLS else CallKind.OTHERS
+    return {LOST_CALLS: CallKind.LOST, OTHERS_CALLS: CallKind.OTHERS, ABSENT_CALLS: CallKind.ABSENT}[call]
 
 
 @dataclass(slots=True, kw_only=True)
 class NumberedCalls:
     """
-    The calls of a task and of its siblings, and the two numbers that stand for calls without a record.
+    The calls of a task and of its siblings, and the numbers that stand for calls without a record.
 
     :param journal: the journal of the task.
     :param siblings: calls of other tasks that may have sent the same messages.
@@ -79,7 +85,7 @@ class NumberedCalls:
         return self.siblings[_FIRST_SIBLING - call] if kind is CallKind.SIBLING else None
 
     def may_have_sent(self, call: int) -> bool:
-        """Return whether something says that the call was made; that others use a key says nothing."""
+        """Return whether there is a sign that the call was made. That others may use the key is none."""
         return kind_of(call) is not CallKind.OTHERS or self.others_may_hide
 
     def deadline(self, call: int, now: datetime) -> datetime:

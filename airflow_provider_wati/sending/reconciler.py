@@ -182,7 +182,7 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed) -> str:
     """Say why a person's outcome is not known, and what to do."""
     if decision is Decision.HOLD:
         return (
-            "WATI does not show the message whose answer was lost, and on_unknown is 'hold': if WATI's dashboard shows "
+            "an earlier call may have sent it, WATI does not show it, and on_unknown is 'hold': if WATI's dashboard shows "
             "that it did not go out, clear the task with on_unknown='resend_after_grace'"
         )
     if not evidence.readable:
@@ -194,7 +194,8 @@ def reason_of(decision: Decision, evidence: Evidence, listed: Listed) -> str:
         return "WATI lists a message to this person, and does not say which of several: look at the dashboard"
     if listed is Listed.OTHER_PARAMS:
         return (
-            "WATI lists a message to this person with other parameters, which may be another mapped task's: look at the "
+            "WATI lists a message to this person with other parameters or another template, which may be another mapped "
+            "task's: look at the "
             "dashboard, and send to people without a message under another send_key"
         )
     if decision is Decision.WAIT:

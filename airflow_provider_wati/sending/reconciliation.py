@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_provider_wati.exceptions import WatiAuthenticationError, WatiPermissionError
 from airflow_provider_wati.sending.journal import RECONCILED
 from airflow_provider_wati.sending.journal_codec import Verdict
-from airflow_provider_wati.sending.numbered_calls import LOST_CALLS, OTHERS_CALLS, CallKind, kind_of
+from airflow_provider_wati.sending.numbered_calls import ABSENT_CALLS, UNRECORDED, CallKind, kind_of
 from airflow_provider_wati.sending.reconciler import (
     POLL_INTERVAL,
     Decision,
@@ -64,7 +65,7 @@ class Reconciliation:
     clock: Clock
     content: str
     channel: str | None = None
-    #: Messages of open calls for which no row waits: by call, the position in it by the hash of the person.
+    #: Messages of open calls for which no row waits; for each call, it maps the person's hash to the position.
     _without_row: dict[int, dict[int, int]] = field(default_factory=dict, init=False)
     _is_first_look: bool = field(default=True, init=False)
 
@@ -101,9 +102,7 @@ class Reconciliation:
         while (pending := self.queue.pending_calls()) or (self._is_first_look and self._without_row):
             now = self.clock.now()
             # Nobody waits for a call whose rows are gone: one look has to do.
-            evidence = self.reader.look(
-                pending | (self._without_row.keys() if self._is_first_look else set()), now
-            )
+            evidence = self._look(pending | (self._without_row.keys() if self._is_first_look else set()), now)
             self._is_first_look = False
             counts = self._settle(evidence, now)
             for decision, count in counts.items():
@@ -125,7 +124,7 @@ class Reconciliation:
         """
         self.queue.await_closed(
             {
-                call: OTHERS_CALLS
+                call: ABSENT_CALLS
                 for call, entry in enumerate(self.journal.entries)
                 if entry.intent.campaign_name is None and Verdict.CLOSED_UNRESOLVED in entry.verdicts
             }
@@ -146,11 +145,29 @@ class Reconciliation:
                 times.append(until)
         return min(times, default=None)
 
+    def _look(self, calls: set[int], now: datetime) -> dict[int, Evidence]:
+        """Collect what WATI shows about each call."""
+        error = self.reader.read_campaigns()
+        if error is not None:
+            # Waiting changes nothing about a token or its scopes.
+            hopeless = isinstance(error, (WatiAuthenticationError, WatiPermissionError))
+            return {
+                call: Evidence(deadline=now if hopeless else self.calls.deadline(call, now), readable=False)
+                for call in calls
+            }
+        evidence = {}
+        for call in sorted(calls):
+            try:
+                evidence[call] = self.reader.look_at(call, now)
+            finally:
+                # At once: a call that is found without rows shows that the list can be trusted about the others.
+                self._record_without_row()
+        return evidence
+
     def _settle(self, evidence: dict[int, Evidence], now: datetime) -> dict[Decision, int]:
         """Decide about each call, write what is known into the journal, and give the rows their status."""
-        self._record_without_row()
         for call, seen in evidence.items():
-            # Where nothing says that the call was made, there is nothing to hold back.
+            # Without a sign that the call was made, there is nothing to hold back.
             policy = self.policy if self.calls.may_have_sent(call) else replace(self.policy, hold=False)
             decisions = {listed: decide(listed, seen, now, policy) for listed in Listed}
             reasons = {listed: reason_of(decision, seen, listed) for listed, decision in decisions.items()}
@@ -161,9 +178,8 @@ class Reconciliation:
                 self._record(call)
             else:
                 self._record_found(call)
-        unrecorded = (LOST_CALLS, OTHERS_CALLS)
-        first_sends = [call for call in unrecorded if not self.calls.may_have_sent(call)]
-        self.queue.settle(first_sends, unrecorded)
+        first_sends = [call for call in UNRECORDED if not self.calls.may_have_sent(call)]
+        self.queue.settle(first_sends, UNRECORDED)
         return counts
 
     def _record_without_row(self) -> None:
@@ -197,12 +213,17 @@ class Reconciliation:
             )
 
     def _record_found(self, call: int) -> None:
-        """Write down who was found in campaigns that the journal does not know: the next attempt starts from there."""
+        """
+        Write down what is found out about calls that are not in the journal of this task.
+
+        The next attempt starts from there: from the people whom campaigns list, and from those whom WATI does not list.
+        """
         for number, people in self.queue.found(call).items():
             campaign = self.reader.campaigns[number]
             self._write_found(people, campaign.name, campaign.id)
-        is_unrecorded = not kind_of(call).is_recorded
-        if is_unrecorded and self.calls.may_have_sent(call) and (absent := self.queue.released(call)):
+        # People of absent calls are recorded already.
+        is_news = kind_of(call) in (CallKind.LOST, CallKind.OTHERS) and self.calls.may_have_sent(call)
+        if is_news and (absent := self.queue.released(call)):
             # Else the next attempt would take its sends for the first ones.
             self.journal.record_absent(
                 absent, content=self.content, channel=self.channel, keyed=self.queue.has_keys

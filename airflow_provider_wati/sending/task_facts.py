@@ -16,7 +16,7 @@ class TaskFacts:
     :param is_cleared: whether it may have been cleared.
     :param clears: a text that changes with each Clear: an attempt after it may find people who were elsewhere in between.
     :param is_new_member: whether it may not have existed before its run was cleared.
-    :param run_began: the earliest time of an attempt without a journal.
+    :param run_began: the earliest time at which an attempt of this run can have sent something.
     """
 
     is_mapped: bool = False

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_wati.exceptions import WatiUnknownOutcomeError
 from airflow_provider_wati.operators.templates import WatiSendTemplateOperator
-from tests.support.sends import SandboxSends, model_sends, people, person, phone
+from tests.support.sends import MemoryStore, SandboxSends, model_sends, people, person, phone
 from tests.support.tasks import Execute, Store
 from tests.support.wati_model import Fault, Lag
 
@@ -154,3 +154,19 @@ def test_hold_keeps_people_who_may_have_moved_from_another_mapped_task(sends: Sa
     released = sends.attempt(moved, is_mapped=True, hold=False)
     assert released.statuses == ["accepted"] * 3
     assert sends.messages(8) == [1, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_hold_keeps_a_moved_person_whose_release_did_not_leave() -> None:
+    """An attempt releases a person who has moved and ends with 401; the next one holds the person."""
+    sends = model_sends(is_mapped=True, family="key")
+    sends.model.lags = [Lag(listed=5_000), Lag()]
+    sends.attempt([person(7)], send_key="key 0")
+    sends.store = MemoryStore()
+    sends.attempt(people(2), send_key="key 1", may_have_run=False)
+    moved = [*people(2), person(7)]
+    sends.model.faults = [Fault("status", status=401, count=1)]
+    assert sends.attempt(moved, send_key="key 1").statuses[2] == "unknown"
+    held = sends.attempt(moved, send_key="key 1", hold=True)
+    assert held.statuses == ["accepted", "accepted", "unknown"]
+    assert "on_unknown is 'hold'" in held.reasons[2]
+    assert sends.messages(1, first=7) == [1]

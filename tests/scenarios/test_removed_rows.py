@@ -85,3 +85,19 @@ def test_a_row_that_became_invalid_is_accepted() -> None:
     assert done.statuses == ["accepted"] * 4
     assert (done.summary["earlier"], sends.messages(4)) == (0, [1] * 4)
     assert all(done.campaign_ids)
+
+
+def test_a_call_that_is_found_without_rows_is_a_control_for_the_others_of_the_same_look() -> None:
+    """The campaign of the answered call is deleted; one of two lost calls is listed, so the other one was not made."""
+    sends = model_sends()
+    sends.attempt(people(1))
+    sends.model.delete(sends.model.campaigns[0])
+    sends.clock.advance(600)
+    sends.model.lags = [Lag(listed=300)]
+    sends.model.faults = [Fault("drop", after=True), Fault("drop", count=1)]
+    sends.attempt(people(3), batch_size=1, dies=True)
+    sends.clock.advance(1_000)
+    # The first look is later than the least time of a watch.
+    sends.model.seconds_a_call = 6
+    done = sends.attempt([person(0), person(2)])
+    assert done.statuses == ["accepted", "accepted"], done.reasons

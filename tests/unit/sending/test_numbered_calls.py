@@ -10,8 +10,10 @@ import pytest
 from airflow_provider_wati.sending.journal import Entry, Journal
 from airflow_provider_wati.sending.journal_codec import Intent, Opening, Verdict, encode
 from airflow_provider_wati.sending.numbered_calls import (
+    ABSENT_CALLS,
     LOST_CALLS,
     OTHERS_CALLS,
+    UNRECORDED,
     CallKind,
     NumberedCalls,
     kind_of,
@@ -58,12 +60,13 @@ def numbered(*, siblings: list[Entry] | None = None, others_may_hide: bool = Fal
         (1_000_000, CallKind.OWN, True),
         (LOST_CALLS, CallKind.LOST, False),
         (OTHERS_CALLS, CallKind.OTHERS, False),
+        (ABSENT_CALLS, CallKind.ABSENT, False),
         (-10, CallKind.SIBLING, True),
         (-1_000_000, CallKind.SIBLING, True),
     ],
 )
 def test_what_a_number_stands_for(call: int, kind: CallKind, is_recorded: bool) -> None:
-    """Own calls count up, calls of other tasks down, and two numbers stand for calls without a record."""
+    """Own calls count up, calls of other tasks down, and three numbers stand for calls without a record."""
     assert (kind_of(call), kind_of(call).is_recorded) == (kind, is_recorded)
 
 
@@ -75,7 +78,7 @@ def test_each_recorded_call_has_a_number_of_its_own() -> None:
     assert len(recorded) == 5
     assert all(calls.entry(number) is entry for number, entry in recorded.items())
     assert {kind_of(number) for number in recorded} == {CallKind.OWN, CallKind.SIBLING}
-    assert calls.entry(LOST_CALLS) is calls.entry(OTHERS_CALLS) is None
+    assert [calls.entry(number) for number in UNRECORDED] == [None] * 3
 
 
 def test_the_grace_counts_from_the_latest_end_of_a_call() -> None:
@@ -110,4 +113,10 @@ def test_calls_without_a_record_have_a_grace_where_they_may_have_been_made(other
     assert calls.deadline(LOST_CALLS, at(100)) == at(100 + GRACE)
     assert calls.deadline(OTHERS_CALLS, at(100)) == at(100 + GRACE if others_may_hide else 100)
     assert calls.may_have_sent(LOST_CALLS)
+    assert calls.may_have_sent(ABSENT_CALLS)
     assert calls.may_have_sent(OTHERS_CALLS) is others_may_hide
+
+
+def test_an_absent_call_has_had_its_grace() -> None:
+    """An earlier attempt has waited for it."""
+    assert numbered().deadline(ABSENT_CALLS, at(100)) == at(100)

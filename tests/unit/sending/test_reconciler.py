@@ -155,7 +155,7 @@ REASONS = [
         D.HOLD,
         FULL,
         Listed.NO,
-        "does not show the message.*on_unknown is 'hold'.*on_unknown='resend_after_grace'",
+        "does not show it.*on_unknown is 'hold'.*on_unknown='resend_after_grace'",
     ),
     (D.UNKNOWN, UNREADABLE, Listed.NO, "campaigns cannot be read: give the token"),
     (D.WAIT, ABSENT, Listed.NO, "WATI may still show it: retry later"),
