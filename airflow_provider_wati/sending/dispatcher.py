@@ -155,8 +155,8 @@ class Dispatcher:
                 rows = zip(batch.rows, entry.verdicts, strict=True)
                 self.queue.accept((row for row, verdict in rows if verdict == Verdict.ACCEPTED), campaign)
         self.queue.reject((why, batch.rows[position]) for position, why in refusals.items())
-        waiting = [position for position, verdict in enumerate(entry.verdicts) if verdict == Verdict.OPEN]
-        if waiting:
+        if entry.is_open:
+            waiting = [position for position, verdict in enumerate(entry.verdicts) if verdict == Verdict.OPEN]
             # The entry is the latest: this attempt alone adds to them.
             self.queue.await_evidence(batch, len(self.journal.entries) - 1, waiting, reason)
         self._under_way = None

@@ -215,10 +215,13 @@ class SendJob:
                 ) from None
 
     def _refuse_more_than_the_store_holds(self) -> None:
+        limits = self.journal.limits
+        if limits.people is None or self.dry_run:
+            return
         self._queue.skip_suppressed()
-        counts, limits = self._queue.counts(), self.journal.limits
+        counts = self._queue.counts()
         people = counts["total"] - counts["invalid"] - counts["skipped"]
-        if limits.people is not None and people > limits.people and not self.dry_run:
+        if people > limits.people:
             raise WatiConfigurationError(
                 f"The send has {people:,} people, and its journal can hold {limits.people:,}. Nothing was sent. "
                 f"{limits.remedy}"
@@ -238,13 +241,12 @@ class SendJob:
 
     def _same_send(self) -> SameSend:
         """Say what the send is now."""
-        has_rows = self._queue.counts()["total"] > 0
         return SameSend(
             send_key=self.send_key,
             now=Traits(
                 template=self.template_name,
                 channel=self.channel,
-                keyed=self._queue.has_keys if has_rows else NOT_KNOWN,
+                keyed=self._queue.has_keys if self._queue.has_rows else NOT_KNOWN,
             ),
             templates=self._template.names,
             # Under a key of the user's own, all tasks have one template.
@@ -296,7 +298,7 @@ class SendJob:
             siblings.record_people()
         if self.dry_run:
             self._reconciliation.run()
-        accepted = self._queue.counts()["accepted"]
+        accepted = self._queue.count_accepted()
         if accepted:
             log.info("%s messages were sent before.", f"{accepted:,}")
         self._warn_of_other_times()

@@ -48,14 +48,23 @@ class OutcomeRows(RowTables):
         """Count the rows that are yet to be sent."""
         return self._number("SELECT COUNT(*) FROM rows WHERE status = 'unsent'")
 
+    def count_accepted(self) -> int:
+        """Count the rows with a message."""
+        return self._number("SELECT COUNT(*) FROM rows WHERE status = 'accepted'")
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the table of the user has a row."""
+        return self._any("TRUE")
+
     def campaigns(self, limit: int) -> tuple[int, list[dict[str, Any]]]:
         """Return how many campaigns have people of this send in them, and the first few of them."""
-        reached = (
-            "SELECT id, name, COUNT(*) AS accepted, campaign FROM rows JOIN campaigns USING (campaign) "
-            "WHERE status = 'accepted' GROUP BY campaign"
-        )
-        first = self._db.execute(f"{reached} ORDER BY campaign LIMIT ?", (limit,)).fetchall()
-        count = self._number(f"SELECT COUNT(*) FROM ({reached})") if len(first) == limit else len(first)
+        first = self._db.execute(
+            "SELECT id, name, accepted, COUNT(*) OVER () FROM (SELECT campaign, COUNT(*) AS accepted FROM rows "
+            "WHERE status = 'accepted' GROUP BY campaign) JOIN campaigns USING (campaign) ORDER BY campaign LIMIT ?",
+            (limit,),
+        ).fetchall()
+        count = first[0][3] if first else 0
         return count, [{"id": id, "name": name, "accepted": accepted} for id, name, accepted, _ in first]
 
     def add_campaign(self, id: str | None, name: str | None) -> int:

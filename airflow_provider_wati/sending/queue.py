@@ -163,8 +163,8 @@ class SendQueue(ConsentRows, EvidenceRows, OutcomeRows):
     def skip_suppressed(self) -> None:
         """Skip the unsent rows of suppressed people. Rows with a message stay accepted."""
         self._db.execute(
-            f"UPDATE rows SET {_SUPPRESSED} "
-            "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM suppressed)"
+            f"UPDATE rows SET {_SUPPRESSED} WHERE EXISTS (SELECT 1 FROM suppressed) "
+            "AND status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM suppressed)"
         )
 
     def people_digest(self) -> str:
