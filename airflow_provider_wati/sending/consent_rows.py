@@ -51,8 +51,8 @@ class ConsentRows(RowTables):
                 ),
             )
         self._db.execute(
-            f"UPDATE rows SET {_OPTED_OUT} "
-            "WHERE status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM contacts WHERE opted_out)"
+            f"UPDATE rows SET {_OPTED_OUT} WHERE EXISTS (SELECT 1 FROM contacts WHERE opted_out) "
+            "AND status = 'unsent' AND dedupe_key IN (SELECT dedupe_key FROM contacts WHERE opted_out)"
         )
 
     def count_contacts(self) -> int:
