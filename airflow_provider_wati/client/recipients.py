@@ -260,30 +260,45 @@ def _match(recipients: Sequence[EncodedRecipient], answered: Sequence[Any]) -> l
 
     None for a recipient that the answer leaves out, and for one that may have any of several entries.
     """
+    by_id, by_name, same = _index(answered)
+    ids: dict[str, list[int]] = defaultdict(list)
+    names: dict[str, list[int]] = defaultdict(list)
+    for position, recipient in enumerate(recipients):
+        if recipient.local_message_id is not None:
+            ids[recipient.local_message_id].append(position)
+        name = normal_target(recipient.target)
+        names[same.get(name, name)].append(position)
+    found: dict[int, int | None] = {}
+    taken: set[int] = set()
+    _assign(ids, by_id, answered, found, taken)
+    _assign(names, by_name, answered, found, taken)
+    if len(taken) < min(len(answered), len(recipients)):
+        raise WatiResponseError("it names other recipients than those it was asked for")
+    return [found.get(position) for position in range(len(recipients))]
+
+
+def _index(answered: Sequence[Any]) -> tuple[dict[str, list[int]], dict[str, list[int]], dict[str, str]]:
+    """
+    Return the positions of entries by id, and by the name of the person, and the one name of people with two.
+
+    Each entry is under one name, so that it decides about one message.
+    """
     by_id: dict[str, list[int]] = defaultdict(list)
-    by_target: dict[str, list[int]] = defaultdict(list)
+    named: dict[int, str] = {}
+    same: dict[str, str] = {}
     for n, entry in enumerate(answered):
         if not isinstance(entry, dict):
             continue
         by_id[str(entry.get("local_message_id"))].append(n)
-        for key in ("phone_number", "target"):
-            if entry.get(key):
-                by_target[normal_target(entry[key])].append(n)
-    found: dict[int, int | None] = {}
-    taken: set[int] = set()
-    ids: dict[str, list[int]] = defaultdict(list)
-    for position, recipient in enumerate(recipients):
-        if recipient.local_message_id is not None:
-            ids[recipient.local_message_id].append(position)
-    _assign(ids, by_id, answered, found, taken)
-    targets: dict[str, list[int]] = defaultdict(list)
-    for position, recipient in enumerate(recipients):
-        if position not in found:
-            targets[normal_target(recipient.target)].append(position)
-    _assign(targets, by_target, answered, found, taken)
-    if len(taken) < min(len(answered), len(recipients)):
-        raise WatiResponseError("it names other recipients than those it was asked for")
-    return [found.get(position) for position in range(len(recipients))]
+        names = [normal_target(entry[key]) for key in ("phone_number", "target") if entry.get(key)]
+        if names:
+            named[n] = names[0]
+            if names[0] != names[-1]:
+                same[names[-1]] = names[0]
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for n, name in named.items():
+        by_name[same.get(name, name)].append(n)
+    return by_id, by_name, same
 
 
 def _assign(
@@ -299,11 +314,12 @@ def _assign(
         if not entries:
             continue
         taken.update(entries)
+        without = [position for position in positions if position not in found]
         agree = len({_refusal_of(answered[n]) is None for n in entries}) == 1
-        if agree and len(entries) >= len(positions):
-            found.update(zip(positions, entries, strict=False))
+        if agree and len(entries) >= len(without):
+            found.update(zip(without, entries, strict=False))
         else:
-            found.update(dict.fromkeys(positions))
+            found.update(dict.fromkeys(without))
 
 
 def normal_target(value: object) -> str:

@@ -100,6 +100,30 @@ def test_of_two_messages_to_one_person_nobody_knows_which_was_refused(first: str
     assert result == Accepted("b1", omitted=frozenset({0, 1}))
 
 
+@pytest.mark.parametrize("errors", [[], ["Bad"]], ids=["accepted", "refused"])
+def test_one_entry_with_both_names_of_a_person_is_one_entry(errors: list[str]) -> None:
+    """Of two messages to one person, an entry with ``phone_number`` and ``target`` does not say which it is."""
+    entry = {"phone_number": NUMBER, "target": f"+{NUMBER}", "local_message_id": "theirs", "errors": errors}
+    result = dispatched(encoded(NUMBER, NUMBER), taken(entry))
+    assert result == Accepted("b1", omitted=frozenset({0, 1}))
+    both = Accepted("b1", {} if not errors else {0: "Bad", 1: "Bad"}, other_ids={0: "theirs", 1: "theirs"})
+    assert dispatched(encoded(NUMBER, NUMBER), taken(entry, entry)) == both
+
+
+CONTACT = "507f1f77bcf86cd799439011"
+
+
+def test_an_entry_under_two_names_decides_about_one_of_the_recipients_with_these_names() -> None:
+    """A number and a contact id are two recipients and one person, so that two entries are needed."""
+    recipients = encoded(NUMBER, CONTACT, ids=False)
+    entry = {"phone_number": NUMBER, "target": CONTACT, "errors": []}
+    by_contact = {"target": CONTACT, "errors": []}
+    assert dispatched(recipients, taken(entry)) == Accepted("b1", omitted=frozenset({0, 1}))
+    assert dispatched(recipients, taken(by_contact, entry)) == Accepted("b1")
+    refused = {**by_contact, "errors": ["Bad"]}
+    assert dispatched(recipients, taken(entry, refused)) == Accepted("b1", omitted=frozenset({0, 1}))
+
+
 def test_two_entries_of_one_id_that_contradict_each_other_leave_it_open() -> None:
     """Neither of them counts, and two that agree are one."""
     recipients = encoded(*PEOPLE)
