@@ -308,18 +308,27 @@ def _assign(
     found: dict[int, int | None],
     taken: set[int],
 ) -> None:
-    """Give the recipients of each name its entries, in order; nobody one where it makes a difference whose they are."""
+    """
+    Give the recipients of each name its entries, in order; nobody one where it makes a difference whose they are.
+
+    An entry that is left over may be a second one of somebody who has one: they lose it if the two contradict each other.
+    """
     for name, positions in wanted.items():
         entries = [n for n in named.get(name, ()) if n not in taken]
         if not entries:
             continue
         taken.update(entries)
         without = [position for position in positions if position not in found]
-        agree = len({_refusal_of(answered[n]) is None for n in entries}) == 1
-        if agree and len(entries) >= len(without):
+        verdicts = {_refusal_of(answered[n]) is None for n in entries}
+        if len(verdicts) == 1 and len(entries) >= len(without):
             found.update(zip(without, entries, strict=False))
         else:
             found.update(dict.fromkeys(without))
+        if len(entries) > len(without):
+            for position in positions:
+                own = found[position]
+                if own is not None and verdicts != {_refusal_of(answered[own]) is None}:
+                    found[position] = None
 
 
 def normal_target(value: object) -> str:

@@ -100,6 +100,34 @@ def test_of_two_messages_to_one_person_nobody_knows_which_was_refused(first: str
     assert result == Accepted("b1", omitted=frozenset({0, 1}))
 
 
+@pytest.mark.parametrize("by_id", [[], ["Bad"]], ids=["accepted", "refused"])
+@pytest.mark.parametrize("theirs", [None, "theirs-0001"])
+def test_a_second_entry_by_number_that_contradicts_the_one_by_id_leaves_it_open(
+    by_id: list[str], theirs: str | None
+) -> None:
+    """Nobody else is asked for whom the second entry can mean, and one that agrees changes nothing."""
+    recipients = encoded(*PEOPLE)
+    one, *others = entries(recipients)
+    one["errors"] = by_id
+    second = {**one, "local_message_id": theirs, "errors": [] if by_id else ["Bad"]}
+    for answered in ([one, second, *others], [second, *others, one]):
+        assert dispatched(recipients, taken(*answered)) == Accepted("b1", omitted=frozenset({0}))
+    agreeing = {**second, "errors": by_id}
+    expected = Accepted("b1", {0: "Bad"} if by_id else {})
+    assert dispatched(recipients, taken(one, agreeing, *others)) == expected
+
+
+def test_an_entry_by_number_belongs_to_the_message_that_has_none_by_id() -> None:
+    """Of two messages to one person, one is refused by id: the entry that is left over is the other one's."""
+    recipients = encoded(NUMBER, NUMBER)
+    refused, accepted = entries(recipients)
+    refused["errors"], accepted["local_message_id"] = ["Bad"], None
+    assert dispatched(recipients, taken(refused, accepted)) == Accepted("b1", {0: "Bad"})
+    assert dispatched(recipients, taken(refused, accepted, accepted)) == Accepted(
+        "b1", omitted=frozenset({0})
+    )
+
+
 @pytest.mark.parametrize("errors", [[], ["Bad"]], ids=["accepted", "refused"])
 def test_one_entry_with_both_names_of_a_person_is_one_entry(errors: list[str]) -> None:
     """Of two messages to one person, an entry with ``phone_number`` and ``target`` does not say which it is."""
