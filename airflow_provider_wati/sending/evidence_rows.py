@@ -40,6 +40,11 @@ CREATE TEMP TABLE named (row INTEGER, dedupe_key TEXT, recipient TEXT, state TEX
 
 #: Rows without a message, among them those that wait for the evidence about another call.
 _MAY_WAIT = f"({WITHOUT_MESSAGE} OR row IN (SELECT row FROM pending))"
+#: People whose listed messages have no ids of the rows, and are not alike or too few: any may be another row's.
+_UNTOLD_PEOPLE = (
+    "SELECT dedupe_key FROM named GROUP BY dedupe_key "
+    "HAVING COUNT(DISTINCT state) > 1 OR COUNT(DISTINCT recipient) < COUNT(DISTINCT row)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class EvidenceRows(JournalRows):
         An id that a row brings along counts for nothing where WATI names somebody else under it. Where rows have keys,
         what is listed under another id of this send is another message, and a person whose id WATI does not show is found
         only if all messages of the call are listed, because the listed one may be another message to the person, whose
-        row is gone by now.
+        row is gone by now. Nor is anybody found whose messages differ, or are fewer than the rows.
 
         :param people: the number of messages of the call; None if nothing is known of it.
         """
@@ -168,9 +173,7 @@ class EvidenceRows(JournalRows):
             "OR substr(listed.local_message_id, 1, ?) <> substr(rows.local_message_id, 1, ?))",
             (call, ID_PREFIX, ID_PREFIX),
         )
-        state = "state"
-        if self.has_keys and (people is None or self._count_listed(call) < people):
-            state = "'unclear'"
+        state = self._state_of_named(call, people) if self.has_keys else "state"
         self._db.execute(f"INSERT INTO found SELECT row, recipient, {state}, campaign FROM named")
         if people is None and self.compares_params:
             self._set_other_params_apart(call)
@@ -181,6 +184,12 @@ class EvidenceRows(JournalRows):
             "WHERE call = ? AND row IN (SELECT row FROM found)",
             (call,),
         )
+
+    def _state_of_named(self, call: int, people: int | None) -> str:
+        """Return, as SQL, what the list says about rows that are found by person, and may share the person."""
+        if people is None or self._count_listed(call) < people:
+            return "'unclear'"
+        return f"CASE WHEN dedupe_key IN ({_UNTOLD_PEOPLE}) THEN 'unclear' ELSE state END"
 
     def listed_keyed(self, call: int) -> bool | None:
         """
@@ -225,9 +234,14 @@ class EvidenceRows(JournalRows):
         self._db.executemany("UPDATE found SET state = ? WHERE row = ? AND recipient = ?", others)
 
     def cancel(self, call: int, campaign: int) -> None:
-        """Note that the one campaign of a call was cancelled: who has no message by now gets none."""
+        """
+        Note that the one campaign of a call was cancelled: who has no message by now gets none.
+
+        It comes after :meth:`match_listed`. Rows that may have a message which the campaign lists stay as they are.
+        """
         self._db.execute(
-            "UPDATE pending SET listed = 'cancelled', campaign = ? WHERE call = ? AND listed <> 'yes'",
+            "UPDATE pending SET listed = 'cancelled', campaign = ? WHERE call = ? AND listed <> 'yes' "
+            "AND row NOT IN (SELECT row FROM named WHERE state = 'yes')",
             (campaign, call),
         )
 

@@ -219,6 +219,23 @@ def test_the_first_of_two_calls_is_still_looked_for() -> None:
     assert sends.messages(1) == [1]
 
 
+@pytest.mark.parametrize("one_is_sent", [False, True])
+def test_two_messages_of_one_person_are_only_decided_if_they_agree(one_is_sent: bool) -> None:
+    """Without ids of ours, a list of one sent and one failed message does not say which row failed."""
+    sends = model_sends(Habits(echoes_ids=False, lists_refused=True))
+    rows = [person(0, key="o1"), person(0, key="o2"), person(1, key="o3")]
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.model.lags = [Lag(listed=300)]
+    sends.attempt(rows, dies=True)
+    first, second, _ = sends.model.campaigns[0].recipients
+    first.refused, second.refused = True, not one_is_sent
+    sends.clock.advance(600)
+    done = sends.attempt(rows)
+    assert done.statuses == [*["unknown" if one_is_sent else "rejected"] * 2, "accepted"]
+    sends.attempt(rows)
+    assert sends.messages(1) == [1 if one_is_sent else 2]
+
+
 def test_the_last_two_calls_are_both_cleared_up() -> None:
     """Their answers are lost and WATI shows the first at once: the other one is waited for too, and made again."""
     sends = model_sends()

@@ -328,6 +328,77 @@ def test_with_keys_a_listed_message_may_be_one_whose_row_is_gone(queue: SendQueu
     assert decisions_of(queue, people=1) == ["yes"]
 
 
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        ([Listed.YES, Listed.FAILED], "unclear"),
+        ([Listed.CANCELLED, Listed.FAILED], "unclear"),
+        ([Listed.YES, Listed.YES], "yes"),
+        ([Listed.FAILED, Listed.FAILED], "failed"),
+        ([Listed.YES, Listed.YES, Listed.FAILED], "unclear"),
+        ([Listed.FAILED], "unclear"),
+        ([Listed.YES], "unclear"),
+    ],
+)
+def test_messages_of_one_person_without_ids_decide_only_together(
+    states: list[Listed], says: str, queue: SendQueue
+) -> None:
+    """Two rows of one person are found if their messages are alike and not too few, whatever else is listed."""
+    waiting(queue, [person(0, key="1"), person(0, key="2"), person(1, key="1")])
+    queue.add_listed(0, 1, [listed(f"r{n}", 0, state) for n, state in enumerate(states)])
+    queue.add_listed(0, 1, [listed("r8", 1), listed("r9", 9)])
+    assert decisions_of(queue, people=3) == [says, says, "yes"]
+
+
+def test_a_message_without_an_id_belongs_to_the_row_that_has_none_by_id(queue: SendQueue) -> None:
+    """One of two rows of a person is found by id, so that the other message is the other row's."""
+    waiting(queue, [person(0, key="1"), person(0, key="2")])
+    queue.add_listed(0, 1, [listed("r1", 0, local_id=local_ids(queue)[0]), listed("r2", 0, Listed.FAILED)])
+    assert decisions_of(queue, people=2) == ["yes", "failed"]
+
+
+def test_an_accepted_row_of_another_call_has_no_part_in_the_messages_of_this_one(queue: SendQueue) -> None:
+    """A person's first order is accepted by its own call, and the second one is the only one in the list."""
+    load(queue, [person(0, key="1"), person(0, key="2")])
+    first, second = (hash_of(dedupe_key_of(phone(0)), key) for key in ("1", "2"))
+    look_up(queue, entry({first: ACCEPTED}), entry({second: OPEN}))
+    queue.add_listed(1, 1, [listed("r1", 0)])
+    assert decisions_of(queue, 1, people=1) == ["yes"]
+
+
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        ([], "unclear"),
+        ([Listed.YES], "yes"),
+        ([Listed.FAILED], "unclear"),
+    ],
+)
+def test_an_accepted_row_of_the_same_call_may_have_the_listed_message(
+    states: list[Listed], says: str, queue: SendQueue
+) -> None:
+    """One order is accepted and the other one is open: what is listed tells only if it is all, and alike."""
+    load(queue, [person(0, key="1"), person(0, key="2")])
+    first, second = (hash_of(dedupe_key_of(phone(0)), key) for key in ("1", "2"))
+    look_up(queue, entry({first: ACCEPTED, second: OPEN}))
+    queue.add_listed(0, 1, [listed(f"r{n}", 0, state) for n, state in enumerate([Listed.YES, *states])])
+    assert decisions_of(queue, people=2) == [says]
+
+
+@pytest.mark.parametrize(("sent", "says"), [(True, "unclear"), (False, "cancelled")])
+def test_a_cancelled_campaign_leaves_open_who_of_a_person_has_the_message(
+    sent: bool, says: str, queue: SendQueue
+) -> None:
+    """The campaign was stopped between two messages to one person: neither row is cancelled on its word."""
+    waiting(queue, [person(0, key="1"), person(0, key="2")])
+    states = [Listed.YES if sent else Listed.FAILED, Listed.CANCELLED]
+    queue.add_listed(0, 1, [listed(f"r{n}", 0, state) for n, state in enumerate(states)])
+    queue.match_listed(0, 2)
+    queue.cancel(0, 1)
+    queue.decide_about(0, {Listed(says): Decision.UNKNOWN}, {})
+    assert queue.combine_decisions() == {Decision.UNKNOWN: 2}
+
+
 def test_another_id_of_this_send_is_another_message(queue: SendQueue) -> None:
     """A message of the same send with another id is the person's other order."""
     waiting(queue, [person(0, key="1")])
