@@ -12,7 +12,8 @@ from airflow_provider_wati.state.task_context import clears_of, is_cleared, is_m
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_wati.state.sends import OpenedJournal
+    from airflow_provider_wati.state.directory import StateDirectory
+    from airflow_provider_wati.state.sends import OpenedJournal, SendIdentity
 
 #: The XCom in which the mapped tasks of a run see each other's number of shards.
 _NOTE = "wati_shards"
@@ -34,8 +35,9 @@ def check_shard_count(context: Context, opened: OpenedJournal, count: int, state
     :return: whether other mapped tasks of the run may have sent to people of this one, because they had another number before.
     :raises WatiConfigurationError: when this task, or another mapped task of the run, had another number.
     """
-    store: Any = state_directory(state_path) or context.get("task_state_store")
-    key = key_of("wati_shards", opened.identity.send_key)
+    directory = state_directory(state_path)
+    store: Any = directory or context.get("task_state_store")
+    key = _key_of(opened.identity.send_key)
     earlier = (None if store is None else store.get(key)) or {}
     has_changed = earlier.get("count", count) != count
     had_another = has_changed or earlier.get("had_another", False) or opened.start is Start.LOST
@@ -54,7 +56,9 @@ def check_shard_count(context: Context, opened: OpenedJournal, count: int, state
         raise _other_count_error(others, count)
     if store is not None:
         store.set(key, {"count": count, "clears": clears_of(context), "had_another": had_another})
-    return others_had_another
+    return others_had_another or (
+        directory is not None and is_mapped(context) and _have_had_another(opened.identity, count, directory)
+    )
 
 
 def _note(context: Context, count: int | None, *, had_another: bool = False) -> None:
@@ -76,6 +80,22 @@ def _notes_of_others(context: Context) -> list[dict[str, Any]]:
     ti: Any = context["ti"]
     notes = ti.xcom_pull(task_ids=[ti.task_id], key=_NOTE) or []
     return [note for note in notes if note and note["map_index"] != ti.map_index]
+
+
+def _have_had_another(identity: SendIdentity, count: int, directory: StateDirectory) -> bool:
+    """
+    Return whether a directory has another number of shards of another mapped task of the run.
+
+    Airflow deletes the notes of tasks that are cleared, and Airflow 3.1 does not always count the Clear.
+    """
+    members = (str(n) for n in range(count))
+    keys = [_key_of(f"{identity.family}/{member}") for member in members if member != identity.member]
+    stored = filter(None, map(directory.get, keys))
+    return any(each["count"] != count or each["had_another"] for each in stored)
+
+
+def _key_of(send_key: str) -> str:
+    return key_of("wati_shards", send_key)
 
 
 def _others(

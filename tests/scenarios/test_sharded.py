@@ -377,3 +377,53 @@ def test_a_wrong_shard_sends_nothing(execute: Execute, sandbox: Sandbox) -> None
     with pytest.raises(WatiValidationError, match="shard is"):
         execute(send(table(), [2, 2]))
     assert sum(messages(sandbox)) == 0
+
+
+@pytest.mark.parametrize("shards", [3, 5])
+def test_a_new_shard_beside_old_ones_that_begin_again_sends_to_nobody_twice(
+    shards: int, execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Airflow deletes the notes of cleared tasks when they begin again; their directory has their number of shards."""
+    state = {"state_path": str(tmp_path / "state")}
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n)
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    tasks.clear("r")
+    with tasks.runs(tasks.task("send", "r", 0, 0)), tasks.runs(tasks.task("send", "r", 1, 0)):
+        execute(send(table(), [shards - 1, shards], **state), map_index=shards - 1)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_new_shard_after_old_ones_that_failed_early_sends_to_nobody_twice(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The cleared tasks fail before they note a number of shards."""
+    state = {"state_path": str(tmp_path / "state")}
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n)
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    tasks.clear("r")
+    for n in (0, 1):
+        operator = send(table(), [n, 3], **state)
+        operator.wati_conn_id = "missing"
+        with pytest.raises(Exception, match="missing"):
+            execute(operator, map_index=n, try_number=2, uncounted_clear=True)
+    execute(send(table(), [2, 3], **state), map_index=2)
+    assert messages(sandbox) == [1] * PEOPLE
+
+
+def test_a_new_shard_that_died_before_it_looked_back_sends_to_nobody_twice(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The second attempt of a task of new shards has a journal of its own, and reads those of the others all the same."""
+    state = {"state_path": str(tmp_path / "state")}
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n)
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
+    tasks.clear("r")
+    with tasks.runs(tasks.task("send", "r", 0, 0)), tasks.runs(tasks.task("send", "r", 1, 0)):
+        sandbox.fault("status", status=401, method="GET", count=1)
+        with pytest.raises(WatiError):
+            execute(send(table(), [2, 3], **state), map_index=2)
+        execute(send(table(), [2, 3], **state), map_index=2, try_number=2)
+    assert messages(sandbox) == [1] * PEOPLE
