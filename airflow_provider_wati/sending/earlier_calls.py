@@ -109,7 +109,8 @@ class EarlierCalls:
         others = (
             entry
             for entry in self._others
-            if entry.intent.content != self.content or not (entry.is_reconciled or entry.intent.is_found)
+            if entry.intent.content != self.content
+            or not (entry.is_reconciled or entry.intent.found_as is not None)
         )
         details = (entry.detail or {} for entry in (*self._own, *others))
         return frozenset(str(detail["id"]) for detail in details if detail.get("id"))
@@ -133,8 +134,8 @@ class EarlierCalls:
     @cached_property
     def _has_moved(self) -> bool:
         """Whether another task of the send may have been about the person in an earlier attempt."""
-        if not self.task.is_mapped:
-            # A task that is not mapped has the key to itself in its run, so the others are of runs before.
+        if self.task.is_shared or not self.task.is_mapped:
+            # Under one key, one person gets one content. A task that is not mapped has a default key to itself in its run.
             return bool(self._others)
         if self.start is Start.NEW:
             return False
@@ -149,8 +150,13 @@ class EarlierCalls:
     @cached_property
     def _has_changed(self) -> bool:
         """Whether this mapped task had another message to the person before, which may have changed places too."""
+        if not self.task.is_mapped:
+            return False
+        if not self._own:
+            # The attempt before the Clear left no call that says what it had for the person.
+            return self.task.is_cleared and self.start is not Start.NEW
         # Also without a Clear. A text that changes with each attempt then costs a wait, which is better than a second message.
-        return self.task.is_mapped and any(entry.intent.content != self.content for entry in self._own)
+        return any(entry.intent.content != self.content for entry in self._own)
 
     @cached_property
     def _relevant_others(self) -> list[Entry]:
@@ -163,7 +169,8 @@ class EarlierCalls:
         if not (self._has_moved or self._has_changed or self.task.is_shared):
             return []
         same = [entry for entry in self._others if entry.intent.content == self.content]
-        return self._others if self._has_moved and not same else same
+        has_own = any(entry.intent.content == self.content for entry in self._own)
+        return self._others if self._has_moved and not (same or has_own) else same
 
     def _accepted_in(self, entries: list[Entry]) -> list[Entry]:
         return [entry for entry in entries if self._verdict_of(entry) is Verdict.ACCEPTED]
@@ -184,6 +191,9 @@ class EarlierCalls:
     def _unrecorded_until(self) -> datetime:
         """Return the latest time at which a call without a record can have been made."""
         until = self.began
+        if self._has_changed:
+            # Another mapped task may have had the message until now.
+            return until
         for opening in reversed(self.journal.openings):
             if self.task.is_mapped and opening.person != self.person:
                 break  # another mapped task may have had the person then

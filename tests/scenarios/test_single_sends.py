@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_wati._compat import AirflowFailException
+from airflow_provider_wati.client import WatiClient
 from airflow_provider_wati.exceptions import (
     WatiBadRequestError,
     WatiConfigurationError,
@@ -730,3 +731,67 @@ def test_a_message_that_failed_is_sent_again(
     listed(sandbox, status="FAILED")
     execute(text(), store=store, try_number=2)
     assert len(sandbox.texts_to(ADA)) == 2
+
+
+def test_two_texts_change_places_after_one_task_died_before_its_call(
+    execute: Execute,
+    sandbox: Sandbox,
+    late_clock: LateClock,
+    state_path: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A task that left no call has, after a Clear, the text that another mapped task has sent: it is not sent again."""
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WatiClient, "send_text", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(text(text="One"), map_index=0)
+    execute(text(text="Two"), map_index=1)
+    late_clock.advance(600)
+    execute(text(text="Two"), map_index=0, try_number=2, clears=1)
+    assert sandbox.texts_to(ADA) == ["Two"]
+
+
+def test_two_texts_change_places_within_the_grace(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock
+) -> None:
+    """The grace of a text counts from now where another mapped task may have had it: WATI shows it 33 s late."""
+    stores = [Store(), Store()]
+    sandbox.fault("status", status=400, method="POST", path="*/messages/text", count=1)
+    with pytest.raises(WatiBadRequestError):
+        execute(text(text="One"), store=stores[0], map_index=0)
+    late_clock.advance(600)
+    lose(sandbox)
+    with pytest.raises(WatiUnknownOutcomeError):
+        execute(text(text="Two"), store=stores[1], map_index=1)
+    late_clock.after(33, lambda: sandbox.client().send_text(ADA, "Two"))
+    execute(text(text="Two"), store=stores[0], map_index=0, try_number=2, clears=1)
+    late_clock.sleep(60)
+    assert sandbox.texts_to(ADA) == ["Two"]
+
+
+def test_an_own_key_gives_one_person_one_content_in_all_runs(
+    execute: Execute, sandbox: Sandbox, state_path: None
+) -> None:
+    """Another mapped task of a later run has another text for the person under the same key: it is refused."""
+    execute(text(text="One", send_key="promo"), map_index=0, run_id="a")
+    with pytest.raises(WatiConfigurationError, match="a message with other content"):
+        execute(text(text="Two", send_key="promo"), map_index=1, run_id="b")
+    assert sandbox.texts_to(ADA) == ["One"]
+
+
+def test_a_lost_text_is_sent_once_more_beside_another_text_of_another_mapped_task(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock, state_path: None
+) -> None:
+    """A person is moved away from a task and back: the call there says that the text has not changed."""
+    execute(text(text="One"), map_index=0)
+    lose(sandbox)
+    with pytest.raises(WatiUnknownOutcomeError):
+        execute(text(text="Two"), map_index=1)
+    execute(text(BEN, text="Three"), map_index=1, try_number=2, clears=1)
+    late_clock.advance(600)
+    execute(text(text="Two"), map_index=1, try_number=3, clears=2)
+    assert sorted(sandbox.texts_to(ADA)) == ["One", "Two"]
