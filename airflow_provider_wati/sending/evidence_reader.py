@@ -100,9 +100,16 @@ class EvidenceReader:
             log.warning("The recipients of a campaign cannot be read: %s", error)
             return Evidence(deadline=deadline, readable=False)
         self.queue.match_listed(call, None if entry is None else len(entry.intent.people))
-        if entry is not None and campaigns and all(campaign.is_cancelled for campaign in campaigns):
+        if entry is not None and campaigns and all(self._is_over(each, due, now) for each in campaigns):
             self.queue.cancel(call, self._number(campaigns[-1]))
         return self._evidence(entry, campaigns, deadline)
+
+    def _is_over(self, campaign: FoundCampaign, due: datetime | None, now: datetime) -> bool:
+        """Return whether a campaign was cancelled, and lists all whom it reached before that."""
+        if not campaign.is_cancelled:
+            return False
+        is_early = any(time is not None and now < time for time in (campaign.due, due))
+        return is_early or campaign.is_complete(self.policy.grace, due)
 
     def _evidence(self, entry: Entry | None, campaigns: list[FoundCampaign], deadline: datetime) -> Evidence:
         grace, due = self.policy.grace, None if entry is None else entry.intent.due

@@ -234,3 +234,16 @@ def test_another_order_is_not_held_back_by_a_growing_list() -> None:
     assert done.statuses[50:] == ["accepted"] * 5
     assert sends.messages(55) == [1] * 55
     assert GRACE.total_seconds() <= sum(sends.clock.sleeps)
+
+
+def test_a_schedule_that_is_stopped_after_its_time_may_list_people_late() -> None:
+    """WATI lists the people 60 s after the schedule is due, and the campaign is stopped in between: they have the message."""
+    sends = model_sends()
+    due = sends.clock.now() + timedelta(minutes=20)
+    sends.model.faults = [Fault("drop", after=True)]
+    sends.model.lags = [Lag(first=60, last=60)]
+    sends.attempt(people(2), scheduled_at=due, dies=True)
+    sends.clock.advance(due - sends.clock.now() + timedelta(seconds=10))
+    sends.model.cancel(sends.model.campaigns[0])
+    assert sends.attempt(people(2), scheduled_at=due).statuses == ["accepted"] * 2
+    assert sends.messages(2) == [1, 1]
