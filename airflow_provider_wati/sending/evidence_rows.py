@@ -285,14 +285,13 @@ class EvidenceRows(JournalRows):
             positions.setdefault(PRECEDENCE[rank], []).append(position)
         return positions
 
-    def found(self, call: int) -> dict[int, list[int]]:
-        """Return the people by campaign who are accepted because a campaign of a call lists them."""
-        taken = ", ".join(str(PRECEDENCE.index(each)) for each in (Decision.ACCEPTED, Decision.CANCELLED))
+    def found(self, call: int, decision: Decision) -> dict[int, list[int]]:
+        """Return the people by campaign about whom a campaign of a call has led to a decision."""
         people: dict[int, list[int]] = {}
         for campaign, person in self._db.execute(
             "SELECT settled.campaign, person FROM settled JOIN rows USING (row) "
-            f"WHERE settled.call = ? AND settled.decision IN ({taken})",
-            (call,),
+            "WHERE settled.call = ? AND settled.decision = ?",
+            (call, PRECEDENCE.index(decision)),
         ):
             people.setdefault(campaign, []).append(person)
         return people

@@ -142,7 +142,7 @@ class Entry:
     @classmethod
     def of(cls, intent: Intent) -> Entry:
         """Return the entry of an intent that has no result yet."""
-        known = Verdict.ACCEPTED if intent.is_found else Verdict.OPEN
+        known = Verdict.OPEN if intent.found_as is None else intent.found_as
         return cls(intent, bytearray([known]) * len(intent.people), campaign_id=intent.found_in)
 
     @property
@@ -286,8 +286,13 @@ class Journal:
         campaign_name: str,
         campaign_id: str | None,
         keyed: bool,
+        verdict: Verdict = Verdict.ACCEPTED,
     ) -> None:
-        """Record as accepted the people of a campaign without an entry in this journal."""
+        """
+        Record the people of a campaign without an entry in this journal; the parameters are those of :class:`Intent`.
+
+        :param verdict: whether they are accepted, or their campaign was cancelled.
+        """
         for named in self._parts(people):
             self._add(
                 Intent(
@@ -298,7 +303,7 @@ class Journal:
                     channel=channel,
                     campaign_name=campaign_name,
                     keyed=keyed,
-                    is_found=True,
+                    found_as=verdict,
                     found_in=campaign_id,
                 )
             )

@@ -77,8 +77,8 @@ class Intent:
     :param due: when WATI is to send it; None for at once.
     :param resend: whether these people may have been sent to before, so that they are not sent to a third time.
     :param keyed: whether rows have keys, which the hashes then hold.
-    :param is_found: whether this is not a call of this task: WATI or the journal of another mapped task shows that these
-        people have their message. Intent and result are one record, so that a crash cannot separate them.
+    :param found_as: what WATI or the journal of another mapped task shows of these people, accepted or cancelled; None for
+        a call of this task. Intent and result are one record, so that a crash cannot separate them.
     :param found_in: WATI's id of the campaign that they were found in, if it is known.
     """
 
@@ -91,7 +91,7 @@ class Intent:
     due: datetime | None = None
     resend: bool = False
     keyed: bool = False
-    is_found: bool = False
+    found_as: Verdict | None = None
     found_in: str | None = None
 
 
@@ -156,7 +156,7 @@ def encode(record: Record) -> str:
             "due": record.due and _time(record.due),
             "resend": record.resend,
             "keyed": record.keyed,
-            "is_found": record.is_found,
+            "found_as": record.found_as and record.found_as.name.lower(),
             "found_in": record.found_in,
             "people": base64.b64encode(_big_endian(record.people)).decode(),
         }
@@ -219,7 +219,7 @@ def _intent(fields: Mapping[str, Any]) -> Intent:
     people.frombytes(base64.b64decode(fields["people"], validate=True))
     if sys.byteorder == "little":
         people.byteswap()
-    due = fields.get("due")
+    due, found_as = fields.get("due"), fields.get("found_as")
     return Intent(
         id=_typed(fields["id"], str),
         at=_read_time(fields["at"]),
@@ -230,7 +230,7 @@ def _intent(fields: Mapping[str, Any]) -> Intent:
         due=None if due is None else _read_time(due),
         resend=fields.get("resend") is True,
         keyed=fields.get("keyed") is True,
-        is_found=fields.get("is_found") is True,
+        found_as=None if found_as is None else Verdict[_typed(found_as, str).upper()],
         found_in=_optional(fields.get("found_in"), str),
     )
 

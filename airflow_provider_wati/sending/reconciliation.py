@@ -218,9 +218,10 @@ class Reconciliation:
 
         The next attempt starts from there: from the people whom campaigns list, and from those whom WATI does not list.
         """
-        for number, people in self.queue.found(call).items():
-            campaign = self.reader.campaigns[number]
-            self._write_found(people, campaign.name, campaign.id)
+        for decision in (Decision.ACCEPTED, Decision.CANCELLED):
+            for number, people in self.queue.found(call, decision).items():
+                campaign = self.reader.campaigns[number]
+                self._write_found(people, campaign.name, campaign.id, _VERDICTS[decision])
         # People of absent calls are recorded already.
         is_news = kind_of(call) in (CallKind.LOST, CallKind.OTHERS) and self.calls.may_have_sent(call)
         if is_news and (absent := self.queue.released(call)):
@@ -229,7 +230,13 @@ class Reconciliation:
                 absent, content=self.content, channel=self.channel, keyed=self.queue.has_keys
             )
 
-    def _write_found(self, people: Sequence[int], campaign_name: str, campaign_id: str | None) -> None:
+    def _write_found(
+        self,
+        people: Sequence[int],
+        campaign_name: str,
+        campaign_id: str | None,
+        verdict: Verdict = Verdict.ACCEPTED,
+    ) -> None:
         self.journal.record_found(
             people,
             content=self.content,
@@ -237,4 +244,5 @@ class Reconciliation:
             campaign_name=campaign_name,
             campaign_id=campaign_id,
             keyed=self.queue.has_keys,
+            verdict=verdict,
         )

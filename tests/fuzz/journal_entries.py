@@ -31,7 +31,7 @@ _RECORDS: tuple[Record, ...] = (
     Opening(session="a1b2c4", at=_AT, person=0, is_lost=True, is_uncertain=True),
     Rows(at=_AT, digest="d41d8c"),
     Intent(id="a1b2c3-0", at=_AT, content="order_update", people=array("q", [1, -2, 2**63 - 1]), campaign_name="wati-a1b2c3-0", due=_AT),
-    Intent(id="a1b2c3-1", at=_AT, content="order_update", people=array("q"), is_found=True, found_in="66b1fb04b40adca000000001"),
+    Intent(id="a1b2c3-1", at=_AT, content="order_update", people=array("q"), found_as=Verdict.ACCEPTED, found_in="66b1fb04b40adca000000001"),
     Result(id="a1b2c3-0", at=_AT, verdicts={Verdict.ACCEPTED: [0, 2], Verdict.REFUSED: [1]}, campaign_id="66b1fb04b40adca000000001", reason="refused", detail={"id": "a"}),
     Result(id="a1b2c3-0", at=_AT, verdicts={Verdict.OPEN: None}),
     Result(id="a1b2c3-1", at=_AT, verdicts={Verdict.CLOSED_UNRESOLVED: []}),

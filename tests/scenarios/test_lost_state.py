@@ -250,3 +250,13 @@ def test_of_two_schedules_the_one_that_was_not_cancelled_decides(cancelled: int)
     sends.clock.advance(6 * 3600)
     sends.lose_state()
     assert sends.attempt(people(1)).statuses == ["accepted"]
+
+
+def test_a_cancelled_schedule_stays_cancelled(sends: SandboxSends) -> None:
+    """WATI alone shows a schedule that was cancelled: each later attempt says the same about its people."""
+    due = sends.clock.now() + timedelta(hours=2)
+    scheduled = sends.attempt(people(2), scheduled_at=due)
+    sends.client().cancel_scheduled_campaign(scheduled.summary["campaigns"][0]["id"])
+    sends.lose_state()
+    for _ in range(3):
+        assert sends.attempt(people(2), scheduled_at=due).statuses == ["skipped"] * 2

@@ -41,7 +41,9 @@ RECORDS: list[Record] = [
         resend=True,
         keyed=True,
     ),
-    Intent(id="a1b2c3-2", at=AT, content="t", people=array("q", [1]), is_found=True, found_in="c1"),
+    Intent(
+        id="a1b2c3-2", at=AT, content="t", people=array("q", [1]), found_as=Verdict.ACCEPTED, found_in="c1"
+    ),
     Result(id="a1b2c3-1", at=AT, verdicts={}),
     Result(id="a1b2c3-1", at=AT, verdicts={Verdict.ACCEPTED: None}, campaign_id="66b1fb04b40adca000000000"),
     Result(
