@@ -249,10 +249,12 @@ def _run_in_fork(tests: Sequence[str], faulty: _Faulty | None) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
-    if faulty is not None:
-        sys.meta_path.insert(0, faulty)
     code = 1
     with contextlib.suppress(BaseException):
+        if faulty is not None:
+            sys.meta_path.insert(0, faulty)
+            # Before pytest, which loads the modules of its plugins itself, and this package has one.
+            import_module(faulty.name)
         code = import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
     # Without the clean-up at exit, which belongs to the parent.
     os._exit(int(code))
@@ -264,7 +266,7 @@ def score_of(module: str, tests: Sequence[str]) -> Score:
 
     :param module: the module's path in the package, without its ending.
     :param tests: files of tests.
-    :raises SystemExit: when the tests fail on the module as it is.
+    :raises SystemExit: when the tests fail on the module as it is, or do not load it with its faults.
     """
     path = CHECKOUT / PACKAGE / f"{module}.py"
     name = f"{PACKAGE}.{module.replace('/', '.')}"
@@ -273,6 +275,8 @@ def score_of(module: str, tests: Sequence[str]) -> Score:
         raise SystemExit(f"{module}: {', '.join(tests)} fail without a fault.")
     # Some faults make a loop endless.
     limit = 5 * (time.monotonic() - began) + 5
+    if passes(tests, _Faulty(name, Mutant(1, "", ast.parse("raise ValueError")), path), limit):
+        raise SystemExit(f"{module}: the tests do not load the module with its fault.")
     score = Score()
     for mutant in mutants_of(path.read_text()):
         if passes(tests, _Faulty(name, mutant, path), limit):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
@@ -85,3 +87,22 @@ def test_every_module_and_its_tests_exist(mutation: ModuleType) -> None:
     for module, tests in mutation.TESTS.items():
         assert (CHECKOUT / mutation.PACKAGE / f"{module}.py").is_file()
         assert all((CHECKOUT / each).is_file() for each in tests)
+
+
+def test_the_tests_of_a_module_load_it_with_its_fault() -> None:
+    """pytest loads the modules of its plugins itself, and this package has one: a fault reaches the tests all the same."""
+    code = (
+        "import ast; from mutation import CHECKOUT, TESTS, Mutant, _Faulty, passes; tests = TESTS['sending/schedule']; "
+        "broken = Mutant(1, '', ast.parse('raise ValueError')); "
+        "faulty = _Faulty('airflow_provider_wati.sending.schedule', broken, CHECKOUT / 'schedule.py'); "
+        "print(passes(tests, None, 300), passes(tests, faulty, 300))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
