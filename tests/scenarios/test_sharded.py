@@ -52,6 +52,15 @@ def mapped_over(shards: list[list[Any]]) -> DAG:
     return dag
 
 
+def send_two_shards_and_clear(execute: Execute, state: dict[str, str]) -> Tasks:
+    """Send to everybody in two shards, and clear them; return what Airflow knows of the tasks."""
+    for n in (0, 1):
+        execute(send(table(), [n, 2], **state), map_index=n)
+    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # a function has no such attribute for mypy
+    tasks.clear("r")
+    return tasks
+
+
 def messages(sandbox: Sandbox, count: int = PEOPLE) -> list[int]:
     sent = sandbox.state.sent_per_phone()
     return [sent.get(phone(n), 0) for n in range(count)]
@@ -147,10 +156,7 @@ def test_a_task_that_seems_new_waits_for_the_others_to_begin_again(
 ) -> None:
     """A new task of a cleared run that begins before the others sees their old number of shards, and sends nothing yet."""
     state = {"state_path": str(tmp_path / "state")}
-    for n in (0, 1):
-        execute(send(table(), [n, 2], **state), map_index=n)
-    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
-    tasks.clear("r")
+    send_two_shards_and_clear(execute, state)
     with pytest.raises(
         WatiConfigurationError, match="The number of shards is 3 here, and 2 in the mapped task 0"
     ):
@@ -385,10 +391,7 @@ def test_a_new_shard_beside_old_ones_that_begin_again_sends_to_nobody_twice(
 ) -> None:
     """Airflow deletes the notes of cleared tasks when they begin again; their directory has their number of shards."""
     state = {"state_path": str(tmp_path / "state")}
-    for n in (0, 1):
-        execute(send(table(), [n, 2], **state), map_index=n)
-    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
-    tasks.clear("r")
+    tasks = send_two_shards_and_clear(execute, state)
     with tasks.runs(tasks.task("send", "r", 0, 0)), tasks.runs(tasks.task("send", "r", 1, 0)):
         execute(send(table(), [shards - 1, shards], **state), map_index=shards - 1)
     assert messages(sandbox) == [1] * PEOPLE
@@ -399,10 +402,7 @@ def test_a_new_shard_after_old_ones_that_failed_early_sends_to_nobody_twice(
 ) -> None:
     """The cleared tasks fail before they note a number of shards."""
     state = {"state_path": str(tmp_path / "state")}
-    for n in (0, 1):
-        execute(send(table(), [n, 2], **state), map_index=n)
-    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
-    tasks.clear("r")
+    send_two_shards_and_clear(execute, state)
     for n in (0, 1):
         operator = send(table(), [n, 3], **state)
         operator.wati_conn_id = "missing"
@@ -417,10 +417,7 @@ def test_a_new_shard_that_died_before_it_looked_back_sends_to_nobody_twice(
 ) -> None:
     """The second attempt of a task of new shards has a journal of its own, and reads those of the others all the same."""
     state = {"state_path": str(tmp_path / "state")}
-    for n in (0, 1):
-        execute(send(table(), [n, 2], **state), map_index=n)
-    tasks: Tasks = execute.tasks  # type: ignore[attr-defined] # what Airflow knows
-    tasks.clear("r")
+    tasks = send_two_shards_and_clear(execute, state)
     with tasks.runs(tasks.task("send", "r", 0, 0)), tasks.runs(tasks.task("send", "r", 1, 0)):
         sandbox.fault("status", status=401, method="GET", count=1)
         with pytest.raises(WatiError):
