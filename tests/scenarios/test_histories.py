@@ -230,9 +230,11 @@ def record_nobody_who_was_found(patch: pytest.MonkeyPatch) -> None:
 def record_found_people_in_two_steps(patch: pytest.MonkeyPatch) -> None:
     """Between the intent and the result of found people there is room for an accident."""
 
-    def record(self: Journal, people: Iterable[int], *, campaign_id: str | None, **what: Any) -> None:
+    def record(
+        self: Journal, people: Iterable[int], *, campaign_id: str | None, verdict: Verdict, **what: Any
+    ) -> None:
         entry = self.record_intent(array("q", people), **what)
-        self.record_result(entry, {Verdict.ACCEPTED: None}, campaign_id=campaign_id)
+        self.record_result(entry, {verdict: None}, campaign_id=campaign_id)
 
     patch.setattr(Journal, "record_found", record)
 
