@@ -153,8 +153,10 @@ class EarlierCalls:
         if not self.task.is_mapped:
             return False
         if not self._own:
-            # The attempt before the Clear left no call that says what it had for the person.
-            return self.task.is_cleared and self.start is not Start.NEW
+            # The attempt before the Clear left no call that says what it had for the person. Another task's call can be found
+            # in its journal, or in WATI.
+            can_be_found = self.is_shown or self.journal.limits.has_siblings
+            return can_be_found and self.task.is_cleared and self.start is not Start.NEW
         # Also without a Clear. A text that changes with each attempt then costs a wait, which is better than a second message.
         return any(entry.intent.content != self.content for entry in self._own)
 

@@ -74,6 +74,11 @@ def chatbot(target: str = ADA, **more: Any) -> WatiStartChatbotOperator:
     return WatiStartChatbotOperator(task_id="start", target=target, chatbot_id=BOT, **more)
 
 
+def die(*_: Any, **__: Any) -> None:
+    """Stand for a call before which the worker dies."""
+    raise KeyboardInterrupt
+
+
 def lose(sandbox: Sandbox, path: str = "*/messages/text", when: str = "before") -> None:
     """Lose the answer to the next call, with or without its effect."""
     sandbox.fault("drop", method="POST", path=path, when=when, count=1)
@@ -733,6 +738,19 @@ def test_a_message_that_failed_is_sent_again(
     assert len(sandbox.texts_to(ADA)) == 2
 
 
+def test_a_chatbot_whose_task_died_before_its_call_is_started_after_a_clear(
+    execute: Execute, sandbox: Sandbox, late_clock: LateClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WATI shows no chatbot, and the person is the one whom the task had before: nothing speaks against the start."""
+    store = Store()
+    with monkeypatch.context() as patch:
+        patch.setattr(WatiClient, "start_chatbot", die)
+        with pytest.raises(KeyboardInterrupt):
+            execute(chatbot(), store=store, map_index=0)
+    execute(chatbot(), store=store, map_index=0, try_number=2, clears=1)
+    assert len(sandbox.texts_to(ADA)) == 1
+
+
 def test_two_texts_change_places_after_one_task_died_before_its_call(
     execute: Execute,
     sandbox: Sandbox,
@@ -741,10 +759,6 @@ def test_two_texts_change_places_after_one_task_died_before_its_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A task that left no call has, after a Clear, the text that another mapped task has sent: it is not sent again."""
-
-    def die(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(WatiClient, "send_text", die)
         with pytest.raises(KeyboardInterrupt):
