@@ -398,15 +398,16 @@ def test_a_new_shard_beside_old_ones_that_begin_again_sends_to_nobody_twice(
 
 
 def test_a_new_shard_after_old_ones_that_failed_early_sends_to_nobody_twice(
-    execute: Execute, sandbox: Sandbox, tmp_path: Path
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cleared tasks fail before they note a number of shards."""
+    monkeypatch.setenv("AIRFLOW_CONN_WATI_INCOMPLETE", '{"conn_type": "wati"}')
     state = {"state_path": str(tmp_path / "state")}
     send_two_shards_and_clear(execute, state)
     for n in (0, 1):
         operator = send(table(), [n, 3], **state)
-        operator.wati_conn_id = "missing"
-        with pytest.raises(Exception, match="missing"):
+        operator.wati_conn_id = "wati_incomplete"
+        with pytest.raises(WatiConfigurationError, match="wati_incomplete"):
             execute(operator, map_index=n, try_number=2, uncounted_clear=True)
     execute(send(table(), [2, 3], **state), map_index=2)
     assert messages(sandbox) == [1] * PEOPLE
