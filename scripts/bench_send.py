@@ -263,8 +263,8 @@ def of_many(sizes: Sizes, directory: Path) -> Iterator[Measure]:
     stored = "journal, bytes a person", large["journal_bytes"] / sizes.people, "bytes"
     yield Measure("sends", *stored, "their phone numbers", 12)
     written = "journal, writes a batch", large["journal_writes"] / large["calls"], "writes"
-    # The opening of the attempt is one more.
-    yield Measure("sends", *written, "intent and result", 2, most=1.01)
+    # The opening and the marker of the attempt are three more in all.
+    yield Measure("sends", *written, "intent and result", 2, most=1.05)
 
 
 def of_a_run(sizes: Sizes) -> Iterator[Measure]:
