@@ -105,7 +105,7 @@ class EvidenceReader:
         return self._evidence(entry, campaigns, deadline)
 
     def _is_over(self, campaign: FoundCampaign, due: datetime | None, now: datetime) -> bool:
-        """Return whether a campaign was cancelled, and lists all whom it reached before that."""
+        """Return whether a campaign was cancelled, and its list has everybody who got a message before that."""
         if not campaign.is_cancelled:
             return False
         is_early = any(time is not None and now < time for time in (campaign.due, due))
@@ -186,7 +186,7 @@ class EvidenceReader:
         Refuse a send that has begun with another use of keys, or on another channel.
 
         :param call: the number that stands for calls without a record.
-        :param is_over: whether people whom WATI does not list may be sent to now.
+        :param is_over: whether the grace is over, so that people who are not listed may be sent to.
         """
         same = self.same_send
         if same.has_parts:

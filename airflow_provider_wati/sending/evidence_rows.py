@@ -211,7 +211,7 @@ class EvidenceRows(JournalRows):
         return True if not self.has_keys and self._has(query, call) else None
 
     def lists_message(self, call: int) -> bool:
-        """Return whether a call's campaigns list somebody whom a message has reached or may yet reach."""
+        """Return whether a campaign of a call lists a message that has arrived or may yet arrive."""
         return self._has(f"SELECT 1 FROM listed WHERE call = ? AND state = '{Listed.YES.value}'", call)
 
     def _has(self, query: str, call: int) -> bool:
@@ -286,7 +286,7 @@ class EvidenceRows(JournalRows):
         return positions
 
     def found(self, call: int, decision: Decision) -> dict[int, list[int]]:
-        """Return the people by campaign about whom a campaign of a call has led to a decision."""
+        """Return the people with a decision because of a call, by the campaign that lists them."""
         people: dict[int, list[int]] = {}
         for campaign, person in self._db.execute(
             "SELECT settled.campaign, person FROM settled JOIN rows USING (row) "

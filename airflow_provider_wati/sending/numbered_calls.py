@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LOST_CALLS = -1
 #: Stands for the calls that other tasks or runs may have made under the same key.
 OTHERS_CALLS = -2
-#: Stands for calls without a record, for people whom an earlier attempt has waited for in vain and has not sent to.
+#: Stands for calls without a record, for people who were not listed within the grace and were not sent to since.
 ABSENT_CALLS = -3
 #: The numbers of calls that no journal has.
 UNRECORDED = (LOST_CALLS, OTHERS_CALLS, ABSENT_CALLS)

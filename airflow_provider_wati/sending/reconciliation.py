@@ -216,7 +216,7 @@ class Reconciliation:
         """
         Write down what is found out about calls that are not in the journal of this task.
 
-        The next attempt starts from there: from the people whom campaigns list, and from those whom WATI does not list.
+        The next attempt starts from there: it knows who is listed, and who is not.
         """
         for decision in (Decision.ACCEPTED, Decision.CANCELLED):
             for number, people in self.queue.found(call, decision).items():

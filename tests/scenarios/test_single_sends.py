@@ -741,7 +741,7 @@ def test_a_message_that_failed_is_sent_again(
 def test_a_chatbot_whose_task_died_before_its_call_is_started_after_a_clear(
     execute: Execute, sandbox: Sandbox, late_clock: LateClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """WATI shows no chatbot, and the person is the one whom the task had before: nothing speaks against the start."""
+    """WATI shows no chatbot, and the task had the same person before: it is started."""
     store = Store()
     with monkeypatch.context() as patch:
         patch.setattr(WatiClient, "start_chatbot", die)

@@ -105,7 +105,7 @@ def test_of_two_messages_to_one_person_nobody_knows_which_was_refused(first: str
 def test_a_second_entry_by_number_that_contradicts_the_one_by_id_leaves_it_open(
     by_id: list[str], theirs: str | None
 ) -> None:
-    """Nobody else is asked for whom the second entry can mean, and one that agrees changes nothing."""
+    """The second entry can mean no other recipient, and one that agrees changes nothing."""
     recipients = encoded(*PEOPLE)
     one, *others = entries(recipients)
     one["errors"] = by_id
