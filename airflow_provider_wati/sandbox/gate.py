@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from airflow_provider_wati.masking import mask_numbers
 from airflow_provider_wati.sandbox.callers import refusal_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from airflow_provider_wati.sandbox.faults.rules import Fault
+    from airflow_provider_wati.sandbox.model.state import State
     from airflow_provider_wati.sandbox.workspace import Workspace
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Gate:
         tampering, fault = self._workspace.faults.pick(scope["method"], scope["path"], body)
         scope[TAMPERING_KEY] = tampering
         scope[FAULT_KEY] = fault or tampering
-        note = partial(self._note, scope, fault or tampering, time.perf_counter())
+        state = self._workspace.state
+        note = partial(self._note, scope, fault or tampering, state, time.perf_counter())
 
         async def noting_send(message: Message) -> None:
             # Before the client can go on, or a test would look before the note is there.
@@ -87,13 +89,21 @@ class Gate:
             return
 
         async def handle(send: Send) -> None:
-            await self._app(scope, _replay(body), send)
+            if self._workspace.state is state:
+                await self._app(scope, _replay(body), send)
+            else:
+                # A fault has delayed it until after a reset. The data that it was made for is gone.
+                await Response(status_code=503)(scope, receive, send)
 
         await act(
             fault, Call(scope, receive, noting_send, handle, partial(note, None)), self._workspace.clock.now
         )
 
-    def _note(self, scope: Scope, fault: Fault | None, began: float, status: int | None) -> None:
+    def _note(
+        self, scope: Scope, fault: Fault | None, state: State, began: float, status: int | None
+    ) -> None:
+        if self._workspace.state is not state:
+            return
         seen = SeenRequest(
             time=self._workspace.clock.now(),
             method=scope["method"],
