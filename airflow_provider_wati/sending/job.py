@@ -285,7 +285,10 @@ class SendJob:
         self._reconciliation.look_up()
         if self.start is Start.LOST:
             log.warning(
-                "The journal of the earlier attempts is gone, so WATI alone shows what they sent. It is given %.0f s.",
+                "%s, so WATI alone shows what was sent. It is given %.0f s.",
+                "Other mapped tasks may have had these people before this one was made"
+                if self.task.is_new_member
+                else "The journal of the earlier attempts is gone",
                 self._policy.grace.total_seconds(),
             )
             self._queue.await_all(LOST_CALLS, known_too=False)

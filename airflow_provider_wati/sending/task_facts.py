@@ -15,7 +15,7 @@ class TaskFacts:
     :param is_shared: whether other tasks and runs may send under its key, mapped or not: the key is the user's own.
     :param is_cleared: whether it may have been cleared.
     :param clears: a text that changes with each Clear: an attempt after it may find people who were elsewhere in between.
-    :param is_new_member: whether it may not have existed before its run was cleared.
+    :param is_new_member: whether other mapped tasks may have had attempts before it was made.
     :param run_began: the earliest time at which an attempt of this run can have sent something.
     """
 

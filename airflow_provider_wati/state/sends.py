@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wati.exceptions import WatiConfigurationError
@@ -17,6 +17,7 @@ from airflow_provider_wati.state.task_context import (
     is_cleared,
     is_mapped,
     loop_index,
+    made_at,
     may_have_run,
     retries_of,
     task_facts,
@@ -120,7 +121,8 @@ def open_journal(
     directory = state_directory(state_path)
     token = secrets.token_hex(SESSION_BYTES)
     marker = _TaskMarker(context, identity, directory, token)
-    never_executed = marker.says_never_executed()
+    is_late = directory is not None and _is_late(context, identity, directory, clock, reads_only=reads_only)
+    never_executed = not is_late and marker.says_never_executed()
     store: EntryStore
     if directory is not None:
         send = key_of("wati_send", f"{identity.family}\n{account}")
@@ -133,7 +135,7 @@ def open_journal(
         has_journal=journal.exists,
         is_lost=journal.is_lost,
         is_uncertain=journal.is_uncertain,
-        may_have_run=may_have_run(context),
+        may_have_run=is_late or may_have_run(context),
         never_executed=never_executed,
         is_shared=identity.is_own,
     )
@@ -141,8 +143,31 @@ def open_journal(
     if not reads_only:
         marker.set()
         _refuse_former_mapping(context)
-    task = task_facts(context, is_shared=identity.is_own)
+    task = task_facts(context, is_shared=identity.is_own, is_late=is_late)
     return OpenedJournal(journal, start, identity, task, marker.is_overtaken)
+
+
+def _is_late(
+    context: Context, identity: SendIdentity, directory: StateDirectory, clock: Clock, *, reads_only: bool
+) -> bool:
+    """
+    Return whether another mapped task of the send had begun before Airflow made this one, and may have had its people.
+
+    Airflow makes all mapped tasks of an operator before the first of them begins. It makes more of them after a Clear, which it
+    does not always count, or when the DAG changes in a run that is under way.
+    """
+    if identity.is_own or not is_mapped(context):
+        # Under a key of the user's own, each task looks at the others.
+        return False
+    key = key_of("wati_began", identity.family)
+    now = clock.now()
+    began = directory.get(key)
+    if began is None:
+        if not reads_only:
+            directory.set(key, now.isoformat())
+        return False
+    made = made_at(context)
+    return made is not None and datetime.fromisoformat(began) < made
 
 
 def _task_journal_store(

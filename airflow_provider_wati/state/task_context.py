@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from airflow_provider_wati.sending.task_facts import TaskFacts
 
@@ -11,19 +12,21 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-def task_facts(context: Context, *, is_shared: bool) -> TaskFacts:
+def task_facts(context: Context, *, is_shared: bool, is_late: bool = False) -> TaskFacts:
     """
     Return what Airflow says about a task.
 
     :param context: the task's context.
     :param is_shared: whether its send key is the user's own.
+    :param is_late: whether another mapped task of the send had begun before Airflow made this one.
     """
     return TaskFacts(
         is_mapped=is_mapped(context),
         is_shared=is_shared,
-        is_cleared=is_cleared(context),
+        # Only a Clear, or a change of the DAG in a run that is under way, makes mapped tasks so late.
+        is_cleared=is_late or is_cleared(context),
         clears=clears_of(context),
-        is_new_member=is_new_in_cleared_run(context),
+        is_new_member=is_late or is_new_in_cleared_run(context),
         run_began=_run_began(context),
     )
 
@@ -46,9 +49,23 @@ def may_have_run(context: Context) -> bool:
 
     A reschedule keeps the try number (3.4). Otherwise :func:`is_new_in_cleared_run` tells.
     """
-    if context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0:
-        return True
-    return is_new_in_cleared_run(context)
+    return _has_begun_before(context) or is_new_in_cleared_run(context)
+
+
+def _has_begun_before(context: Context) -> bool:
+    return context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0
+
+
+def made_at(context: Context) -> datetime | None:
+    """
+    Return when Airflow made a task instance that has its first attempt: its id is a UUID of version 7, which begins with the time.
+
+    :return: None for a later attempt, whose id is new, and where the id says nothing.
+    """
+    id = getattr(context["ti"], "id", None)
+    if _has_begun_before(context) or not isinstance(id, UUID) or id.version != 7:
+        return None
+    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
 
 
 def is_new_in_cleared_run(context: Context) -> bool:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tests.support.tasks import Store
+
+
+def uuid7(made: datetime) -> UUID:
+    """The id that Airflow gives to a task instance at a time."""
+    return UUID(int=int(made.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62)
 
 
 def context(
@@ -20,6 +28,7 @@ def context(
     loop: int | None = None,
     clear_number: int | None = 0,
     store: Store | None = None,
+    made: datetime | None = None,
 ) -> Any:
     """A task's context, as far as sends look at it."""
     task = SimpleNamespace(retries=retries)
@@ -31,6 +40,7 @@ def context(
         try_number=try_number,
         max_tries=max_tries,
         task=task,
+        id=made and uuid7(made),
     )
     found: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(clear_number=clear_number)}
     if store is not None:

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Sandbox
 from tests.support.clock import SkippingClock
 from tests.support.contract import ContractCheck, contract_file, load_contract
+from tests.support.task_context import uuid7
 
 if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
@@ -79,7 +80,9 @@ class Tasks:
         self._states: dict[tuple[str, str, int], str | None] = {}
         self._xcoms: dict[tuple[str, str, int], dict[str, Any]] = {}
 
-    def task(self, task_id: str, run_id: str, map_index: int, clears: int) -> SimpleNamespace:
+    def task(
+        self, task_id: str, run_id: str, map_index: int, clears: int, made: datetime | None = None
+    ) -> SimpleNamespace:
         """Return a task instance."""
         key = run_id, task_id, map_index
         if clears > self._clears.get(run_id, 0):
@@ -110,7 +113,7 @@ class Tasks:
 
         return SimpleNamespace(
             dag_id="d", run_id=run_id, task_id=task_id, map_index=map_index,
-            xcom_push=push, xcom_pull=pull, get_task_states=states,
+            xcom_push=push, xcom_pull=pull, get_task_states=states, id=made and uuid7(made),
         )  # fmt: skip
 
     def clear(self, run_id: str, only: Collection[int] | None = None) -> None:
@@ -156,6 +159,7 @@ def execute(
         run_id: str = "r",
         has_store: bool = True,
         run_dates: dict[str, datetime] | None = None,
+        made: datetime | None = None,
     ) -> Any:
         """
         Execute one attempt.
@@ -165,8 +169,9 @@ def execute(
         :param uncounted_clear: whether the task was cleared while its run went on, which Airflow 3.1 does not count.
         :param has_store: whether Airflow keeps state, as from 3.3 on.
         :param run_dates: ``start_date`` and ``run_after`` of the run; both are now if left out.
+        :param made: when Airflow made the task instance; its id does not say it if left out.
         """
-        ti = mapped.task(operator.task_id, run_id, map_index, clears)
+        ti = mapped.task(operator.task_id, run_id, map_index, clears, made)
         ti.try_number = try_number
         ti.max_tries = (operator.retries or 0) + (try_number - 1 if clears or uncounted_clear else 0)
         ti.task = operator

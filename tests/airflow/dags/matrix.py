@@ -174,9 +174,14 @@ def _loop(cell: Cell, kind: str, people: list[list[str]]) -> None:
 def expanded(cell: Cell) -> None:
     """Mapped tasks, whose people come in another order in the second attempt."""
 
+    first, second = [[0, 1], [2, 3], [4, 5]], [[5, 0], [1, 2], [3, 4]]
+    if cell["row"] == "grow":
+        # The last one is new, and has people of both.
+        first, second = [[0, 1, 2], [3, 4, 5]], [[4, 0], [1, 3], [2, 5]]
+
     @task
     def order(ti: Any = None) -> list[list[int]]:
-        return [[0, 1], [2, 3], [4, 5]] if ti.try_number == 1 else [[5, 0], [1, 2], [3, 4]]
+        return first if ti.try_number == 1 else second
 
     chosen: Any = order()
     for kind, people in cell["people"].items():
@@ -188,6 +193,17 @@ def expanded(cell: Cell) -> None:
         operator, who = SINGLE[kind]
         phones: XComArg = chosen.map(phone_of(people))
         operator.partial(task_id=kind, **texts(kind), **arguments).expand(**{who: phones})
+
+
+def growing(cell: Cell) -> None:
+    """Mapped tasks in a run that goes on, with one more of them after a Clear."""
+
+    @task.sensor(mode="reschedule", poke_interval=2, timeout=3_600)
+    def hold() -> bool:
+        return (SHARED / "marks" / f"released.{cell['dag_id']}").exists()
+
+    hold()
+    expanded(cell)
 
 
 # Airflow stores the source of what maps, so these are plain functions.
@@ -205,7 +221,7 @@ def phone_of(people: list[list[str]]) -> Callable[[list[int]], str]:
     return choose
 
 
-BODIES = {"loop": looped, "expand": expanded}
+BODIES = {"loop": looped, "expand": expanded, "grow": growing}
 
 for cell in json.loads(CELLS.read_text()) if CELLS.exists() else []:
     days: dict[str, Any] = {"schedule": None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +285,66 @@ def test_a_key_whose_directory_was_emptied_is_lost(tmp_path: Path) -> None:
     """Without any trace of the task in the directory, earlier attempts may have sent under this very key."""
     found = context(try_number=3, max_tries=4)
     assert opened(found, "promo", state_path=str(tmp_path)).start is Start.LOST
+
+
+# Mapped tasks that are made late
+
+
+def opened_at(directory: Path, clock: FakeClock, member: int, made: datetime, **facts: Any) -> OpenedJournal:
+    task = context(map_index=member, made=made, **facts)
+    send_key = facts.pop("send_key", None)
+    return open_journal(
+        task, send_key=send_key, account=ACCOUNT, clock=clock, state_path=str(directory), reads_only=False
+    )
+
+
+def test_a_mapped_task_that_is_made_after_another_has_begun_is_not_new(tmp_path: Path) -> None:
+    """Airflow makes all of them before the first begins, so there was a Clear, and another may have had its people."""
+    clock = FakeClock()
+    made = clock.now()
+    clock.advance(5)
+    assert opened_at(tmp_path, clock, 0, made).start is Start.NEW
+    clock.advance(5)
+    assert opened_at(tmp_path, clock, 1, made).start is Start.NEW
+    late = opened_at(tmp_path, clock, 2, clock.now())
+    assert late.start is Start.LOST
+    assert (late.task.is_cleared, late.task.is_new_member) == (True, True)
+    # Another run is another send.
+    assert opened_at(tmp_path, clock, 2, clock.now(), run_id="s").start is Start.NEW
+
+
+def test_the_store_of_a_late_mapped_task_says_nothing_about_the_others(tmp_path: Path) -> None:
+    """That it never began itself does not make it new."""
+    clock = FakeClock()
+    opened_at(tmp_path, clock, 0, clock.now())
+    clock.advance(5)
+    assert opened_at(tmp_path, clock, 1, clock.now(), store=Store()).start is Start.LOST
+
+
+def test_the_retry_of_a_late_mapped_task_knows_that_it_was_late(tmp_path: Path) -> None:
+    """Its first attempt may have ended before it looked at the others."""
+    clock = FakeClock()
+    opened_at(tmp_path, clock, 0, clock.now())
+    for attempt in (1, 2):
+        clock.advance(5)
+        assert opened_at(tmp_path, clock, 1, clock.now(), try_number=attempt).start is Start.LOST
+
+
+def test_the_retry_of_the_first_mapped_task_makes_no_other_late(tmp_path: Path) -> None:
+    """What counts is when the first of them began."""
+    clock = FakeClock()
+    made = clock.now()
+    for attempt in (1, 2):
+        clock.advance(5)
+        opened_at(tmp_path, clock, 0, clock.now() if attempt == 2 else made, try_number=attempt)
+    assert opened_at(tmp_path, clock, 1, made).start is Start.NEW
+
+
+def test_a_dry_run_makes_no_mapped_task_late(tmp_path: Path) -> None:
+    """It sends to nobody, but may be late itself."""
+    clock = FakeClock()
+    for is_dry, expected in ((True, Start.NEW), (False, Start.NEW), (True, Start.LOST)):
+        task = context(map_index=0 if expected is Start.NEW else 1, made=clock.now())
+        found = opened(task, state_path=str(tmp_path / "state"), reads_only=is_dry)
+        assert (found.start is Start.LOST) is (expected is Start.LOST)
+        clock.advance(5)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from airflow_provider_wati.sending.task_facts import TaskFacts
-from airflow_provider_wati.state.task_context import is_cleared, may_have_run, task_facts
-from tests.support.task_context import context
+from airflow_provider_wati.state.task_context import is_cleared, made_at, may_have_run, task_facts
+from tests.support.task_context import context, uuid7
 
 MAY_HAVE_RUN: list[tuple[dict[str, Any], bool]] = [
     ({}, False),
@@ -91,3 +92,37 @@ def test_a_mapped_task_of_a_cleared_run() -> None:
     assert task_facts(context(map_index=1, clear_number=3, max_tries=4), is_shared=True) == TaskFacts(
         is_mapped=True, is_shared=True, is_cleared=True, clears="r/3/4", is_new_member=True
     )
+
+
+def test_a_mapped_task_that_was_made_late() -> None:
+    """It is taken for one of a cleared run, whatever Airflow counts."""
+    facts = task_facts(context(map_index=1), is_shared=False, is_late=True)
+    assert (facts.is_cleared, facts.is_new_member) == (True, True)
+
+
+# When a task instance was made
+
+MADE = datetime(2026, 5, 1, 10, 30, 0, 250_000, tzinfo=UTC)
+IDS: list[tuple[dict[str, Any], datetime | None]] = [
+    ({"made": MADE}, MADE),
+    ({}, None),
+    # Airflow gives each attempt an id of its own.
+    ({"made": MADE, "try_number": 2}, None),
+    ({"made": MADE, "reschedules": 1}, None),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), IDS, ids=str)
+def test_when_a_task_instance_was_made(facts: dict[str, Any], expected: datetime | None) -> None:
+    """The id of a task instance begins with the time, which counts in its first attempt."""
+    assert made_at(context(**facts)) == expected
+
+
+@pytest.mark.parametrize(
+    "id", [None, "an id", str(uuid7(MADE)), UUID(int=uuid7(MADE).int ^ 3 << 76)], ids=str
+)
+def test_an_id_that_has_no_time(id: Any) -> None:
+    """A context that is made by hand may have another id, or none."""
+    task = context()
+    task["ti"].id = id
+    assert made_at(task) is None
