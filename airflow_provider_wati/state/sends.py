@@ -121,8 +121,11 @@ def open_journal(
     directory = state_directory(state_path)
     token = secrets.token_hex(SESSION_BYTES)
     marker = _TaskMarker(context, identity, directory, token)
-    is_late = directory is not None and _is_late(context, identity, directory, clock, reads_only=reads_only)
-    never_executed = not is_late and marker.says_never_executed()
+    began = (
+        None
+        if directory is None
+        else _first_opening(context, identity, directory, clock, reads_only=reads_only)
+    )
     store: EntryStore
     if directory is not None:
         send = key_of("wati_send", f"{identity.family}\n{account}")
@@ -131,12 +134,14 @@ def open_journal(
     else:
         store = _task_journal_store(context, identity, account, reads_only=reads_only)
     journal = Journal(store, clock, session=token, reads_only=reads_only)
+    is_late = not journal.exists and _is_made_after(context, began)
     start = start_of(
         has_journal=journal.exists,
         is_lost=journal.is_lost,
         is_uncertain=journal.is_uncertain,
         may_have_run=is_late or may_have_run(context),
-        never_executed=never_executed,
+        # Others have executed.
+        never_executed=not is_late and marker.says_never_executed(),
         is_shared=identity.is_own,
     )
     journal.open(person, start=start)
@@ -147,27 +152,37 @@ def open_journal(
     return OpenedJournal(journal, start, identity, task, marker.is_overtaken)
 
 
-def _is_late(
+def _first_opening(
     context: Context, identity: SendIdentity, directory: StateDirectory, clock: Clock, *, reads_only: bool
-) -> bool:
+) -> datetime | None:
     """
-    Return whether another mapped task of the send had begun before Airflow made this one, and may have had its people.
+    Return when the first mapped task of a send opened its journal, and store it if this is the first.
 
-    Airflow makes all mapped tasks of an operator before the first of them begins. It makes more of them after a Clear, which it
-    does not always count, or when the DAG changes in a run that is under way.
+    :return: None for a task that is not mapped. Under a key of the user's own, each task looks at the others anyway.
     """
     if identity.is_own or not is_mapped(context):
-        # Under a key of the user's own, each task looks at the others.
-        return False
+        return None
     key = key_of("wati_began", identity.family)
     now = clock.now()
     began = directory.get(key)
-    if began is None:
-        if not reads_only:
-            directory.set(key, now.isoformat())
-        return False
+    if began is not None:
+        return datetime.fromisoformat(began)
+    if not reads_only:
+        directory.set(key, now.isoformat())
+    return now
+
+
+def _is_made_after(context: Context, began: datetime | None) -> bool:
+    """
+    Return whether a mapped task was made after another one of its send had begun, which may have had its people.
+
+    Airflow makes all mapped tasks of an operator before the first of them begins. It makes more of them after a Clear, which it
+    does not always count, or when the DAG changes in a run that is under way.
+
+    :param began: when the first of them began; None where that is not known.
+    """
     made = made_at(context)
-    return made is not None and datetime.fromisoformat(began) < made
+    return began is not None and made is not None and began < made
 
 
 def _task_journal_store(

@@ -267,7 +267,7 @@ def ignore_that_a_run_was_cleared(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_that_a_mapped_task_is_late(patch: pytest.MonkeyPatch) -> None:
     """A mapped task that comes with a Clear counts as new where Airflow does not count the Clear."""
-    patch.setattr(sends, "_is_late", lambda *_, **__: False)
+    patch.setattr(sends, "_is_made_after", lambda *_: False)
 
 
 def leave_a_call_that_is_broken_off_unsent(patch: pytest.MonkeyPatch) -> None:
@@ -347,7 +347,7 @@ _BROKEN: tuple[tuple[Callable[[pytest.MonkeyPatch], None], type[AssertionError],
     (ignore_other_mapped_tasks, MessagedTwice, 35),
     (ignore_that_people_have_moved, MessagedTwice, 17),
     (ignore_that_a_run_was_cleared, MessagedTwice, 28),
-    (ignore_that_a_mapped_task_is_late, MessagedTwice, 0),
+    (ignore_that_a_mapped_task_is_late, MessagedTwice, 135),
     (leave_a_call_that_is_broken_off_unsent, Untrue, 36),
     (ignore_consent, Untrue, 33),
 )

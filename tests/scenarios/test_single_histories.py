@@ -124,7 +124,7 @@ def share_journals_between_accounts(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_that_a_mapped_task_is_late(patch: pytest.MonkeyPatch) -> None:
     """A mapped task that comes with a Clear counts as new where Airflow does not count the Clear."""
-    patch.setattr("airflow_provider_wati.state.sends._is_late", lambda *_, **__: False)
+    patch.setattr("airflow_provider_wati.state.sends._is_made_after", lambda *_: False)
 
 
 def take_unclear_for_absent(patch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ TWICE: tuple[tuple[Break, int], ...] = (
     (look_since_the_attempt_only, 5),
     (erase_by_a_refusal, 2),
     (trust_the_store_of_another_person, 15),
-    (ignore_that_a_mapped_task_is_late, 0),
+    (ignore_that_a_mapped_task_is_late, 204),
     (take_unclear_for_absent, 26),
     (resend_without_limit, 280),
     (read_the_newest_conversation_only, 38),

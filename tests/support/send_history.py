@@ -483,7 +483,7 @@ class History:
                 self.people.move()
             return [task(member=0), task(member=1)]
         if self.shape == "mapped":
-            if self.random.random() < 0.3:
+            if self.random.random() < 0.3 or not self.counts_clears:
                 # The second one comes with a Clear.
                 self._late = task(member=1)
                 self.people.gather()
@@ -513,7 +513,7 @@ class History:
         self.people.change()
         if chance() < 0.3:
             self.batch_size = self.random.randint(1, 4)
-        if chance() < 0.3:
+        if chance() < (0.3 if self.counts_clears else 0.8):
             self._clear()
         if self.has_directory and chance() < 0.06 and self.counts_clears:
             self._empty_directory()
@@ -600,6 +600,8 @@ class History:
             task.reschedules += 1
         else:
             task.try_number, task.reschedules = task.try_number + 1, 0
+            if task.try_number > 1:
+                task.made = self.clock.now()
         if task.store is None and not self.has_directory:
             # What an attempt knew is gone with it.
             self.discarded[self._mark(task)] += task.try_number > 1 or task.reschedules > 0 or task.clears > 0

@@ -340,6 +340,8 @@ class SingleHistory:
             if chance() < 0.3:
                 absent = [person for person in PEOPLE if person not in self.people]
                 self.people += absent[:1]
+                if not self.counts_clears:
+                    self.random.shuffle(self.people)
         for account in self.accounts:
             if self.shape == "mapped":
                 run = account.tasks[0].run
@@ -410,6 +412,8 @@ class SingleHistory:
             task.reschedules += 1
         else:
             task.try_number, task.reschedules = task.try_number + 1, 0
+            if task.try_number > 1:
+                task.made = self.worker.now()
         self.attempts += 1
         self.accident = accident
         member = task.member or 0

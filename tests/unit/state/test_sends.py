@@ -348,3 +348,22 @@ def test_a_dry_run_makes_no_mapped_task_late(tmp_path: Path) -> None:
         found = opened(task, state_path=str(tmp_path / "state"), reads_only=is_dry)
         assert (found.start is Start.LOST) is (expected is Start.LOST)
         clock.advance(5)
+
+
+def test_a_late_mapped_task_that_never_executed_is_late_in_its_retry(tmp_path: Path) -> None:
+    """The worker of its first attempt was lost before that began."""
+    clock = FakeClock()
+    opened_at(tmp_path, clock, 0, clock.now())
+    clock.advance(5)
+    late = opened_at(tmp_path, clock, 1, clock.now(), store=Store(), try_number=2)
+    assert late.start is Start.LOST
+
+
+def test_a_retry_with_a_journal_is_not_late(tmp_path: Path) -> None:
+    """The id of the second attempt is younger than the beginning of the send, and the journal says all."""
+    clock = FakeClock()
+    made = clock.now()
+    for attempt, expected in ((1, Start.NEW), (2, Start.KNOWN)):
+        again = opened_at(tmp_path, clock, 1, made if attempt == 1 else clock.now(), try_number=attempt)
+        assert (again.start, again.task.is_new_member) == (expected, False)
+        clock.advance(5)
