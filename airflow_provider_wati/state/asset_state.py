@@ -89,7 +89,7 @@ class FileLock:
     """A lock of the operating system that is held; it ends with its process, and at no other time."""
 
     def check(self) -> None:
-        """Say that nobody else has the lock."""
+        """Do nothing: the operating system takes the lock from no process that lives."""
 
 
 def asset_lock(
