@@ -201,6 +201,8 @@ class Journal:
         self.openings: list[Opening] = [record for record in records if isinstance(record, Opening)]
         #: Whether an earlier attempt may have sent messages that are not in this journal.
         self.is_lost: bool = any(opening.is_lost for opening in self.openings)
+        #: Whether other mapped tasks of the send had begun before this one was made.
+        self.is_late: bool = any(opening.is_late for opening in self.openings)
         #: Whether others may have sent messages under this key, without a journal.
         self.is_uncertain: bool = any(opening.is_uncertain for opening in self.openings)
         digests = [record.digest for record in records if isinstance(record, Rows)]
@@ -219,12 +221,13 @@ class Journal:
         """Whether an earlier attempt left a record."""
         return bool(self.openings or self.entries)
 
-    def open(self, person: int | None = None, *, start: Start = Start.KNOWN) -> None:
+    def open(self, person: int | None = None, *, start: Start = Start.KNOWN, is_late: bool = False) -> None:
         """
         Write down that an attempt has begun.
 
         :param person: the one person that a single send is about.
         :param start: what the attempt knows about earlier ones.
+        :param is_late: whether other mapped tasks of the send had begun before this one was made.
         """
         opening = Opening(
             session=self.session,
@@ -233,6 +236,7 @@ class Journal:
             is_lost=start is Start.LOST,
             is_uncertain=start is Start.UNCERTAIN,
             is_dry_run=self._reads_only,
+            is_late=is_late,
         )
         self.is_lost = self.is_lost or opening.is_lost
         self.is_uncertain = self.is_uncertain or opening.is_uncertain

@@ -61,6 +61,7 @@ class Opening:
     is_lost: bool = False
     is_uncertain: bool = False
     is_dry_run: bool = False
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,7 @@ def encode(record: Record) -> str:
             "lost": record.is_lost,
             "uncertain": record.is_uncertain,
             "dry_run": record.is_dry_run,
+            "late": record.is_late,
         }
     elif isinstance(record, Rows):
         fields |= {"kind": "rows", "digest": record.digest}
@@ -211,6 +213,7 @@ def _opening(fields: Mapping[str, Any]) -> Opening:
         is_lost=fields.get("lost") is True,
         is_uncertain=fields.get("uncertain") is True,
         is_dry_run=fields.get("dry_run") is True,
+        is_late=fields.get("late") is True,
     )
 
 

@@ -51,7 +51,7 @@ class Siblings:
         if not self.task.is_mapped or self.start not in (Start.KNOWN, Start.LOST):
             return False
         if self.journal.rows_digest is None:
-            return self.task.is_cleared or self.start is Start.LOST
+            return self.task.is_cleared
         return self.journal.rows_digest != self._rows_digest
 
     @property

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.task_facts import TaskFacts
 
 _SINGLE = "-"
+# The ids of mapped tasks that are made together differ by a millisecond each, and the clocks of scheduler and workers by seconds.
+_EXPANSION = timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ def open_journal(
     else:
         store = _task_journal_store(context, identity, account, reads_only=reads_only)
     journal = Journal(store, clock, session=token, reads_only=reads_only)
-    is_late = not journal.exists and _is_made_after(context, began)
+    is_late = journal.is_late or (not journal.exists and _is_made_after(context, began))
     start = start_of(
         has_journal=journal.exists,
         is_lost=journal.is_lost,
@@ -144,7 +146,7 @@ def open_journal(
         never_executed=not is_late and marker.says_never_executed(),
         is_shared=identity.is_own,
     )
-    journal.open(person, start=start)
+    journal.open(person, start=start, is_late=is_late)
     if not reads_only:
         marker.set()
         _refuse_former_mapping(context)
@@ -182,7 +184,7 @@ def _is_made_after(context: Context, began: datetime | None) -> bool:
     :param began: when the first of them began; None where that is not known.
     """
     made = made_at(context)
-    return began is not None and made is not None and began < made
+    return began is not None and made is not None and began + _EXPANSION < made
 
 
 def _task_journal_store(

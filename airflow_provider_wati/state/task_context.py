@@ -49,19 +49,21 @@ def may_have_run(context: Context) -> bool:
 
     A reschedule keeps the try number (3.4). Otherwise :func:`is_new_in_cleared_run` tells.
     """
-    if context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0:
-        return True
-    return is_new_in_cleared_run(context)
+    return _has_begun_before(context) or is_new_in_cleared_run(context)
+
+
+def _has_begun_before(context: Context) -> bool:
+    return context["ti"].try_number > 1 or (context.get("task_reschedule_count") or 0) > 0
 
 
 def made_at(context: Context) -> datetime | None:
     """
-    Return when Airflow made the task instance, or prepared its latest attempt, which gets an id of its own.
+    Return when Airflow made a task instance that has its first attempt: its id is a UUID of version 7, which begins with the time.
 
-    The id is a UUID of version 7, which begins with the time. None where it says nothing.
+    :return: None for a later attempt, which has got another id, and where the id says nothing.
     """
     id = getattr(context["ti"], "id", None)
-    if not isinstance(id, UUID) or id.version != 7:
+    if _has_begun_before(context) or not isinstance(id, UUID) or id.version != 7:
         return None
     return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
 

@@ -38,8 +38,13 @@ def text(person: int) -> WatiSendTextOperator:
 
 
 def now() -> datetime:
-    """The time at which Airflow makes a task instance: before an attempt of it begins."""
-    return datetime.now(UTC) - timedelta(milliseconds=1)
+    """The time at which Airflow makes the mapped tasks of a run."""
+    return datetime.now(UTC)
+
+
+def later() -> datetime:
+    """The time at which it makes another one, some time after the others have begun."""
+    return datetime.now(UTC) + timedelta(minutes=5)
 
 
 def received(sandbox: Sandbox, count: int) -> list[int]:
@@ -55,7 +60,7 @@ def test_people_who_move_to_a_late_mapped_task_are_messaged_once(
     made = now()
     for index, people in enumerate(([0, 1], [2, 3])):
         execute(bulk(people, tmp_path), map_index=index, made=made, has_store=has_store)
-    summary = execute(bulk([1, 2, 4], tmp_path), map_index=2, made=now(), has_store=has_store)
+    summary = execute(bulk([1, 2, 4], tmp_path), map_index=2, made=later(), has_store=has_store)
     assert (summary["accepted"], summary["total"]) == (3, 3)
     assert received(sandbox, 5) == [1, 1, 1, 1, 1]
 
@@ -68,8 +73,8 @@ def test_a_late_mapped_task_trusts_the_journals_where_wati_does_not_list_the_cam
     execute(bulk([0, 1], tmp_path), map_index=0, made=now())
     sandbox.fault("status", path="*/messageTemplates", status=403, count=1)
     with pytest.raises(WatiError):
-        execute(bulk([1, 2], tmp_path), map_index=1, made=now())
-    execute(bulk([1, 2], tmp_path), map_index=1, made=now(), try_number=2)
+        execute(bulk([1, 2], tmp_path), map_index=1, made=later())
+    execute(bulk([1, 2], tmp_path), map_index=1, made=later(), try_number=2)
     assert received(sandbox, 3) == [1, 1, 1]
 
 
@@ -93,6 +98,6 @@ def test_a_person_who_moves_to_a_late_single_send_is_messaged_once(
     for index in (0, 1):
         execute(text(index), map_index=index, made=made)
     for index, person in enumerate((2, 0, 1)):
-        late = {"made": now()} if index == 2 else {"try_number": 2, "uncounted_clear": True}
+        late = {"made": later()} if index == 2 else {"try_number": 2, "uncounted_clear": True}
         execute(text(person), map_index=index, store=Store(), **late)
     assert [sandbox.texts_to(phone(n)).count("Hello") for n in range(3)] == [1, 1, 1]

@@ -520,7 +520,7 @@ class History:
 
     def _clear(self) -> None:
         """Clear all tasks, as after a change upstream: people may be in other mapped tasks then."""
-        self._pass(1.0)
+        self._pass(20.0)
         if self._late is not None:
             self._late.made = self.clock.now()
             self.tasks.append(self._late)
@@ -549,7 +549,7 @@ class History:
         self.clock.advance(seconds)
 
     def _troubled(self, task: Task) -> bool:
-        if self.random.random() < 0.08:
+        if self.random.random() < 0.08 and (task.member is None or self.counts_clears):
             # The worker is evicted before the task begins.
             task.try_number += 1
             return False

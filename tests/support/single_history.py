@@ -334,7 +334,7 @@ class SingleHistory:
     def _clear(self) -> None:
         """Clear all tasks, as after a change upstream: people may be in other mapped tasks then."""
         chance = self.random.random
-        self.clock.advance(1)
+        self.clock.advance(20)
         if self.shape == "mapped":
             self.random.shuffle(self.people)
             if chance() < 0.3:

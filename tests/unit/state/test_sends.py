@@ -302,9 +302,9 @@ def test_a_mapped_task_that_is_made_after_another_has_begun_is_not_new(tmp_path:
     """Airflow makes all of them before the first begins, so there was a Clear, and another may have had its people."""
     clock = FakeClock()
     made = clock.now()
-    clock.advance(5)
+    clock.advance(20)
     assert opened_at(tmp_path, clock, 0, made).start is Start.NEW
-    clock.advance(5)
+    clock.advance(20)
     assert opened_at(tmp_path, clock, 1, made).start is Start.NEW
     late = opened_at(tmp_path, clock, 2, clock.now())
     assert late.start is Start.LOST
@@ -317,7 +317,7 @@ def test_the_store_of_a_late_mapped_task_says_nothing_about_the_others(tmp_path:
     """That it never began itself does not make it new."""
     clock = FakeClock()
     opened_at(tmp_path, clock, 0, clock.now())
-    clock.advance(5)
+    clock.advance(20)
     assert opened_at(tmp_path, clock, 1, clock.now(), store=Store()).start is Start.LOST
 
 
@@ -326,8 +326,9 @@ def test_the_retry_of_a_late_mapped_task_knows_that_it_was_late(tmp_path: Path) 
     clock = FakeClock()
     opened_at(tmp_path, clock, 0, clock.now())
     for attempt in (1, 2):
-        clock.advance(5)
-        assert opened_at(tmp_path, clock, 1, clock.now(), try_number=attempt).start is Start.LOST
+        clock.advance(20)
+        late = opened_at(tmp_path, clock, 1, clock.now(), try_number=attempt)
+        assert (late.start, late.task.is_cleared, late.task.is_new_member) == (Start.LOST, True, True)
 
 
 def test_the_retry_of_the_first_mapped_task_makes_no_other_late(tmp_path: Path) -> None:
@@ -335,7 +336,7 @@ def test_the_retry_of_the_first_mapped_task_makes_no_other_late(tmp_path: Path) 
     clock = FakeClock()
     made = clock.now()
     for attempt in (1, 2):
-        clock.advance(5)
+        clock.advance(20)
         opened_at(tmp_path, clock, 0, clock.now() if attempt == 2 else made, try_number=attempt)
     assert opened_at(tmp_path, clock, 1, made).start is Start.NEW
 
@@ -347,16 +348,22 @@ def test_a_dry_run_makes_no_mapped_task_late(tmp_path: Path) -> None:
         task = context(map_index=0 if expected is Start.NEW else 1, made=clock.now())
         found = opened(task, state_path=str(tmp_path / "state"), reads_only=is_dry)
         assert (found.start is Start.LOST) is (expected is Start.LOST)
-        clock.advance(5)
+        clock.advance(20)
 
 
-def test_a_late_mapped_task_that_never_executed_is_late_in_its_retry(tmp_path: Path) -> None:
-    """The worker of its first attempt was lost before that began."""
+def test_the_retry_of_a_mapped_task_that_never_executed_is_new(tmp_path: Path) -> None:
+    """The id of its second attempt is younger than the beginning of the others, and says nothing about when it was made."""
     clock = FakeClock()
     opened_at(tmp_path, clock, 0, clock.now())
-    clock.advance(5)
-    late = opened_at(tmp_path, clock, 1, clock.now(), store=Store(), try_number=2)
-    assert late.start is Start.LOST
+    clock.advance(20)
+    assert opened_at(tmp_path, clock, 1, clock.now(), store=Store(), try_number=2).start is Start.NEW
+
+
+def test_a_scheduler_whose_clock_is_seconds_ahead_makes_no_mapped_task_late(tmp_path: Path) -> None:
+    """Nor do the ids of a thousand mapped tasks, which are a millisecond apart."""
+    clock = FakeClock()
+    made = clock.now() + timedelta(seconds=3)
+    assert [opened_at(tmp_path, clock, n, made).start for n in (0, 1)] == [Start.NEW, Start.NEW]
 
 
 def test_a_retry_with_a_journal_is_not_late(tmp_path: Path) -> None:
@@ -366,4 +373,4 @@ def test_a_retry_with_a_journal_is_not_late(tmp_path: Path) -> None:
     for attempt, expected in ((1, Start.NEW), (2, Start.KNOWN)):
         again = opened_at(tmp_path, clock, 1, made if attempt == 1 else clock.now(), try_number=attempt)
         assert (again.start, again.task.is_new_member) == (expected, False)
-        clock.advance(5)
+        clock.advance(20)
