@@ -14,7 +14,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
-from airflow_provider_wati.client.responses import raise_if_refused, says_no, says_yes, text_in
+from airflow_provider_wati.client.responses import has_failed, raise_if_refused, says_no, says_yes, text_in
 from airflow_provider_wati.client.target import RECIPIENTS, Target, TargetKind, is_phone
 from airflow_provider_wati.client.types import (
     Accepted,
@@ -23,7 +23,7 @@ from airflow_provider_wati.client.types import (
     TemplateSendResult,
 )
 from airflow_provider_wati.client.validation import MAX_RECIPIENTS, id_text, name_values, text, whole_text
-from airflow_provider_wati.exceptions import WatiResponseError, WatiValidationError
+from airflow_provider_wati.exceptions import WatiRejectedError, WatiResponseError, WatiValidationError
 from airflow_provider_wati.masking import mask_numbers
 
 _KEYS = frozenset({"target", "phone_number", "params", "custom_params", "local_message_id"})
@@ -178,10 +178,15 @@ def read_template_answer(template_name: str, recipients: Sequence[EncodedRecipie
         asked for: they may be the same people, in another spelling.
     """
     answered = answer.get("recipients") if isinstance(answer, Mapping) else None
-    if _names_accepted(answer, answered):
+    try:
+        raise_if_refused(answer, f"the template {template_name!r}")
+    except WatiRejectedError:
+        if not _names_accepted(answer, answered):
+            raise
         # Nobody is sent to again on the word of an answer that contradicts itself.
-        raise WatiResponseError("it refuses the call and names recipients that it has accepted")
-    raise_if_refused(answer, f"the template {template_name!r}")
+        raise WatiResponseError(
+            "it refuses the call and names a campaign, or recipients that it has accepted"
+        ) from None
     answered = answer["recipients"]
     if not says_yes(answer["success"]) or not isinstance(answered, list):
         raise WatiResponseError("it does not say for whom it succeeded")
@@ -204,10 +209,8 @@ def read_template_answer(template_name: str, recipients: Sequence[EncodedRecipie
     return Accepted(campaign_id, refused, frozenset(omitted), other_ids)
 
 
-def _names_accepted(answer: Any, answered: Any) -> bool:
-    """Return whether an answer that refuses the whole call has a campaign, or recipients without an error."""
-    if not isinstance(answer, Mapping) or not says_no(answer.get("success")):
-        return False
+def _names_accepted(answer: Mapping[str, Any], answered: Any) -> bool:
+    """Return whether an answer has a campaign, or recipients without an error."""
     entries = answered if isinstance(answered, list) else []
     return bool(answer.get("broadcast_id")) or any(
         isinstance(entry, Mapping) and _refusal_of(entry) is None for entry in entries
@@ -346,10 +349,12 @@ def normal_target(value: object) -> str:
 
 def _refusal_of(entry: Mapping[str, Any]) -> str | None:
     """Return why WATI refused a recipient, phone numbers masked; None if it did not."""
-    errors = entry.get("errors")
+    errors = entry.get("errors") or entry.get("error")
     if errors:
         reasons = errors if isinstance(errors, (list, tuple)) else [errors]
         return mask_numbers("; ".join(map(str, reasons)))
-    if any(says_no(entry.get(flag)) for flag in ("success", "result", "ok")):
+    if has_failed(entry.get("status")) or any(
+        says_no(entry.get(flag)) for flag in ("success", "result", "ok")
+    ):
         return "WATI refused this recipient without a reason"
     return None

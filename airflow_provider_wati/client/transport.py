@@ -572,7 +572,7 @@ class Transport:
         else:
             said = str(answer.get("message") or "") if isinstance(answer, dict) else ""
         said = " ".join(self._token.scrub(said).split())
-        return mask_numbers(said[:_MESSAGE_LENGTH]) or None
+        return mask_numbers(said)[:_MESSAGE_LENGTH] or None
 
 
 def encode_json(body: object) -> bytes:

@@ -184,7 +184,7 @@ class WatiBulkSendOperator(RowsOperator):
             task=opened.task,
             channel=self.channel,
             scheduled_at=self._scheduled_at(),
-            send_window=SendWindow.parse(self.send_window) if self.send_window else None,
+            send_window=None if self.send_window is None else SendWindow.parse(self.send_window),
             batch_size=self.batch_size,
             suppress=self._suppressed(),
             check_consent=self.check_consent,

@@ -232,7 +232,7 @@ class CampaignIndex:
             state = Listed.CANCELLED
         return ListedRecipient(
             id=_text_of(recipient.get("id"))
-            or f"{local_id} {names.get('phone') or _text_of(recipient.get('contact_phone'))}",
+            or " ".join([local_id, _text_of(recipient.get("contact_phone")), *names.values()]),
             names=names,
             local_message_id=local_id,
             state=state,
@@ -280,5 +280,8 @@ def _time_of(text: object) -> datetime | None:
     try:
         time = datetime.fromisoformat(str(text))
     except ValueError:
+        return None
+    if time.year in (1, 9999):
+        # What .NET writes for no time.
         return None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

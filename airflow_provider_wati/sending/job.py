@@ -175,7 +175,6 @@ class SendJob:
             self._look_up(siblings)
             looked_up = True
             self._queue.add_suppressed(self._suppressed())
-            self._refuse_more_than_the_store_holds()
             if self.dry_run:
                 self._check_unsent()
                 self._estimate = estimate_of(
@@ -324,6 +323,7 @@ class SendJob:
         """Check what is about to be sent; also what reconciliation has released, of which nothing was checked before."""
         self._queue.skip_suppressed()
         if self._queue.count_unsent():
+            self._refuse_more_than_the_store_holds()
             self._template.refuse_unsendable()
             self._timetable.refuse_the_past()
             self._respect_consent()
@@ -352,6 +352,12 @@ class SendJob:
         """Send, reconcile, send what reconciliation releases, until nothing is left to do in this attempt."""
         breaker = self._dispatcher.breaker
         while True:
+            try:
+                self._check_unsent()
+            except WatiError:
+                # What earlier calls have sent does not depend on what may be sent now.
+                self._reconciliation.run()
+                raise
             self._dispatch()
             # Reconciliation ends at the first evidence only if another call may leave with it or without it.
             may_try = breaker.is_open and not breaker.has_failed
@@ -368,7 +374,6 @@ class SendJob:
 
     def _dispatch(self) -> None:
         """Send what is unsent: first those who cannot have a message, then those who may."""
-        self._check_unsent()
         messages = self._queue.count_unsent()
         if not messages:
             return

@@ -90,7 +90,7 @@ class TargetReader:
         :raises WatiValidationError: with the reason; the value itself is not repeated, because errors are logged.
         """
         if self._is_international(value):
-            return _international(value)
+            return _international(value if type(value) is str else str.__str__(value))
         if not isinstance(value, str) and isinstance(value, TargetObject):
             return _value_of(value)
         text = _text_of(value)
@@ -110,7 +110,7 @@ class TargetReader:
         :raises WatiValidationError: with the reason; the value itself is not repeated, because errors are logged.
         """
         if self._is_international(value):
-            return _international(value)
+            return _international(value if type(value) is str else str.__str__(value))
         return self._number(_text_of(value), "it is not a phone number")
 
     def _is_international(self, value: Any) -> bool:
@@ -253,7 +253,12 @@ def _value_of(target: TargetObject) -> str:
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         # Spreadsheets and chats put invisible marks around phone numbers.
-        text = value if value.isascii() else "".join(c for c in value if unicodedata.category(c) != "Cf")
+        # A subclass of str, such as an Enum, counts as the text that it holds.
+        text = (
+            str.__str__(value)
+            if value.isascii()
+            else "".join(c for c in value if unicodedata.category(c) != "Cf")
+        )
         text = text.strip()
     elif is_null(value):
         text = ""

@@ -68,6 +68,10 @@ def key_text_of(value: Any) -> str | None:
     :raises WatiValidationError: as :func:`text_of` does.
     """
     text = text_of(value)
+    if isinstance(value, float) and text is not None:
+        # A float of 16 digits is written with an exponent, and another type without one.
+        value = Decimal(repr(float(value)))
+        text = format(value, "f")
     if isinstance(value, Decimal) and text is not None:
         if not value:
             return "0"

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_wati.sandbox.model import render as sandbox_page
 from airflow_provider_wati.sandbox.model.campaigns import listed_recipients
 from airflow_provider_wati.sending.schedule import SendWindow
-from tests.support.sends import GRACE, SandboxSends, model_sends, people, person
+from tests.support.sends import GRACE, PARAMS, SandboxSends, model_sends, people, person
 from tests.support.wati_model import Fault, Habits, Lag
 
 
@@ -247,3 +247,33 @@ def test_a_schedule_that_is_stopped_after_its_time_may_list_people_late() -> Non
     sends.model.cancel(sends.model.campaigns[0])
     assert sends.attempt(people(2), scheduled_at=due).statuses == ["accepted"] * 2
     assert sends.messages(2) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["IN.100000000001", "IN.100000000002", "IN.100000000003"], [f"{n:024x}" for n in (1, 2, 3)]],
+    ids=["bsuid", "contact"],
+)
+def test_people_who_are_listed_without_id_and_number_are_told_apart(targets: list[str]) -> None:
+    """WATI may leave out all but the contact id or the BSUID, and each of them is evidence."""
+    sends = model_sends(Habits(echoes_ids=False))
+    listed = sends.model._listed
+    sends.model._listed = lambda *what: {**listed(*what), "id": None}  # type: ignore[method-assign]
+    sends.model.faults = [Fault("drop", after=True)]
+    done = sends.attempt([{"target": target, "params": PARAMS} for target in targets])
+    assert done.statuses == ["accepted"] * 3
+    assert list(sends.model.effects().values()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "time", ["9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00"]
+)
+def test_a_campaign_with_the_first_or_last_time_of_net_has_none(time: str) -> None:
+    """It stands for no time, and to add the grace to it would be an error in each attempt."""
+    sends = model_sends()
+    shown = sends.model._shown
+    sends.model._shown = lambda *what, **more: {**shown(*what, **more), "scheduled_at": time}  # type: ignore[method-assign]
+    sends.model.faults = [Fault("drop", after=True)]
+    done = sends.attempt(people(4), batch_size=2)
+    assert done.statuses == ["accepted"] * 4
+    assert sends.messages(4) == [1] * 4

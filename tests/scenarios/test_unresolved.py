@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from airflow_provider_wati.exceptions import WatiValidationError
 from tests.support.sends import ModelSends, model_sends, people, person, phone
 from tests.support.wati_model import Fault, Lag
 
@@ -52,3 +55,27 @@ def test_a_row_that_is_not_sent_again_stays_unknown_until_wati_shows_it(how: str
     sends.clock.advance(6_000)
     assert sends.attempt(rows, **more).statuses == ["accepted"]
     assert sends.messages(1) == [1]
+
+
+def pause_the_template(sends: ModelSends) -> dict[str, Any]:
+    for template in sends.model.templates:
+        template["status"] = "PAUSED"
+    return {}
+
+
+def let_the_time_pass(sends: ModelSends) -> dict[str, Any]:
+    return {"scheduled_at": sends.clock.now() - timedelta(minutes=10)}
+
+
+@pytest.mark.parametrize("prevent", [pause_the_template, let_the_time_pass])
+def test_an_open_call_is_reconciled_where_nothing_more_can_be_sent(
+    prevent: Callable[[ModelSends], dict[str, Any]],
+) -> None:
+    """What earlier calls have sent does not depend on what may be sent now."""
+    sends = model_sends()
+    sends.model.faults = [Fault("drop", after=True), Fault("status", status=401)]
+    assert sends.attempt(people(4), batch_size=2).statuses == ["unknown"] * 2 + ["unsent"] * 2
+    sends.clock.advance(3_600)
+    done = sends.attempt(people(4), batch_size=2, **prevent(sends))
+    assert done.statuses == ["accepted"] * 2 + ["unsent"] * 2
+    assert isinstance(done.error, WatiValidationError)

@@ -375,7 +375,7 @@ class SingleHistory:
 
     def _troubled(self, account: Account, task: Task) -> bool:
         self._between(account)
-        if self.random.random() < 0.06:
+        if self.random.random() < 0.06 and (task.member is None or self.counts_clears):
             # The worker is evicted before the task begins.
             task.try_number += 1
             return False

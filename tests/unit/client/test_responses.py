@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_wati.client.responses import decode_json, is_too_deep
 from airflow_provider_wati.exceptions import (
+    WatiError,
     WatiNotFoundError,
     WatiRejectedError,
     WatiResponseError,
@@ -81,10 +82,17 @@ def test_a_flag_that_says_no_is_a_refusal(act: str, flag: str, no: object) -> No
     assert raised.value.status_code == 200
 
 
-@pytest.mark.parametrize("no", [False, "false", 0])
-def test_a_refused_template_send_that_names_recipients_is_ambiguous(no: object) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        *({flag: no} for flag in ("success", "result", "ok") for no in (False, "false", 0)),
+        {"code": 400, "message": "one number is not valid"},
+    ],
+    ids=str,
+)
+def test_a_refused_template_send_that_names_recipients_is_ambiguous(refusal: dict[str, object]) -> None:
     """An answer that refuses a send and lists recipients contradicts itself, so the outcome is unknown."""
-    with serving(answer(200, {**GOOD, "success": no})) as server, pytest.raises(WatiUnknownOutcomeError):
+    with serving(answer(200, {**GOOD, **refusal})) as server, pytest.raises(WatiUnknownOutcomeError):
         ACTS["template"](client_of(server))
     assert len(server.requests) == 1
 
@@ -93,7 +101,9 @@ def test_a_refused_template_send_that_names_recipients_is_ambiguous(no: object) 
 @pytest.mark.parametrize("act", ACTS)
 def test_an_error_envelope_is_a_refusal(act: str, code: object) -> None:
     """Each call that acts is refused by an error envelope inside a 200, in WATI's words."""
-    envelope = {**GOOD, "code": code, "message": f"No, {NUMBER}", "timestamp": "2026-11-03T06:20:12Z"}
+    recipients = [] if act == "template" else GOOD["recipients"]
+    error = {"code": code, "message": f"No, {NUMBER}", "timestamp": "2026-11-03T06:20:12Z"}
+    envelope = {**GOOD, "recipients": recipients, **error}
     with serving(answer(200, envelope)) as server, pytest.raises(WatiRejectedError) as raised:
         ACTS[act](client_of(server))
     assert raised.value.wati_message == "No, *******8722"
@@ -273,3 +283,13 @@ def test_an_answer_of_too_many_values_is_not_decoded(piece: bytes) -> None:
     """Empty objects take two bytes on the wire and a hundred in memory, so their number has a limit too."""
     with pytest.raises(WatiResponseError, match="more than 1,000,000 values"):
         decode_json(b"[" + piece * 1_000_001 + b"0]", "GET /contacts")
+
+
+def test_a_number_at_the_length_of_a_message_is_masked() -> None:
+    """WATI's words are masked before they are cut, or the beginning of a number would be shown."""
+    for length in range(480, 500):
+        message = f"{'x' * length} {NUMBER} is wrong"
+        with serving(answer(400, {"code": 400, "message": message})) as server:
+            with pytest.raises(WatiError) as raised:
+                client_of(server).get_contact(NUMBER)
+        assert NUMBER[:4] not in str(raised.value)

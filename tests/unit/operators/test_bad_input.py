@@ -141,6 +141,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
             ({"send_window": ("09:00", "21:00")}, "write \\('09:00', '21:00', 'Asia/Kolkata'\\)"),
             ({"send_window": ("9", "21:00", "Mars/Base")}, "write \\('09:00', '21:00', 'Asia/Kolkata'\\)"),
             ({"send_window": ("09:00", "09:00", "Asia/Kolkata")}, "two different times of day"),
+            ({"send_window": ()}, "write \\('09:00', '21:00', 'Asia/Kolkata'\\)"),
             ({"suppress": 7}, "suppress is a list of targets, or the URI of a file"),
             ({"suppress": [ADA, "Ada"]}, "Entry 2 of suppress cannot be read"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -296,3 +297,15 @@ def test_random_text_is_a_phone_number_for_the_client_or_refused(region: str | N
         assert RECIPIENTS.check(read).value == read, written
         accepted += 1
     assert accepted > 500
+
+
+class Known(str, enum.Enum):  # noqa: UP042 # the older form is what this is about
+    ADA = "919800000777"
+
+
+@pytest.mark.parametrize("region", [None, "IN"])
+def test_a_subclass_of_str_counts_as_its_text(region: str | None) -> None:
+    """Python writes a member of an Enum of texts as its name."""
+    reader = TargetReader(region)
+    for read in (reader.read, reader.read_phone_number):
+        assert f"{read(Known.ADA)}" == "919800000777"

@@ -147,3 +147,10 @@ def test_only_errors_of_this_package_are_repeated_in_a_complaint() -> None:
     """The text of any other error may hold personal data, so only its class is shown."""
     assert complaint_of(WatiValidationError("it is empty")) == "it is empty"
     assert complaint_of(KeyError("85264318721")) == "the row cannot be read (KeyError)"
+
+
+def test_a_long_float_is_the_same_key_as_the_whole_number() -> None:
+    """Python writes a float of 17 digits with an exponent."""
+    assert key_text_of(1e16) == key_text_of(10**16) == "10000000000000000"
+    assert key_text_of(0.00001) == key_text_of(Decimal("0.00001")) == "0.00001"
+    assert (key_text_of(1.5), key_text_of(-0.0)) == ("1.5", "0")
