@@ -19,6 +19,7 @@ from airflow_provider_wati.client.types import (
 from airflow_provider_wati.sending.campaign_index import name_of
 from airflow_provider_wati.sending.circuit_breaker import CircuitBreaker
 from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.row_mapping import digest_of_params
 from airflow_provider_wati.tables.outcomes import SendStatus
 from airflow_provider_wati.tables.scratch_db import collector_paused
 
@@ -52,6 +53,7 @@ class Dispatcher:
     :param campaign_name: what campaigns are called, after the mark.
     :param mark: what their names begin with.
     :param channel: the channel to send from.
+    :param records_params: whether the journal gets a digest of each person's parameters.
     """
 
     client: WatiClient
@@ -62,6 +64,7 @@ class Dispatcher:
     campaign_name: str
     mark: str
     channel: str | None
+    records_params: bool = False
     #: Calls that left, in this attempt.
     calls: int = 0
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
@@ -178,6 +181,9 @@ class Dispatcher:
     def _attempt(self, batch: Batch, call_id: str) -> DispatchResult:
         """Make a call for the time that is right now; it is withdrawn if that passes while it waits."""
         name, due = name_of(self.mark, call_id, self.campaign_name), self.timetable.due()
+        params = b""
+        if self.records_params:
+            params = b"".join(digest_of_params(recipient.body) for recipient in batch.recipients)
 
         def before_send() -> bool:
             if self.timetable.due() != due:
@@ -191,6 +197,7 @@ class Dispatcher:
                 due=due,
                 resend=batch.resend,
                 keyed=self.queue.has_keys,
+                params=params,
             )
             self._under_way = batch, entry
             return True

@@ -148,6 +148,7 @@ class SendJob:
             campaign_name=self.campaign_name,
             mark=self._mark,
             channel=self.channel,
+            records_params=self._has_siblings_with_messages_of_their_own,
         )
         self._consent = Consent(self.client, self._queue, self.consent_max_calls, self.channel)
         #: Whether the rows have been read to the end; until then there are others of which nothing is told.
@@ -155,6 +156,12 @@ class SendJob:
         self._template = TemplateCheck()
         self._estimate: dict[str, Any] = {}
         self._started = self.clock.monotonic()
+
+    @property
+    def _has_siblings_with_messages_of_their_own(self) -> bool:
+        """Whether other tasks of the send read this journal, and may have another message for the same person."""
+        is_one_message = self.task.is_shared or self.shard is not None
+        return self.task.is_mapped and not is_one_message and self.journal.limits.has_siblings
 
     def run(self, rows: Iterable[Row]) -> None:
         """
@@ -281,7 +288,7 @@ class SendJob:
 
     def _look_up(self, siblings: Siblings) -> None:
         """Find out who has the message already."""
-        self._reconciliation.look_up()
+        self._reconciliation.look_up(siblings.other_params)
         if self.start is Start.LOST:
             log.warning(
                 "%s, so WATI alone shows what was sent. It is given %.0f s.",
@@ -296,7 +303,8 @@ class SendJob:
             self._reconciliation.run()
         else:
             self._reconciliation.await_absent()
-        if all(kind_of(call) is CallKind.OWN for call in self._queue.pending_calls()):
+        is_settled = all(kind_of(call) is CallKind.OWN for call in self._queue.pending_calls())
+        if is_settled and not self._queue.has_undecided_params:
             siblings.record_people()
         if self.dry_run:
             self._reconciliation.run()

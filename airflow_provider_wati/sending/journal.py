@@ -260,6 +260,7 @@ class Journal:
         due: datetime | None = None,
         resend: bool = False,
         keyed: bool = False,
+        params: bytes = b"",
     ) -> Entry:
         """
         Write down that a call is about to leave; the parameters are those of :class:`Intent`.
@@ -278,6 +279,7 @@ class Journal:
                 due=due,
                 resend=resend,
                 keyed=keyed,
+                params=params,
             )
         )
 

@@ -21,6 +21,8 @@ from airflow_provider_wati.exceptions import WatiConfigurationError
 
 T = TypeVar("T")
 
+#: The bytes of the digest of one person's parameters: of 65,536 other messages, one is taken for the same.
+PARAMS_DIGEST = 2
 _VERSION = 1
 _ALL = "all"
 #: More people than any call has. The limit keeps a damaged entry from filling the memory.
@@ -81,6 +83,7 @@ class Intent:
     :param found_as: what WATI or the journal of another mapped task shows of these people, accepted or cancelled; None for
         a call of this task. Intent and result are one record, so that a crash cannot separate them.
     :param found_in: WATI's id of the campaign that they were found in, if it is known.
+    :param params: in a mapped task, a digest of each person's parameters, one after the other, see :func:`.digest_of_params`.
     """
 
     id: str
@@ -94,6 +97,7 @@ class Intent:
     keyed: bool = False
     found_as: Verdict | None = None
     found_in: str | None = None
+    params: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,7 @@ def encode(record: Record) -> str:
             "found_as": record.found_as and record.found_as.name.lower(),
             "found_in": record.found_in,
             "people": base64.b64encode(_big_endian(record.people)).decode(),
+            "params": base64.b64encode(record.params).decode() or None,
         }
     else:
         fields |= {
@@ -222,6 +227,9 @@ def _intent(fields: Mapping[str, Any]) -> Intent:
     people.frombytes(base64.b64decode(fields["people"], validate=True))
     if sys.byteorder == "little":
         people.byteswap()
+    params = base64.b64decode(fields.get("params", ""), validate=True)
+    if params and len(params) != PARAMS_DIGEST * len(people):
+        raise ValueError("parameters of other people")
     due, found_as = fields.get("due"), fields.get("found_as")
     return Intent(
         id=_typed(fields["id"], str),
@@ -235,6 +243,7 @@ def _intent(fields: Mapping[str, Any]) -> Intent:
         keyed=fields.get("keyed") is True,
         found_as=None if found_as is None else Verdict[_typed(found_as, str).upper()],
         found_in=_optional(fields.get("found_in"), str),
+        params=params,
     )
 
 

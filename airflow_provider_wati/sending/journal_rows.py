@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from airflow_provider_wati.sending.journal_codec import Verdict
+from airflow_provider_wati.sending.journal_codec import PARAMS_DIGEST, Verdict
+from airflow_provider_wati.sending.numbered_calls import CallKind, kind_of
+from airflow_provider_wati.sending.row_mapping import digest_of_params
 from airflow_provider_wati.sending.row_tables import WITHOUT_MESSAGE, RowTables
+from airflow_provider_wati.sending.siblings import OtherParams
 from airflow_provider_wati.tables.scratch_db import bulk_write
 
 if TYPE_CHECKING:
@@ -18,6 +21,10 @@ CREATE TABLE unsendable (row INTEGER PRIMARY KEY, reason TEXT);
 """
 
 CANCELLED = "its campaign was cancelled in WATI: give another send_key to send it"
+_OTHER_PARAMS = (
+    "another mapped task has sent this person a message with other parameters, which may be this one before they changed: "
+    "if it is another message, give a key_column or another send_key"
+)
 #: Why rows wait while their call is reconciled; replaced by the decision's reason.
 _AMBIGUOUS = "an earlier call may have sent it"
 
@@ -25,7 +32,12 @@ _AMBIGUOUS = "an earlier call may have sent it"
 class JournalRows(RowTables):
     """The part of a send's queue that is compared with the journal."""
 
-    def look_up(self, calls: Mapping[int, Entry], campaigns: Mapping[int, int]) -> None:
+    def look_up(
+        self,
+        calls: Mapping[int, Entry],
+        campaigns: Mapping[int, int],
+        other_params: OtherParams = OtherParams.SAME_MESSAGE,
+    ) -> None:
         """
         Compare the rows with the journal: a set look-up, whatever order the rows have now.
 
@@ -34,6 +46,7 @@ class JournalRows(RowTables):
 
         :param calls: the calls by number.
         :param campaigns: the number of each call's campaign, as :meth:`add_campaign` gave it.
+        :param other_params: what other parameters mean in the calls of other tasks.
         """
         if not calls:
             return
@@ -51,6 +64,7 @@ class JournalRows(RowTables):
                     ),
                 )
         self._db.execute("CREATE INDEX journal_people ON journal (person, verdict)")
+        others = [] if other_params is OtherParams.SAME_MESSAGE else self._take_other_messages_out(calls)
         self._accept_known()
         self._db.execute(
             "UPDATE rows SET status = 'skipped', reason = ?, campaign = journal.campaign FROM journal "
@@ -66,6 +80,32 @@ class JournalRows(RowTables):
             f"JOIN journal USING (person) WHERE {WITHOUT_MESSAGE} AND verdict = {Verdict.OPEN}"
         )
         self._await_evidence()
+        if other_params is OtherParams.UNDECIDED and others:
+            self.has_undecided_params = True
+            self._db.executemany(
+                "UPDATE rows SET status = 'unknown', reason = ? WHERE row = ? AND status IN ('unsent', 'invalid')",
+                ((_OTHER_PARAMS, row) for row in others),
+            )
+
+    def _take_other_messages_out(self, calls: Mapping[int, Entry]) -> list[int]:
+        """
+        Take the messages of other tasks out of the journal whose parameters are not those of the rows.
+
+        :return: the rows.
+        """
+        rows: list[int] = []
+        others: list[tuple[int, int]] = []
+        for row, call, position in self._db.execute(
+            f"SELECT row, call, position FROM rows JOIN journal USING (person) WHERE call < 0 AND {WITHOUT_MESSAGE} "
+            f"AND verdict <> {Verdict.REFUSED} ORDER BY row"
+        ).fetchall():
+            params, body = calls[call].intent.params, self._body(row)
+            theirs = params[position * PARAMS_DIGEST : (position + 1) * PARAMS_DIGEST]
+            if kind_of(call) is CallKind.SIBLING and theirs and body and theirs != digest_of_params(body):
+                rows.append(row)
+                others.append((call, position))
+        self._db.executemany("DELETE FROM journal WHERE call = ? AND position = ?", others)
+        return rows
 
     def _accept_known(self) -> None:
         """Accept the rows whose messages the journal has as accepted."""

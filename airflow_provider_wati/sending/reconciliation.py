@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Journal
     from airflow_provider_wati.sending.numbered_calls import NumberedCalls
     from airflow_provider_wati.sending.queue import SendQueue
+    from airflow_provider_wati.sending.siblings import OtherParams
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -69,14 +70,18 @@ class Reconciliation:
     _without_row: dict[int, dict[int, int]] = field(default_factory=dict, init=False)
     _is_first_look: bool = field(default=True, init=False)
 
-    def look_up(self) -> None:
-        """Give the rows what the journal knows about them; this costs no call."""
+    def look_up(self, other_params: OtherParams) -> None:
+        """
+        Give the rows what the journal knows about them; this costs no call.
+
+        :param other_params: what other parameters mean in the calls of other tasks.
+        """
         calls = self.calls.recorded()
         campaigns = {
             call: self.queue.add_campaign(entry.campaign_id, entry.intent.campaign_name)
             for call, entry in calls.items()
         }
-        self.queue.look_up(calls, campaigns)
+        self.queue.look_up(calls, campaigns, other_params)
         self.queue.await_closed(
             {
                 call: call

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from airflow_provider_wati.client.recipients import encode_recipient
 from airflow_provider_wati.exceptions import WatiValidationError
+from airflow_provider_wati.sending.journal_codec import PARAMS_DIGEST
 from airflow_provider_wati.sending.prechecks import parameter_problem
 from airflow_provider_wati.tables.phone_numbers import dedupe_key_of, is_plain
 from airflow_provider_wati.tables.values import (
@@ -283,6 +284,16 @@ def params_of(body: str) -> dict[str, str]:
     :param body: the recipient's JSON; empty for a row that cannot be sent.
     """
     return {param["name"]: param["value"] for param in json.loads(body)["custom_params"]} if body else {}
+
+
+def digest_of_params(body: str) -> bytes:
+    """
+    Return what tells two messages of one template to one person apart, whatever the order of their parameters.
+
+    :param body: the recipient's JSON.
+    """
+    params = json.dumps(sorted(params_of(body).items()))
+    return hashlib.sha256(params.encode()).digest()[:PARAMS_DIGEST]
 
 
 def hash_of(dedupe_key: str, key: str | None) -> int:

@@ -47,6 +47,8 @@ class RowTables:
         self.has_keys = False
         #: Whether listed messages with other parameters may be those of other mapped tasks.
         self.compares_params = False
+        #: Whether another task has sent a message with other parameters to somebody, which may be the row's.
+        self.has_undecided_params = False
         self._chunk_first = 0
         self._chunk: list[str] = []
 

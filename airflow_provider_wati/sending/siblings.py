@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
     from airflow_provider_wati.sending.journal import Entry, Journal
     from airflow_provider_wati.sending.queue import SendQueue
     from airflow_provider_wati.sending.task_facts import TaskFacts
+
+
+class OtherParams(Enum):
+    """What it means if another task of the send has sent a message with other parameters to a person of this one."""
+
+    #: It is the message of the row, whose parameters have changed since.
+    SAME_MESSAGE = "same message"
+    #: It is another message to the same person.
+    ANOTHER_MESSAGE = "another message"
+    #: It may be either.
+    UNDECIDED = "undecided"
 
 
 @dataclass(kw_only=True)
@@ -68,6 +80,25 @@ class Siblings:
             return []
         about = self.content, self.channel
         return [entry for entry in self.calls if (entry.intent.content, entry.intent.channel) == about]
+
+    @property
+    def other_params(self) -> OtherParams:
+        """What other parameters mean in the calls of the others."""
+        if self.task.is_shared or self.is_sharded:
+            # Under one key, and in one table, one person gets one message.
+            return OtherParams.SAME_MESSAGE
+        if self._has_kept_its_people:
+            return OtherParams.ANOTHER_MESSAGE
+        return OtherParams.UNDECIDED
+
+    @property
+    def _has_kept_its_people(self) -> bool:
+        """Whether the people of this task are those of its latest attempt, with one Clear in between at most."""
+        before, now = (self.journal.rows_digest or "").partition(" "), self._rows_digest.partition(" ")
+        if before[0] != now[0]:
+            return False
+        counts = [clears.rpartition("/")[0].rpartition("/")[2] for clears in (before[2], now[2])]
+        return all(map(str.isdecimal, counts)) and int(counts[1]) - int(counts[0]) <= 1
 
     @property
     def comparable_calls(self) -> list[Entry]:

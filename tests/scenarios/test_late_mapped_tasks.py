@@ -1,4 +1,4 @@
-"""Mapped tasks that Airflow makes after others have sent, by a Clear that it does not count or a change of the DAG."""
+"""Mapped tasks that Airflow makes after others have sent, and mapped tasks that send several messages to the same people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_wati.exceptions import WatiError
+from airflow_provider_wati.exceptions import WatiError, WatiUnknownOutcomeError
 from airflow_provider_wati.operators.messages import WatiSendTextOperator
 from airflow_provider_wati.operators.templates import WatiBroadcastTemplateOperator
 from tests.support.sends import phone
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from tests.conftest import Sandbox
 
 
-def bulk(people: list[int], directory: Path, **more: Any) -> WatiBroadcastTemplateOperator:
+def bulk(
+    people: list[int], directory: Path, order: str = "1001", **more: Any
+) -> WatiBroadcastTemplateOperator:
     return WatiBroadcastTemplateOperator(
         task_id="send",
         template_name="order_update",
         target_column="phone",
         param_columns={"name": "phone"},
-        template_params={"order_id": "1001", "status": "packed"},
+        template_params={"order_id": order, "status": "packed"},
         check_consent=False,
         retries=3,
         rows=[{"phone": phone(n)} for n in people],
@@ -101,3 +103,50 @@ def test_a_person_who_moves_to_a_late_single_send_is_messaged_once(
         late = {"made": later()} if index == 2 else {"try_number": 2, "uncounted_clear": True}
         execute(text(person), map_index=index, store=Store(), **late)
     assert [sandbox.texts_to(phone(n)).count("Hello") for n in range(3)] == [1, 1, 1]
+
+
+# Several messages to the same people
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_cleared_task_whose_people_have_another_message_sends_its_own(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, has_store: bool
+) -> None:
+    """The remedy after a 401 is to correct the token and to clear; a message with other parameters is not this one."""
+    stores = [Store(), Store()]
+    execute(bulk([0, 1], tmp_path, "1"), map_index=0, store=stores[0], has_store=has_store)
+    sandbox.fault("status", path="*/messageTemplates/send", status=401, count=1)
+    with pytest.raises(WatiError):
+        execute(bulk([0, 1], tmp_path, "2"), map_index=1, store=stores[1], has_store=has_store)
+    again: dict[str, Any] = {"try_number": 2, "clears": 1, "has_store": has_store}
+    for index, order in enumerate("12"):
+        summary = execute(bulk([0, 1], tmp_path, order), map_index=index, store=stores[index], **again)
+        assert summary["accepted"] == 2
+    assert received(sandbox, 2) == [2, 2]
+
+
+@pytest.mark.parametrize("how", ["late", "counted Clear"])
+def test_people_who_have_another_message_are_unknown_to_a_new_mapped_task(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path, how: str
+) -> None:
+    """Nothing says whether it is another message, or the same before its parameters changed: never green for nothing."""
+    execute(bulk([0, 1], tmp_path, "1"), map_index=0, made=now())
+    new: dict[str, Any] = {"made": later()} if how == "late" else {"clears": 1}
+    for attempt in (1, 2):
+        with pytest.raises(WatiUnknownOutcomeError, match="with other parameters.*another send_key"):
+            execute(bulk([0, 1, 2], tmp_path, "2"), map_index=1, try_number=attempt, **new)
+    assert received(sandbox, 3) == [1, 1, 1]
+
+
+def test_people_who_moved_with_the_same_parameters_have_their_message(
+    execute: Execute, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The order of parameters makes no difference."""
+    for index, people in enumerate(([0, 1], [2, 3])):
+        execute(bulk(people, tmp_path, "1"), map_index=index)
+    for index, people in enumerate(([3, 0], [1, 2])):
+        operator = bulk(people, tmp_path, "1")
+        operator.template_params = {"status": "packed", "order_id": "1"}
+        operator.param_columns = {"name": "phone"}
+        assert execute(operator, map_index=index, try_number=2, clears=1)["accepted"] == 2
+    assert received(sandbox, 4) == [1, 1, 1, 1]

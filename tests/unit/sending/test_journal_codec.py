@@ -29,6 +29,7 @@ RECORDS: list[Record] = [
     Opening(session="a1b2c3", at=AT, person=LEAST, is_lost=True),
     Opening(session="a1b2c3", at=AT, person=0),
     Opening(session="a1b2c3", at=AT, is_uncertain=True),
+    Opening(session="a1b2c3", at=AT, is_late=True),
     Intent(id="a1b2c3-1", at=AT, content="order_update", people=array("q")),
     Intent(
         id="a1b2c3-12",
@@ -44,6 +45,7 @@ RECORDS: list[Record] = [
     Intent(
         id="a1b2c3-2", at=AT, content="t", people=array("q", [1]), found_as=Verdict.ACCEPTED, found_in="c1"
     ),
+    Intent(id="a1b2c3-3", at=AT, content="t", people=array("q", [1, 2]), params=b"\x00\x01\xfe\xff"),
     Result(id="a1b2c3-1", at=AT, verdicts={}),
     Result(id="a1b2c3-1", at=AT, verdicts={Verdict.ACCEPTED: None}, campaign_id="66b1fb04b40adca000000000"),
     Result(

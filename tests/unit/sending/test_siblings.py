@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_wati.sending.journal import Journal, Start, StoreLimits
 from airflow_provider_wati.sending.journal_codec import Intent, Rows, encode
-from airflow_provider_wati.sending.siblings import Siblings
+from airflow_provider_wati.sending.siblings import OtherParams, Siblings
 from airflow_provider_wati.sending.task_facts import TaskFacts
 from tests.support.clock import FakeClock
 from tests.support.sends import MemoryStore
@@ -109,3 +109,25 @@ def test_the_people_of_a_mapped_task_are_recorded() -> None:
     alone = siblings(digest=None, task=TaskFacts())
     alone.record_people()
     assert alone.journal.rows_digest is None
+
+
+CLEARED: TaskFacts = TaskFacts(is_mapped=True, clears="run/1/2/5")
+OTHER_PARAMS: list[tuple[dict[str, Any], OtherParams]] = [
+    # The people of the attempt before, and one Clear, counted or not.
+    ({"digest": "people run/1/1/2"}, OtherParams.ANOTHER_MESSAGE),
+    ({"digest": "people run/1/2/2"}, OtherParams.ANOTHER_MESSAGE),
+    # Between two Clears, they may have been elsewhere.
+    ({"digest": "people run/1/0/2"}, OtherParams.UNDECIDED),
+    ({"digest": "others run/1/1/2"}, OtherParams.UNDECIDED),
+    ({"digest": None}, OtherParams.UNDECIDED),
+    ({"digest": "people"}, OtherParams.UNDECIDED),
+    # One person, one message.
+    ({"digest": "others run/1/1/2", "is_sharded": True}, OtherParams.SAME_MESSAGE),
+    ({"digest": None, "task": TaskFacts(is_mapped=True, is_shared=True)}, OtherParams.SAME_MESSAGE),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected"), OTHER_PARAMS, ids=str)
+def test_what_other_parameters_of_another_task_mean(facts: dict[str, Any], expected: OtherParams) -> None:
+    """Another message where the people are those of before; the same, changed since, where they may have moved."""
+    assert siblings(**{"task": CLEARED, **facts}).other_params is expected
