@@ -181,6 +181,7 @@ VALID = {
         json.dumps({**VALID["intent"], "people": "not base 64 at all!"}),
         json.dumps({**VALID["intent"], "people": None}),
         json.dumps({**VALID["intent"], "people": [1, 2]}),
+        json.dumps({**VALID["intent"], "params": "AAAA"}),
         json.dumps({**VALID["intent"], "at": "yesterday"}),
         json.dumps({**VALID["intent"], "at": "2026-11-03T06:20:12"}),
         json.dumps({**VALID["intent"], "at": "0001-01-01T00:00:00+23:59"}),
@@ -198,7 +199,7 @@ VALID = {
         json.dumps({name: value for name, value in VALID["intent"].items() if name != "id"}),
         "[" * 100_000,
     ],
-    ids=range(33),
+    ids=range(34),
 )
 def test_an_entry_that_cannot_be_read_names_its_place_and_the_way_out(text: str) -> None:
     """A damaged entry stops the send, and the error says where it is and what to do, not what is in it."""
