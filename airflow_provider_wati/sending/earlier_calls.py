@@ -160,6 +160,12 @@ class EarlierCalls:
         # Also without a Clear. A text that changes with each attempt then costs a wait, which is better than a second message.
         return any(entry.intent.content != self.content for entry in self._own)
 
+    @property
+    def _is_cleared_within_reach(self) -> bool:
+        """Whether the person may have been elsewhere between two Clears, in attempts that ended before they left a record."""
+        is_cleared = self.task.is_mapped and self.task.is_cleared and self.start is not Start.NEW
+        return is_cleared and self.journal.limits.has_siblings
+
     @cached_property
     def _relevant_others(self) -> list[Entry]:
         """
@@ -168,7 +174,7 @@ class EarlierCalls:
         A person may be in several mapped tasks, with a message each. Where the person has moved and none of the calls
         sent this content, it may have changed since, so that each of them may be the one.
         """
-        if not (self._has_moved or self._has_changed or self.task.is_shared):
+        if not (self._has_moved or self._has_changed or self._is_cleared_within_reach or self.task.is_shared):
             return []
         same = [entry for entry in self._others if entry.intent.content == self.content]
         has_own = any(entry.intent.content == self.content for entry in self._own)

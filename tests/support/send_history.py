@@ -558,7 +558,9 @@ class History:
         if self.has_directory and self.shape == "plain" and self.random.random() < 0.2:
             self._overtake(task)
             return False
-        return self.attempt(task, an_accident(self.random))
+        # A late mapped task is known by its first attempt, if that opens its journal.
+        opens = self.counts_clears or task.try_number > 0
+        return self.attempt(task, an_accident(self.random) if opens else Accident())
 
     def _overtake(self, task: Task) -> None:
         """Let Airflow take an attempt for dead that lives on: the next one runs while it is about to write."""

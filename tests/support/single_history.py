@@ -385,7 +385,9 @@ class SingleHistory:
             # A contact that WATI never shows would leave the task without its result.
             account.model.lags = [Lag(first=min(lag.first, 400.0)) for lag in account.model.lags]
         accident = Accident()
-        if self.random.random() < 0.5:
+        # A late mapped task is known by its first attempt, if that opens its journal.
+        opens = self.counts_clears or task.try_number > 0
+        if self.random.random() < 0.5 and opens:
             error = self.random.choice((Killed, Killed, TimedOut, OSError))
             moment = self.random.choice(WRITES if error is OSError else MOMENTS)
             accident = Accident(moment, self.random.choice((0, 0, 1, 1, 2, 3)), error)
