@@ -58,7 +58,7 @@ def received(sandbox: Sandbox, count: int) -> list[int]:
 def test_people_who_move_to_a_late_mapped_task_are_messaged_once(
     execute: Execute, sandbox: Sandbox, tmp_path: Path, has_store: bool
 ) -> None:
-    """It reads the journals of the others, and sends to those whom none of them has."""
+    """It reads the journals of the others, and sends to the people who are in none of them."""
     made = now()
     for index, people in enumerate(([0, 1], [2, 3])):
         execute(bulk(people, tmp_path), map_index=index, made=made, has_store=has_store)

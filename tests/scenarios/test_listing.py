@@ -258,7 +258,7 @@ def test_people_who_are_listed_without_id_and_number_are_told_apart(targets: lis
     """WATI may leave out all but the contact id or the BSUID, and each of them is evidence."""
     sends = model_sends(Habits(echoes_ids=False))
     listed = sends.model._listed
-    sends.model._listed = lambda *what: {**listed(*what), "id": None}  # type: ignore[method-assign]
+    sends.model._listed = lambda *what: {**listed(*what), "id": None}  # type: ignore[method-assign] # for this model only
     sends.model.faults = [Fault("drop", after=True)]
     done = sends.attempt([{"target": target, "params": PARAMS} for target in targets])
     assert done.statuses == ["accepted"] * 3
@@ -272,7 +272,7 @@ def test_a_campaign_with_the_first_or_last_time_of_net_has_none(time: str) -> No
     """It stands for no time, and to add the grace to it would be an error in each attempt."""
     sends = model_sends()
     shown = sends.model._shown
-    sends.model._shown = lambda *what, **more: {**shown(*what, **more), "scheduled_at": time}  # type: ignore[method-assign]
+    sends.model._shown = lambda *what, **more: {**shown(*what, **more), "scheduled_at": time}  # type: ignore[method-assign] # for this model only
     sends.model.faults = [Fault("drop", after=True)]
     done = sends.attempt(people(4), batch_size=2)
     assert done.statuses == ["accepted"] * 4
